@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""From an echo service to a trained Keras model that answers over HTTP, in notebooks.
+
+usage: python3 tutorial.py COMMAND [options]
+
+  run     execute every notebook, write them as HTML to build/index.html, print the key figures
+          --data sample | article | PATH   the table to train on       --label NAME   its column to predict
+  lab     open JupyterLab on the first notebook
+  serve   serve the exported model on http://127.0.0.1:5000 (trains and exports it first if need be)
+  test    pass every test
+  bench   measure speed, each figure beside its baseline
+  doctor URL   say why a URL does not answer, and what to do
+  renew   execute notebooks in place, after a change to them
+
+The first command sets up the environment in .venv; `python3 tutorial.py COMMAND --help` shows its options.
+"""
+
+from __future__ import annotations  # so that an older Python gets as far as being told so
+
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "installed.sha256"  # written last: whatever was interrupted before it is done again
+COMMANDS = ("run", "lab", "serve", "test", "bench", "doctor", "renew")
+NEEDED_DISK = 4 * 1024**3  # bytes; the installed environment takes 3.0 GB
+REMEDIES = {  # what to do, and what pip and uv print when it is that
+    "the disk is full, make room (4 GB)": ("no space left", "disk quota"),
+    "the package index cannot be reached, check the network and the proxy": (
+        "dns error",
+        "name resolution",
+        "getaddrinfo",
+        "connection refused",
+        "error sending request",
+        "failed to fetch",
+        "failed to establish",
+        "network is unreachable",
+        "timed out",
+        "no matching distribution found for uv",
+    ),
+}
+
+
+class SetUpError(Exception):
+    """Set-up cannot go on; the message is one sentence that says what to do."""
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        print(__doc__.strip())
+        return 0
+    if arguments[0] not in COMMANDS:
+        say(f"tutorial.py: there is no command {arguments[0]!r}; the commands are {', '.join(COMMANDS)}.")
+        return 2
+    try:
+        set_up()
+    except SetUpError as error:
+        say(f"tutorial.py: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("\ntutorial.py: interrupted; the same command goes on from here.")
+        return 130
+    return hand_over([str(PYTHON), "-m", "helpers", *arguments])
+
+
+def set_up() -> None:
+    """Build .venv and install what requirements.lock names; nothing to do where that is already so."""
+    if sys.version_info < (3, 11):
+        raise SetUpError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: install one and use it.")
+    sources = [(ROOT / name).read_bytes() for name in ("requirements.lock", "pyproject.toml")]
+    wanted = sha256(b"".join([*sources, str(ROOT).encode()])).hexdigest()  # a moved folder needs its paths anew
+    if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
+        return
+    create_venv()
+    say("Installing the packages of requirements.lock into .venv (about 3 GB, once) ...")
+    install("-r", "requirements.lock")
+    install("--no-deps", "--editable", ".")
+    STAMP.write_text(wanted)
+
+
+def create_venv() -> None:
+    STAMP.unlink(missing_ok=True)
+    if shutil.disk_usage(ROOT).free < NEEDED_DISK and not PYTHON.exists():
+        raise SetUpError(f"the disk of {ROOT} has less than 4 GB free: make room, then run this again.")
+    if PYTHON.exists() and works(PYTHON, "-m", "pip", "--version"):
+        return
+    say("Creating .venv ...")
+    shutil.rmtree(VENV, ignore_errors=True)
+    try:
+        import ensurepip  # noqa: F401  Debian without python3-venv has `venv`, but not this
+        import venv
+
+        venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+    except ImportError:
+        raise SetUpError(
+            "this Python has no venv module: install it (on Debian and Ubuntu `sudo apt install python3-venv`), then run this again."
+        ) from None
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetUpError(
+            f"{VENV} cannot be created ({error}): make the folder writable, then run this again."
+        ) from None
+
+
+def install(*what: str) -> None:
+    """Install with uv, which takes seconds; with pip, which takes minutes, where uv cannot be had or fails."""
+    uv = [PYTHON, "-m", "uv"]
+    installers = [[PYTHON, "-m", "pip", "install", "--quiet", *what]]
+    if works(*uv, "--version") or works(PYTHON, "-m", "pip", "install", "--quiet", "uv"):
+        installers.insert(0, [*uv, "pip", "install", "--quiet", "--python", PYTHON, *what])
+    for installer in installers:
+        result = run(*installer)
+        if result.returncode == 0:
+            return
+        for remedy, signs in REMEDIES.items():
+            if any(sign in result.stderr.lower() for sign in signs):
+                raise SetUpError(f"the packages could not be installed: {remedy}, then run this again.")
+    say(result.stderr)
+    raise SetUpError("the packages could not be installed: the lines above say why; mend that, then run this again.")
+
+
+def run(*command) -> subprocess.CompletedProcess:
+    return subprocess.run([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def works(*command) -> bool:
+    return run(*command).returncode == 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def hand_over(command: list[str]) -> int:
+    """Become `command` where the system can, so that its signals and exit code are its own."""
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
