@@ -99,7 +99,8 @@ def create_venv() -> None:
         venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
     except ImportError:
         raise SetUpError(
-            "this Python has no venv module: install it (on Debian and Ubuntu `sudo apt install python3-venv`), then run this again."
+            "this Python has no venv module: install it (on Debian and Ubuntu `sudo apt install python3-venv`), "
+            "then run this again."
         ) from None
     except (OSError, subprocess.CalledProcessError) as error:
         raise SetUpError(
@@ -125,7 +126,8 @@ def install(*what: str) -> None:
 
 
 def run(*command) -> subprocess.CompletedProcess:
-    return subprocess.run([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    quietly = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.run([*map(str, command)], check=False, **quietly)
 
 
 def works(*command) -> bool:

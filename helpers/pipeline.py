@@ -49,7 +49,7 @@ def train_and_export(
 
 
 def ensure_export(directory: Path | str = MODEL, formats: tuple[str, ...] | None = None) -> dict:
-    """The card of the model in `directory`; where there is none, or a format is missing, it is trained or exported first.
+    """The card of the model in `directory`, trained or exported first where need be.
 
     Trains on the sample data (some seconds) only where the directory holds no model at all.
     """
