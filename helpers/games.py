@@ -128,25 +128,27 @@ def _column_problem(column: pd.Series, is_label: bool) -> str | None:
     missing = column.isna()
     wrong = numbers.isna() & ~missing
     if missing.any():
-        return (
-            f"column {column.name!r} has {missing.sum()} missing value{'s' * (missing.sum() > 1)}, the first in line "
-            f"{_line(missing)}: fill {'them' if missing.sum() > 1 else 'it'} or drop the rows"
-        )
+        count = "1 missing value, it is" if missing.sum() == 1 else f"{missing.sum()} missing values, the first"
+        return f"column {column.name!r} has {count} in line {_line(missing)}: fill in a number or drop the row"
     if wrong.any():
-        return f"column {column.name!r} is not numeric: line {_line(wrong)} holds {column[wrong].iloc[0]!r}"
+        return f"column {column.name!r} is not numeric: line {_line(wrong)} holds {_shown(column[wrong])}"
     infinite = ~np.isfinite(numbers.to_numpy(dtype=float))
     if infinite.any():
         return f"column {column.name!r} holds an infinite value in line {_line(pd.Series(infinite))}"
     if is_label:
         other = ~numbers.isin([0, 1])
         if other.any():
-            return f"label {column.name!r} must be 0 or 1: line {_line(other)} holds {column[other].iloc[0]!r}"
+            return f"label {column.name!r} must be 0 or 1: line {_line(other)} holds {_shown(column[other])}"
     if numbers.nunique() == 1:
         what = "label" if is_label else "column"
         return f"{what} {column.name!r} is constant ({column.iloc[0]} in every row): it teaches nothing" + (
             "" if is_label else ", drop it"
         )
     return None
+
+
+def _shown(values: pd.Series) -> str:
+    return repr(values.tolist()[0])
 
 
 def _line(mask: pd.Series) -> int:

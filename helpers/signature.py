@@ -192,26 +192,22 @@ class Signature:
     def _row(self, params: Mapping, fields: dict[str, str], where: str = "") -> list[float]:
         """The values of one row in order; what is wrong with it is added to `fields`, each name preceded by `where`."""
         row = [0.0] * self.n
+        problems: list[str | None] = ["missing"] * self.n
         seen = set()
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
-            key = str(name).lower()
-            column = self._columns.get(key)
+            column = self._columns.get(str(name).lower())
             if column is None:
                 fields[f"{where}{name}"] = "unknown"
             elif column in seen:
-                fields[f"{where}{key}"] = "repeated"
+                problems[column] = "repeated"
             else:
                 seen.add(column)
-                number, problem = _number(value)
-                problem = problem or self.features[column].problem(number)
-                if problem:
-                    fields[f"{where}{key}"] = problem
-                else:
-                    row[column] = number
-        for name, column in self._columns.items():
-            if column not in seen:
-                fields[f"{where}{name}"] = "missing"
+                row[column], problem = _number(value)
+                problems[column] = problem or self.features[column].problem(row[column])
+        fields.update(
+            {f"{where}{name}": problem for name, problem in zip(self.names, problems, strict=True) if problem}
+        )
         return row
 
     def _matrix(self, rows) -> np.ndarray:
