@@ -5,54 +5,62 @@ in, trained, and a `keras.callbacks.History` with loss, auc, val_loss and val_au
 """
 
 import os
+import time
+from collections.abc import Callable, Iterable
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it is not heard
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from keras import layers, ops  # noqa: E402
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+from tqdm.auto import tqdm
 
 
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:
     """The article's network, compiled: (k, n_features) float32 -> (k, 1) float32, the probability of label 1.
 
     `standardize`: training features (n, n_features) that a Normalization layer inside the model is adapted on, so that
-    the model takes raw values; None where features are 0/1. `seed` fixes initial weights and dropout, so that
-    the same call gives the same network.
+    the model takes raw values; None where all features are 0/1. `seed` fixes the initial weights and the dropout: the
+    same call gives the same network.
     """
-    model = keras.Sequential([keras.Input((n_features,), name="features")])
+    seeds = iter(range(1000 * seed, 1000 * seed + 10))
+
+    def dense(units: int, activation: str) -> layers.Dense:
+        glorot = keras.initializers.GlorotUniform(seed=next(seeds))  # Keras' default, with a seed of its own
+        return layers.Dense(units, activation=activation, kernel_initializer=glorot)
+
+    model = keras.Sequential([keras.Input((n_features,))])
     if standardize is not None:
         normalization = layers.Normalization()
         normalization.adapt(np.asarray(standardize, dtype="float32"))
         model.add(normalization)
-    for i in range(3):
-        glorot = keras.initializers.GlorotUniform(seed=seed * 10 + i)
-        model.add(layers.Dense(64, activation="relu", kernel_initializer=glorot))
-        if i < 2:
-            model.add(layers.Dropout(0.1, seed=seed * 10 + i))
-    glorot = keras.initializers.GlorotUniform(seed=seed * 10 + 3)
-    model.add(layers.Dense(1, activation="sigmoid", kernel_initializer=glorot))
+    model.add(dense(64, "relu"))
+    model.add(layers.Dropout(0.1, seed=next(seeds)))
+    model.add(dense(64, "relu"))
+    model.add(layers.Dropout(0.1, seed=next(seeds)))
+    model.add(dense(64, "relu"))
+    model.add(dense(1, "sigmoid"))
     model.compile(optimizer="rmsprop", loss="binary_crossentropy", metrics=[auc])
     return model
 
 
 def auc(y_true, y_pred):
-    """Exact ROC AUC of one batch, as a Keras metric function: the share of (positive, negative) pairs in order.
+    """Exact ROC AUC as a Keras metric function: the share of (positive, negative) pairs that y_pred puts in order.
 
-    Ties count half; a batch that holds one label only gives 0.5. Keras averages the result over the batches of
-    an epoch, which is not the AUC of the whole data: see notebook 02.
+    Labels and predictions (k, 1) or (k,), a scalar float32 out. Ties count half; 0.5 where only one label occurs.
+    As a metric of `model.fit` it is computed for every batch, and Keras shows the mean over batches.
     """
-    y_true = ops.reshape(y_true, (-1,)) > 0.5
-    y_pred = ops.reshape(y_pred, (-1,))
-    positives = ops.sum(ops.cast(y_true, "float32"))
-    negatives = ops.sum(ops.cast(~y_true, "float32"))
-    # Positives are moved out of the way to infinity: what is counted are the negatives below each score.
-    only_negatives = ops.sort(ops.where(y_true, np.inf, y_pred))
-    below = ops.searchsorted(only_negatives, y_pred, side="left")
-    up_to = ops.searchsorted(only_negatives, y_pred, side="right")
-    ordered = ops.sum(ops.where(y_true, ops.cast(below + up_to, "float32") / 2, 0.0))
-    return ops.where(positives * negatives > 0, ordered / ops.maximum(positives * negatives, 1.0), 0.5)
+    positive = ops.reshape(y_true, (-1,)) > 0.5
+    score = ops.cast(ops.reshape(y_pred, (-1,)), "float32")
+    n_positive = ops.sum(ops.cast(positive, "float32"))
+    n_negative = ops.sum(ops.cast(~positive, "float32"))
+    negatives = ops.sort(ops.where(positive, np.inf, score))  # positives go to the end, beyond every score
+    lower = ops.searchsorted(negatives, score, side="left")
+    lower_or_equal = ops.searchsorted(negatives, score, side="right")
+    wins = ops.cast(lower + lower_or_equal, "float32") / 2
+    pairs = n_positive * n_negative
+    return ops.where(pairs > 0, ops.sum(ops.where(positive, wins, 0.0)) / ops.maximum(pairs, 1.0), 0.5)
 
 
 def fit(
@@ -63,18 +71,150 @@ def fit(
     batch_size: int = 100,
     validation_split: float = 0.2,
     seed: int | None = None,
-    callbacks=(),
+    callbacks: Iterable[keras.callbacks.Callback] = (),
     verbose: int = 1,
 ) -> keras.callbacks.History:
-    """Thin first version: `model.fit` with the same arguments."""
-    if seed is not None:
-        keras.utils.set_random_seed(seed)
-    return model.fit(
-        x,
-        y,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,
-        callbacks=list(callbacks),
-        verbose=verbose,
-    )
+    """Train a compiled binary classifier as `model.fit` does, several times as fast: one compiled call for each epoch.
+
+    x (n, d) float32 and y (n,) of 0 and 1; the last `validation_split` of the rows is held out, as in Keras. The
+    optimizer and the loss are the model's own. `seed` fixes the order of the rows and the dropout masks; the model's
+    weights are taken as they are. `verbose=0` hides the progress bar. Returns a History with, for each epoch,
+
+    - loss, auc: over the predictions made while training (dropout on, weights moving), those that `model.fit` streams
+      into its metrics; here the AUC is exact, over the whole epoch
+    - val_loss, val_auc: over the held-out rows after the epoch (dropout off, weights still), exact as well
+
+    Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that
+    the model was compiled with are left to `model.evaluate`. Raises ValueError if the model is not compiled, does not
+    end in one output, or if either part of the rows lacks one of the labels.
+    """
+    if model.optimizer is None:
+        raise ValueError("The model is not compiled: call model.compile(optimizer, loss) before fit.")
+    x, y = np.asarray(x, dtype="float32"), np.asarray(y, dtype="float32").reshape(-1, 1)
+    n = int(len(x) * (1 - validation_split))  # as Keras splits: the last rows, before any shuffling
+    _check_rows(x, y, n)
+    if model(x[:1]).shape != (1, 1):  # the call also builds a model that has not seen data yet
+        raise ValueError(
+            f"fit needs a model with one output for each row; {model.name!r} gives {model(x[:1]).shape[1:]}."
+        )
+    random = np.random.default_rng(seed)
+    _seed_dropout(model, random)
+
+    train_epoch = compile_epoch(model, x[:n], y[:n], batch_size)
+    validate = _compile_validation(model, x[n:], y[n:]) if n < len(x) else dict
+    history = keras.callbacks.History()
+    callback_list = keras.callbacks.CallbackList([*callbacks, history], model=model, epochs=epochs, verbose=0)
+    model.stop_training = False
+    callback_list.on_train_begin()
+    logs = {}
+    with tqdm(total=epochs, desc="Training", unit="epoch", disable=not verbose) as bar:
+        for epoch in range(epochs):
+            callback_list.on_epoch_begin(epoch)
+            loss, train_auc = train_epoch(random.permutation(n))
+            logs = {name: float(value) for name, value in {"loss": loss, "auc": train_auc, **validate()}.items()}
+            bar.set_postfix({name: f"{value:.3f}" for name, value in logs.items() if name.endswith("auc")})
+            bar.update()
+            callback_list.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # for optimizers that average the weights
+    callback_list.on_train_end(logs)
+    return history
+
+
+def compile_epoch(model: keras.Model, x, y, batch_size: int) -> Callable:
+    """An epoch as one compiled function: order of the rows (n,) int -> (mean loss, exact AUC), scalars.
+
+    Every call takes the rows in that order, in batches of which the last may be smaller, and updates the model.
+    Notebook 02 goes through it line by line.
+    """
+    x, y = tf.constant(x), tf.constant(y)
+    n = len(x)
+    steps = -(-n // batch_size)  # rounded up: the last, smaller batch counts
+    model.optimizer.build(model.trainable_variables)  # a compiled function may not create variables
+
+    @tf.function(input_signature=[tf.TensorSpec((n,), tf.int64)])
+    def train_epoch(order):
+        total_loss = 0.0
+        predictions = tf.TensorArray(tf.float32, size=steps, element_shape=(None, 1), infer_shape=False)
+        for step in tf.range(steps):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            x_batch, y_batch = tf.gather(x, rows), tf.gather(y, rows)
+            with tf.GradientTape() as tape:
+                y_pred = model(x_batch, training=True)
+                loss = model.compute_loss(x_batch, y_batch, y_pred, training=True)
+                scaled_loss = model.optimizer.scale_loss(loss)  # differs from the loss in mixed precision only
+            gradients = tape.gradient(scaled_loss, model.trainable_variables)
+            model.optimizer.apply(gradients, model.trainable_variables)
+            total_loss += loss * tf.cast(tf.size(rows), tf.float32)
+            predictions = predictions.write(step, tf.cast(y_pred, tf.float32))
+        return total_loss / n, auc(tf.gather(y, order), predictions.concat())
+
+    return train_epoch
+
+
+def _compile_validation(model: keras.Model, x, y) -> Callable:
+    """A compiled function of nothing -> {"val_loss", "val_auc"}, scalars, over these rows with dropout off."""
+    x, y = tf.constant(x), tf.constant(y)
+
+    @tf.function
+    def validate():
+        y_pred = model(x, training=False)
+        return {"val_loss": model.compute_loss(x, y, y_pred, training=False), "val_auc": auc(y, y_pred)}
+
+    return validate
+
+
+def _check_rows(x: np.ndarray, y: np.ndarray, n: int) -> None:
+    """Raise ValueError unless x and y belong together and an AUC exists for the first n rows and for the rest."""
+    if len(x) != len(y):
+        raise ValueError(f"x has {len(x)} rows but y has {len(y)}: pass one label for each row.")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError("y must hold the labels 0 and 1 only.")
+    for part, rows in ("training", y[:n]), ("validation", y[n:]):
+        if len(np.unique(rows)) < 2 and (part == "training" or len(rows)):
+            raise ValueError(
+                f"The {len(rows)} {part} rows do not hold both labels, so they have no AUC: shuffle the table, or "
+                "change validation_split, which holds out the last rows."
+            )
+
+
+def _seed_dropout(model: keras.Model, random: np.random.Generator) -> None:
+    """Start the random stream of every dropout layer anew, so that the masks follow from the seed of the fit."""
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":  # (seed, count of draws so far), one for each such layer
+            variable.assign([random.integers(2**31), 0])
+
+
+class LiveFigure(keras.callbacks.Callback):
+    """A figure in the notebook that follows the training: redrawn at most every `seconds`, complete at the end.
+
+    `draw` makes the figure from the history so far, a dict of lists such as {"loss": [...], "val_loss": [...]}.
+    """
+
+    def __init__(self, draw: Callable, seconds: float = 1.0):
+        super().__init__()
+        self.draw, self.seconds = draw, seconds
+
+    def on_train_begin(self, logs=None):
+        self.history, self.display, self.drawn_at = {}, None, time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+        if time.monotonic() - self.drawn_at >= self.seconds:
+            self._show()
+
+    def on_train_end(self, logs=None):
+        if self.history:
+            self._show()
+
+    def _show(self):
+        from IPython.display import display  # here, as nothing else in this module needs a notebook
+
+        figure = self.draw(self.history)
+        if self.display is None:
+            self.display = display(figure, display_id=True)
+        else:
+            self.display.update(figure)
+        self.drawn_at = time.monotonic()
