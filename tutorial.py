@@ -114,7 +114,9 @@ def install(*what: str) -> None:
     installers = [[PYTHON, "-m", "pip", "install", "--quiet", *what]]
     if works(*uv, "--version") or works(PYTHON, "-m", "pip", "install", "--quiet", "uv"):
         installers.insert(0, [*uv, "pip", "install", "--quiet", "--python", PYTHON, *what])
-    for installer in installers:
+    for attempt, installer in enumerate(installers):
+        if attempt:
+            say("uv could not install, trying pip (some minutes) ...")
         result = run(*installer)
         if result.returncode == 0:
             return

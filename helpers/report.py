@@ -13,6 +13,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from helpers.runner import last_picture
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -66,7 +68,7 @@ def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str
     rows = []
     for name, notebook in notebooks.items():
         picture = last_picture(notebook)
-        image = f'<img alt="" src="data:image/png;base64,{picture}">' if picture else ""
+        image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">' if picture else ""
         rows.append(
             f'<li><div><h2><a href="{name}.html">{html.escape(title(notebook))}</a></h2>'
             f"<p>{html.escape(purpose(notebook))}</p></div>{image}</li>"
@@ -85,14 +87,3 @@ def purpose(notebook: NotebookNode) -> str:
     """What follows *What you'll do* in the first cell, as plain text."""
     found = re.search(r"What you'll do\W*\n*(.+?)(?:\n\n|\Z)", notebook.cells[0].source, re.DOTALL)
     return re.sub(r"[*_`]|\[([^]]*)\]\([^)]*\)", r"\1", found[1]).replace("\n", " ").strip() if found else ""
-
-
-def last_picture(notebook: NotebookNode) -> str | None:
-    """The last figure of a notebook as base64 of a PNG."""
-    pictures = [
-        output.data["image/png"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    return base64.b64encode(base64.b64decode(pictures[-1])).decode() if pictures else None

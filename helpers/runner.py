@@ -6,6 +6,7 @@ notebook, also when a cell fails.
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def execute(notebook: NotebookNode, name: str, progress: tqdm | None = None) -> 
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         record_timing=False,
         store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about unencrypted TCP within this machine
         on_cell_start=started,
         on_cell_complete=finished,
     )
@@ -95,8 +97,22 @@ def code_cell_count(notebook: NotebookNode) -> int:
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
 
 
+def last_picture(notebook: NotebookNode) -> bytes | None:
+    """The last figure of a notebook, a PNG."""
+    pictures = [
+        output.data["image/png"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    return base64.b64decode(pictures[-1]) if pictures else None
+
+
 def renew(paths: list[Path]) -> None:
-    """Execute notebooks in place: outputs of one clean run, execution counts 1..N, metadata that stays the same."""
+    """Execute notebooks in place: outputs of one clean run, execution counts 1..N, metadata that stays the same.
+
+    The last figure of each is also kept in `notebooks/images/`, where the README shows it.
+    """
     notebooks = {path: read(path) for path in paths}
     with tqdm(total=sum(map(code_cell_count, notebooks.values())), unit="cell") as progress:
         for path, notebook in notebooks.items():
@@ -110,6 +126,9 @@ def renew(paths: list[Path]) -> None:
                 cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
                 join_streams(cell)
             write(notebook, path)
+            if picture := last_picture(notebook):
+                (path.parent / "images").mkdir(exist_ok=True)
+                (path.parent / "images" / f"{path.stem}.png").write_bytes(picture)
 
 
 def join_streams(cell: NotebookNode) -> None:

@@ -1,0 +1,158 @@
+"""`tutorial.py` in a copy of the repository: it sets up what is needed, once, or says in one sentence what to do.
+
+The copies have a lock of two small packages, so that each builds a real environment in seconds; that the whole lock
+installs is shown by this test run itself, which `tutorial.py test` has started from it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers import PROJECT
+
+POSIX = os.name == "posix"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The launcher's part of the repository in a path with spaces, with a lock that installs in seconds."""
+    root = tmp_path / "a path with spaces"
+    shutil.copytree(PROJECT / "helpers", root / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tutorial.py", "pyproject.toml", "README.md"):
+        shutil.copy(PROJECT / name, root)
+    write_lock(root, "uv", "tqdm")
+    return root
+
+
+def write_lock(root: Path, *packages: str) -> None:
+    pins = (PROJECT / "requirements.lock").read_text()
+    lines = [re.search(rf"^{package}==\S+", pins, re.MULTILINE)[0] for package in packages]
+    (root / "requirements.lock").write_text("\n".join(lines) + "\n")
+
+
+def launch(root, *arguments, python=(sys.executable,), cwd=None, **environment):
+    return subprocess.run(
+        [*python, str(root / "tutorial.py"), *arguments],
+        cwd=cwd or root.parent,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def refusal(result) -> str:
+    """The one sentence with which the launcher gave up."""
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("tutorial.py: ")
+    return last
+
+
+def test_alone_it_prints_help_and_sets_up_nothing(copy):
+    result = launch(copy)
+    assert result.returncode == 0
+    for command in ("run", "lab", "serve", "test", "bench", "doctor"):
+        assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
+    assert not (copy / ".venv").exists()
+
+
+def test_an_unknown_command_is_named(copy):
+    assert "no command 'rnu'" in refusal(launch(copy, "rnu"))
+
+
+def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
+    stamp = copy / ".venv" / "installed.sha256"
+    first = launch(copy, "run", "--help", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "--data" in first.stdout
+    installed = stamp.stat().st_mtime_ns
+
+    unreachable = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "UV_INDEX_URL": "http://127.0.0.1:9/"}
+    second = launch(copy, "run", "--help", **unreachable)
+    assert (second.returncode, second.stderr, stamp.stat().st_mtime_ns) == (0, "", installed)
+
+    write_lock(copy, "uv", "tqdm", "itsdangerous")
+    third = launch(copy, "run", "--help")
+    assert third.returncode == 0, third.stderr
+    assert list((copy / ".venv").rglob("itsdangerous/__init__.py"))
+
+
+@pytest.mark.skipif(not POSIX, reason="SIGKILL is a signal of POSIX systems")
+def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
+    interrupted = subprocess.Popen(
+        [sys.executable, str(copy / "tutorial.py"), "run", "--help"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not (copy / ".venv" / "pyvenv.cfg").exists():
+        time.sleep(0.01)
+    os.killpg(interrupted.pid, signal.SIGKILL)
+    interrupted.wait()
+    assert not (copy / ".venv" / "installed.sha256").exists()
+    again = launch(copy, "run", "--help")
+    assert again.returncode == 0, again.stderr
+
+
+def test_pip_installs_where_uv_will_not(copy):
+    write_lock(copy, "tqdm")
+    result = launch(copy, "run", "--help", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"))
+    assert "trying pip" in result.stderr
+    assert result.returncode == 0, result.stderr
+    assert list((copy / ".venv").rglob("tqdm/__init__.py"))
+
+
+def test_no_network_is_said_in_a_sentence_and_leaves_no_finished_environment(copy):
+    nowhere = "http://127.0.0.1:9/simple"
+    result = launch(
+        copy,
+        "run",
+        PIP_INDEX_URL=nowhere,
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_RETRIES="0",
+        PIP_NO_CACHE_DIR="1",
+    )
+    assert "check the network" in refusal(result)
+    assert not (copy / ".venv" / "installed.sha256").exists()
+
+
+def test_a_python_without_venv_is_told_what_to_install(copy, tmp_path):
+    (tmp_path / "stripped").mkdir()
+    (tmp_path / "stripped" / "ensurepip.py").write_text("raise ImportError('as on Debian without python3-venv')\n")
+    result = launch(copy, "run", PYTHONPATH=str(tmp_path / "stripped"))
+    assert "sudo apt install python3-venv" in refusal(result)
+
+
+def test_a_python_that_is_too_old_is_told_so(copy):
+    old = (
+        "import sys, runpy; sys.version_info = (3, 8, 10); sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], None, '__main__')"
+    )
+    assert "Python 3.11 or newer is needed" in refusal(launch(copy, "run", python=(sys.executable, "-c", old)))
+
+
+@pytest.mark.skipif(not POSIX or os.geteuid() != 0, reason="a file system of its own can be mounted by root only")
+def test_a_full_disk_is_said_in_a_sentence(copy, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("this system does not let root mount a file system")
+    try:
+        shutil.copytree(copy, disk / "copy")
+        assert "less than 4 GB free" in refusal(launch(disk / "copy", "run"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
