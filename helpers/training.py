@@ -88,7 +88,7 @@ def fit(
     the model was compiled with are left to `model.evaluate`. Raises ValueError if the model is not compiled, does not
     end in one output, or if either part of the rows lacks one of the labels.
     """
-    if model.optimizer is None:
+    if not model.compiled:
         raise ValueError("The model is not compiled: call model.compile(optimizer, loss) before fit.")
     x, y = np.asarray(x, dtype="float32"), np.asarray(y, dtype="float32").reshape(-1, 1)
     n = int(len(x) * (1 - validation_split))  # as Keras splits: the last rows, before any shuffling
@@ -125,30 +125,40 @@ def fit(
 def compile_epoch(model: keras.Model, x, y, batch_size: int) -> Callable:
     """An epoch as one compiled function: order of the rows (n,) int -> (mean loss, exact AUC), scalars.
 
-    Every call takes the rows in that order, in batches of which the last may be smaller, and updates the model.
-    Notebook 02 goes through it line by line.
+    Each call takes all rows in that order, in batches of which the last may be smaller, and updates the model after
+    each. Notebook 02 goes through it line by line.
     """
     x, y = tf.constant(x), tf.constant(y)
-    n = len(x)
-    steps = -(-n // batch_size)  # rounded up: the last, smaller batch counts
+    n, steps = len(x), len(x) // batch_size
+    in_full_batches = steps * batch_size
     model.optimizer.build(model.trainable_variables)  # a compiled function may not create variables
 
-    @tf.function(input_signature=[tf.TensorSpec((n,), tf.int64)])
+    def train_step(rows):
+        x_batch, y_batch = tf.gather(x, rows), tf.gather(y, rows)
+        with tf.GradientTape() as tape:
+            y_pred = model(x_batch, training=True)
+            loss = model.compute_loss(x_batch, y_batch, y_pred, training=True)
+            scaled_loss = model.optimizer.scale_loss(loss)  # differs from the loss in mixed precision only
+        gradients = tape.gradient(scaled_loss, model.trainable_variables)
+        model.optimizer.apply(gradients, model.trainable_variables)
+        return loss, tf.cast(y_pred, tf.float32)
+
+    @tf.function
     def train_epoch(order):
+        # The loop runs over batches of one fixed size, whose shapes TensorFlow can plan for: a third faster.
+        batches = tf.reshape(order[:in_full_batches], (steps, batch_size))
         total_loss = 0.0
-        predictions = tf.TensorArray(tf.float32, size=steps, element_shape=(None, 1), infer_shape=False)
+        predictions = tf.TensorArray(tf.float32, size=steps, element_shape=(batch_size, 1))
         for step in tf.range(steps):
-            rows = order[step * batch_size : (step + 1) * batch_size]
-            x_batch, y_batch = tf.gather(x, rows), tf.gather(y, rows)
-            with tf.GradientTape() as tape:
-                y_pred = model(x_batch, training=True)
-                loss = model.compute_loss(x_batch, y_batch, y_pred, training=True)
-                scaled_loss = model.optimizer.scale_loss(loss)  # differs from the loss in mixed precision only
-            gradients = tape.gradient(scaled_loss, model.trainable_variables)
-            model.optimizer.apply(gradients, model.trainable_variables)
-            total_loss += loss * tf.cast(tf.size(rows), tf.float32)
-            predictions = predictions.write(step, tf.cast(y_pred, tf.float32))
-        return total_loss / n, auc(tf.gather(y, order), predictions.concat())
+            loss, y_pred = train_step(batches[step])
+            total_loss += loss * batch_size
+            predictions = predictions.write(step, y_pred)
+        y_pred = tf.reshape(predictions.stack(), (in_full_batches, 1))
+        if in_full_batches < n:
+            loss, last = train_step(order[in_full_batches:])
+            total_loss += loss * (n - in_full_batches)
+            y_pred = tf.concat([y_pred, last], axis=0)
+        return total_loss / n, auc(tf.gather(y, order), y_pred)
 
     return train_epoch
 
