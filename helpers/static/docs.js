@@ -1,0 +1,78 @@
+// The page at "/docs": the service's own openapi.json as text, and a way to send each request.
+"use strict";
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function row(tag, cells) {
+  return element("tr", {}, ...cells.map((cell) => element(tag, {}, cell)));
+}
+
+function kind(schema) {
+  if (schema.enum) return schema.enum.join(" or ");
+  if (schema.minimum !== undefined) return `${schema.type}, ${schema.minimum} to ${schema.maximum}`;
+  return schema.type ?? "";
+}
+
+function parameters(operation) {
+  if (!operation.parameters) return [];
+  const rows = operation.parameters.map((p) => row("td", [p.name, kind(p.schema), String(p.example)]));
+  return [element("table", {}, row("th", ["parameter", "value", "example"]), ...rows)];
+}
+
+function responses(operation) {
+  const rows = Object.entries(operation.responses).map(([code, response]) => row("td", [code, response.description]));
+  return element("table", {}, row("th", ["code", "when"]), ...rows);
+}
+
+// What an operation's example sends: [address, options of fetch, curl line]
+function request(path, method, operation) {
+  const url = new URL(path.slice(1), document.baseURI);
+  for (const p of operation.parameters ?? []) url.searchParams.set(p.name, p.example);
+  const example = operation.requestBody?.content["application/json"].examples.one.value;
+  const body = example && JSON.stringify(example);
+  const options = body ? { method, body, headers: { "Content-Type": "application/json" } } : { method };
+  const curl = body ? `curl -H 'Content-Type: application/json' -d '${body}' '${url}'` : `curl '${url}'`;
+  return [url, options, curl];
+}
+
+function operationElement(path, method, operation) {
+  const [url, options, curl] = request(path, method.toUpperCase(), operation);
+  const output = element("pre", { hidden: true });
+  const send = element("button", { type: "button" }, "Send");
+  send.addEventListener("click", async () => {
+    output.hidden = false;
+    try {
+      const key = service.needs_key && operation.security ? prompt("API key") : null;
+      const headers = { ...options.headers, ...(key ? { "X-API-Key": key } : {}) };
+      const response = await fetch(url, { ...options, headers });
+      output.textContent = `${response.status}\n${(await response.text()).slice(0, 4000)}`;
+    } catch {
+      output.textContent = "The service does not answer: is it still running?";
+    }
+  });
+  return element("section", { className: "operation" },
+    element("h2", {}, element("span", { className: "method" }, method.toUpperCase()), ` ${path}`),
+    element("p", {}, operation.summary), ...parameters(operation), responses(operation),
+    element("div", { className: "curl" }, element("pre", { tabIndex: 0 }, curl), send), output);
+}
+
+const service = JSON.parse(document.getElementById("service").textContent);
+
+async function main() {
+  const place = document.getElementById("operations");
+  try {
+    const document_ = await (await fetch(new URL("openapi.json", document.baseURI))).json();
+    document.getElementById("description").textContent = document_.info.description.replaceAll("`", "");
+    for (const [path, methods] of Object.entries(document_.paths)) {
+      for (const [method, operation] of Object.entries(methods)) place.append(operationElement(path, method, operation));
+    }
+  } catch {
+    place.textContent = "The service does not answer: is it still running?";
+  }
+}
+
+main();

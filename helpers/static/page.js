@@ -1,0 +1,105 @@
+// The page at "/": a control for each feature of the signature; every change asks the live endpoint.
+// Addresses are relative, so that the page also works behind a proxy that puts a path before it.
+"use strict";
+
+const service = JSON.parse(document.getElementById("service").textContent);
+const form = document.getElementById("features");
+const answer = document.querySelector(".answer");
+const controls = new Map(); // feature name -> the input that holds its value
+const endpoint = new URL("predict", document.baseURI);
+let asked = 0; // requests sent so far: an answer to any but the last is out of date
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function addBinary(feature) {
+  const input = element("input", { type: "checkbox", checked: service.example[feature.name] === 1, name: feature.name });
+  input.setAttribute("role", "switch");
+  form.append(element("label", { className: "feature binary" }, element("span", { className: "name" }, feature.name), input));
+  controls.set(feature.name, input);
+}
+
+function addReal(feature) {
+  const step = (feature.high - feature.low) / 200 || 1;
+  const value = service.example[feature.name];
+  const number = element("input", { type: "number", step: "any", value, min: feature.low, max: feature.high, name: feature.name });
+  const range = element("input", { type: "range", min: feature.low, max: feature.high, step, value });
+  range.setAttribute("aria-label", `${feature.name}, slider`);
+  range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(6) * 1; });
+  number.addEventListener("input", () => { range.value = number.value; });
+  form.append(element("div", { className: "feature real" },
+    element("label", { className: "name" }, `${feature.name} `), range, number));
+  number.setAttribute("aria-label", feature.name);
+  controls.set(feature.name, number);
+}
+
+function addKey() {
+  const input = element("input", { type: "password", id: "key" });
+  form.prepend(element("label", { className: "feature real" }, element("span", { className: "name" }, "API key"), input));
+}
+
+function currentRequest() {
+  const url = new URL(endpoint);
+  for (const [name, input] of controls) {
+    url.searchParams.set(name, input.type === "checkbox" ? Number(input.checked) : input.value);
+  }
+  return url;
+}
+
+function quote(text) { // for a POSIX shell
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function show(failed, probability, status, badFields = []) {
+  answer.classList.toggle("failed", failed);
+  document.getElementById("probability").textContent = probability === null ? "–" : probability.toFixed(4);
+  document.getElementById("bar").style.width = probability === null ? "0" : `${100 * probability}%`;
+  document.getElementById("status").textContent = status;
+  for (const [name, input] of controls) {
+    input.closest(".feature").classList.toggle("bad", badFields.includes(name));
+    input.setAttribute("aria-invalid", badFields.includes(name));
+  }
+}
+
+async function ask() {
+  const mine = ++asked;
+  const url = currentRequest();
+  const key = document.getElementById("key")?.value;
+  const header = service.needs_key ? ` -H ${quote(`X-API-Key: ${key ? "…" : "YOUR-KEY"}`)}` : "";
+  document.getElementById("curl").textContent = `curl${header} ${quote(url.href)}`;
+  const started = performance.now();
+  try {
+    const response = await fetch(url, { headers: key ? { "X-API-Key": key } : {}, cache: "no-store" });
+    const content = await response.json();
+    if (mine !== asked) return;
+    const took = (performance.now() - started).toFixed(0);
+    if (content.success) show(false, content.probability, `answered in ${took} ms`);
+    else if (content.fields) {
+      const named = Object.entries(content.fields).map(([name, problem]) => `${name}: ${problem}`).join(", ");
+      show(true, null, named, Object.keys(content.fields));
+    } else show(true, null, content.error);
+  } catch {
+    if (mine === asked) show(true, null, "The service does not answer: is it still running? Change a value to ask again.");
+  }
+}
+
+async function copy() {
+  const line = document.getElementById("curl");
+  try {
+    await navigator.clipboard.writeText(line.textContent);
+    document.getElementById("copy").textContent = "Copied";
+  } catch { // no clipboard without https or inside a frame: select the line, so that a key press copies it
+    getSelection().selectAllChildren(line);
+  }
+  setTimeout(() => { document.getElementById("copy").textContent = "Copy"; }, 1500);
+}
+
+for (const feature of service.features) (feature.kind === "binary" ? addBinary : addReal)(feature);
+if (service.needs_key) addKey();
+form.addEventListener("input", ask);
+form.addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("copy").addEventListener("click", copy);
+ask();
