@@ -13,6 +13,7 @@ import errno
 import http.client
 import json
 import re
+import secrets
 import selectors
 import socket
 import threading
@@ -105,6 +106,17 @@ class ServerHandle:
             if handle is self:
                 del _running[port]
 
+    def show(self, path: str = "/", height: int = 560):
+        """The page at `path` inside the notebook's output, `height` pixels high.
+
+        Where the browser runs on another machine than the kernel (JupyterHub, Binder, EC2), it is reached through
+        Jupyter's own address, by jupyter-server-proxy; the page itself finds out which of the two it is.
+        """
+        from IPython.display import HTML
+
+        frame = f"service-page-{secrets.token_hex(4)}"
+        return HTML(_FRAME.format(frame=frame, height=height, url=self.url + path, port=self.port, path=path))
+
     def __enter__(self) -> Self:
         return self
 
@@ -113,6 +125,18 @@ class ServerHandle:
 
     def __repr__(self) -> str:
         return f"<server at {self.url}, {'stopped' if self._stopped else 'running'}>"
+
+
+_FRAME = """\
+<iframe id="{frame}" title="the service's page" width="100%" height="{height}" style="border: 1px solid #ccc"></iframe>
+<script>
+(function () {{
+  const config = document.getElementById("jupyter-config-data");
+  const base = config ? JSON.parse(config.textContent).baseUrl : document.body.dataset.baseUrl;
+  const near = ["localhost", "127.0.0.1", "[::1]", ""].includes(location.hostname);
+  document.getElementById("{frame}").src = near || !base ? "{url}" : base + "proxy/{port}{path}";
+}})();
+</script>"""
 
 
 class _Server(wsgi.Server):
