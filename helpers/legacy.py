@@ -88,7 +88,7 @@ def load_keras(
 
 
 class _Contents:
-    """A Keras file taken apart: two JSON trees, repaired as far as they need it, and the weights, left where they are."""
+    """A Keras file taken apart into its JSON trees; the weights stay where they are."""
 
     def __init__(self, path: Path, custom_objects: dict):
         self.path = path
@@ -236,7 +236,8 @@ class _Contents:
         foreign = sorted({layer["class_name"] for layer in _layers(self.tree)} - set(known))
         if foreign:
             needed = ", ".join(f'"{name}": {name}' for name in foreign)
-            return f"{self.path.name} uses layers that Keras {keras.__version__} does not have: pass custom_objects={{{needed}}}"
+            without = f"{self.path.name} uses layers that Keras {keras.__version__} does not have"
+            return f"{without}: pass custom_objects={{{needed}}}"
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         return f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: {reason}"
 
@@ -321,7 +322,7 @@ def _input_first(layers: list[dict], notes: list[str]) -> list[dict]:
 
 
 def _repair_arguments(item: dict, notes: list[str]) -> None:
-    """Rename or drop the arguments of a layer or initializer that Keras 3 does not take; refuse where that would matter."""
+    """Rename or drop the arguments that Keras 3 does not take; `ArtifactError` where that would change the answers."""
     import keras
 
     kind, config = item["class_name"], item["config"]
@@ -344,14 +345,18 @@ def _repair_arguments(item: dict, notes: list[str]) -> None:
 
 def _arguments(kind: type) -> set[str]:
     """What the constructor of a class and of the classes it is made from take."""
-    return {name for c in kind.__mro__ for name in inspect.signature(c.__init__).parameters} - {"args", "kwargs", "self"}
+    return {name for c in kind.__mro__ for name in inspect.signature(c.__init__).parameters} - {
+        "args",
+        "kwargs",
+        "self",
+    }
 
 
 # ---- optimizer, loss, metrics ----
 
 
 def _compile_arguments(training: dict, custom: dict, notes: list[str]) -> dict | None:
-    """What `model.compile` takes, from a saved training configuration; None where optimizer or loss are not to be had."""
+    """What `model.compile` takes, from what was saved; None where optimizer or loss are not to be had."""
     try:
         optimizer = _optimizer(training.get("optimizer_config") or training.get("optimizer"), custom, notes)
         loss = _loss(training.get("loss"), custom)
