@@ -216,7 +216,10 @@ def _json_body():
         return json.loads(request.get_data(), object_pairs_hook=_once)
     except InvalidRequest:
         raise
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise MalformedJSON(f"the body is not valid JSON: {where}") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, or nested too deeply
         raise MalformedJSON("the body is not valid JSON") from error
 
 
