@@ -32,6 +32,7 @@ NEEDED_DISK = 1 * GIB  # models, build/ and what TensorFlow writes on the way
 NAMES_SHOWN = 4  # of packages that differ from the lock
 
 WELL, NOTE, MEND = "well", "note", "mend"
+WIDTHS = ("white-space:nowrap", "min-width:13em", "white-space:nowrap", "white-space:normal")  # of the table's columns
 MARKS = {WELL: "✓", NOTE: "•", MEND: "✗"}
 
 
@@ -63,8 +64,9 @@ class Report(list[Check]):
 
     def _repr_html_(self) -> str:
         def row(tag: str, cells: tuple[str, ...]) -> str:
-            style = "text-align:left; vertical-align:top; white-space:normal"
-            return "<tr>" + "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+            styles = [f"text-align:left; vertical-align:top; {width}" for width in WIDTHS]
+            columns = zip(styles, map(html.escape, cells), strict=True)
+            return "<tr>" + "".join(f'<{tag} style="{style}">{cell}</{tag}>' for style, cell in columns) + "</tr>"
 
         rows = [row("td", (c.name, c.found, f"{MARKS[c.status]} {c.status}", c.remedy)) for c in self]
         head = row("th", ("check", "found", "status", "what to do"))

@@ -1,0 +1,482 @@
+"""The learner's view: every notebook in a real JupyterLab in a real browser, and the service's own pages.
+
+One JupyterLab and one Chromium serve all tests of this file. Each notebook is opened, run from the Run menu, and read
+as the page shows it; pictures of what was seen land in `build/screenshots/`.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import notebook_tools as tools
+import pytest
+from nbformat import NotebookNode
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from helpers import PROJECT
+from helpers.notebook_server import ServerHandle, serve
+from helpers.predictors import load_predictor
+from helpers.services import create_predict_app
+from helpers.signature import Feature, Signature
+
+SCREENSHOTS = PROJECT / "build" / "screenshots"
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+--disable-component-update --disable-sync"
+DESKTOP, LAPTOP, PHONE = {"width": 1600, "height": 1000}, {"width": 1280, "height": 720}, {"width": 390, "height": 844}
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+RUN_SECONDS = 150  # a notebook, on a machine that has other things to do
+TALLEST = 15_000  # pixels: Chromium cuts pictures off at 16,384
+
+
+# The browser and what it must not see
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    places = [
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    ]
+    for found in [*map(shutil.which, names), *filter(os.path.exists, places)]:
+        if found:
+            return found
+    how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
+`brew install --cask chromium`) and run the tests again"
+    if os.environ.get("CI"):
+        pytest.fail(how)
+    pytest.skip(how)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser) -> Iterator[BrowserContext]:
+    """A browser without a history."""
+    context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+class Complaints:
+    """What a page complains of and whom it calls: errors in the console, failed scripts, requests to other hosts."""
+
+    def __init__(self, page: Page):
+        self.found: list[str] = []
+        page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
+        page.on("pageerror", lambda error: self._add(True, f"script: {error}"))
+        page.on("request", lambda request: self._add(self._is_foreign(request.url), f"calls {request.url}"))
+
+    def _add(self, wrong: bool, what: str) -> None:
+        if wrong:
+            self.found.append(what)
+
+    @staticmethod
+    def _is_foreign(url: str) -> bool:
+        return re.match(r"(data|blob|about):|(https?|wss?)://(127\.0\.0\.1|localhost)[:/]", url) is None
+
+
+# JupyterLab
+
+
+class Lab:
+    """A JupyterLab on a copy of the project, with a port, a token and settings of its own."""
+
+    def __init__(self, folder: Path):
+        self.project = tools.copy_project(folder / "tutorial")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._log = open(folder / "jupyterlab.log", "w")
+        own = {
+            f"{name}_DIR": str(folder / name.lower())
+            for name in (
+                "JUPYTER_CONFIG",
+                "JUPYTER_DATA",
+                "JUPYTER_RUNTIME",
+                "JUPYTERLAB_SETTINGS",
+                "JUPYTERLAB_WORKSPACES",
+            )
+        }
+        settings = folder / "jupyterlab_settings" / "@jupyterlab"
+        write_json(settings / "notebook-extension" / "tracker.jupyterlab-settings", {"windowingMode": "none"})
+        write_json(
+            settings / "apputils-extension" / "notification.jupyterlab-settings",
+            {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+        )
+        options = [
+            "--no-browser",
+            "--allow-root",
+            "--expose-app-in-browser",
+            f"--ServerApp.root_dir={self.project}",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            "--IdentityProvider.token=learner",
+            "--LabApp.news_url=None",
+        ]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options],
+            cwd=self.project,
+            env=tools.environment_in(self.project, IPYTHONDIR=str(folder / "ipython"), **own),
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self._wait_until_it_answers()
+
+    def _wait_until_it_answers(self) -> None:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token=learner", timeout=5).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError("JupyterLab did not start:\n" + Path(self._log.name).read_text()) from None
+                time.sleep(0.1)
+
+    def url(self, notebook: str) -> str:
+        return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token=learner&reset"
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+        self._log.close()
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def lab(chromium, tmp_path_factory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.stop()
+
+
+CURRENT = "const panel = window.jupyterapp?.shell.currentWidget, content = panel?.content;"
+CODE_CELLS = f"{CURRENT} const cells = content.widgets.filter(cell => cell.model.type === 'code');"
+
+
+class OpenNotebook:
+    """One notebook in JupyterLab, as a reader's hands and eyes have it."""
+
+    def __init__(self, page: Page, lab: Lab, name: str):
+        self.page = page
+        self.complaints = Complaints(page)
+        page.goto(lab.url(name))
+        page.wait_for_function(
+            f"""name => {{ {CURRENT}
+                const context = panel?.context;
+                if (!context?.isReady || !context.path.endsWith(name)) return false;
+                const session = context.sessionContext;
+                return session.isReady && session.session?.kernel?.status === 'idle'; }}""",
+            arg=name,
+            timeout=60_000,
+        )
+
+    def command(self, name: str, **arguments: object) -> None:
+        self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
+
+    def run_all(self) -> None:
+        """Removes the committed outputs, chooses Run > Run All Cells, waits for the last cell or the first error."""
+        self.command("notebook:clear-all-cell-outputs")
+        self.page.wait_for_function(
+            f"() => {{ {CODE_CELLS} return cells.every(cell => cell.model.executionCount === null); }}"
+        )
+        self.page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+        self.page.click("[data-command='runmenu:run-all']")
+        self.page.wait_for_function(
+            f"""() => {{ {CODE_CELLS}
+                const tags = cell => cell.model.getMetadata('tags') ?? [];
+                const failed = cell => cell.model.outputs.toJSON().some(output => output.output_type === 'error');
+                return cells.every(cell => cell.model.executionCount !== null && cell.model.executionState === 'idle')
+                    || cells.some(cell => failed(cell) && !tags(cell).includes('raises-exception')); }}""",
+            timeout=RUN_SECONDS * 1000,
+        )
+        expect(self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_attached()
+
+    def output(self, name: str) -> Locator:
+        """The output area of the cell with the id `name`."""
+        self.page.evaluate(
+            f"() => {{ {CURRENT} content.widgets.forEach(c => {{ c.node.dataset.id = c.model.id; }}); }}"
+        )
+        return self.page.locator(f".jp-Cell[data-id='{name}'] .jp-Cell-outputArea")
+
+    def run_again(self, *names: str) -> None:
+        """Runs cells once more, by their ids, one after the other."""
+        for name in names:
+            self.page.evaluate(
+                f"""async name => {{ {CURRENT}
+                    content.deselectAll();
+                    content.activeCellIndex = content.widgets.findIndex(cell => cell.model.id === name);
+                    await jupyterapp.commands.execute('notebook:run-cell'); }}""",
+                name,
+            )
+
+    def outputs(self) -> dict[str, list[dict]]:
+        """{cell id: outputs, as JupyterLab holds them}"""
+        return self.page.evaluate(
+            f"""() => {{ {CODE_CELLS}
+                return Object.fromEntries(cells.map(cell => [cell.model.id, cell.model.outputs.toJSON()])); }}"""
+        )
+
+    def take_pictures(self, name: str) -> None:
+        """The whole notebook: at desktop width in the light theme, at laptop width in the dark one."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        for size, theme, words in ((DESKTOP, LIGHT, "desktop-light"), (LAPTOP, DARK, "laptop-dark")):
+            self.command("apputils:change-theme", theme=theme)
+            self.page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
+            self.page.set_viewport_size(size)
+            hidden = self.page.evaluate(
+                f"""() => {{ {CURRENT}
+                    const page = content.node.querySelector('.jp-WindowedPanel-outer') ?? content.node;
+                    return page.scrollHeight - page.clientHeight; }}"""
+            )
+            self.page.set_viewport_size({**size, "height": min(size["height"] + hidden, TALLEST)})
+            self.page.wait_for_timeout(300)  # until the frames inside are drawn at their new width
+            self.page.screenshot(path=SCREENSHOTS / f"{name}-{words}.png")
+        self.command("apputils:change-theme", theme=LIGHT)
+        self.page.set_viewport_size(DESKTOP)
+
+
+@pytest.mark.parametrize("path", tools.NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_in_jupyterlab(path, context, lab):
+    opened = OpenNotebook(context.new_page(), lab, path.name)
+    opened.run_all()
+    committed = tools.read(path)
+    shown = opened.outputs()
+    for cell in tools.code_cells(committed):
+        errors = [output["evalue"] for output in shown[cell.id] if output["output_type"] == "error"]
+        assert bool(errors) == ("raises-exception" in tools.tags(cell)), f"{cell.id}: {errors}"
+    check_figures(opened, committed)
+    look, put_down = HANDS_ON.get(path.name[:2], (None, None))
+    if look:
+        look(opened)
+    opened.take_pictures(path.stem)
+    assert opened.complaints.found == []
+    if put_down:
+        put_down(opened)
+
+
+def check_figures(opened: OpenNotebook, committed: NotebookNode) -> None:
+    """Every picture of the committed outputs is there again, is drawn, and is not cut off by the page."""
+    outputs = [output for cell in tools.code_cells(committed) for output in cell.outputs]
+    figures = opened.page.locator(".jp-RenderedImage img")
+    assert figures.count() >= sum("image/png" in output.get("data", {}) for output in outputs)
+    sizes = figures.evaluate_all("all => all.map(one => [one.complete && one.naturalWidth, one.clientWidth])")
+    assert all(drawn > 100 and shown > 100 for drawn, shown in sizes), sizes
+
+
+# Hands on: what each notebook offers to touch, first with everything running, then with its server stopped.
+
+
+def the_report_is_about_this_browser(opened: OpenNotebook) -> None:
+    report = opened.output("report").locator("tr")
+    assert report.count() == 9
+    roads = "reaches the kernel at 127.0.0.1 and through Jupyter's proxy"
+    expect(report.filter(has_text="browser")).to_contain_text(roads)
+
+
+def the_echo_stands_in_the_notebook(opened: OpenNotebook) -> None:
+    opened.run_again("server", "browser")
+    expect(opened.output("browser").frame_locator("iframe").locator("body")).to_contain_text("HelloWorld!")
+
+
+def the_page_and_the_panel_ask_the_live_endpoint(opened: OpenNotebook) -> None:
+    opened.run_again("server", "page", "panel")
+    page = opened.output("page").frame_locator("iframe")
+    expect(page.locator("#status")).to_contain_text("answered in")
+    before = page.locator("#probability").inner_text()
+    page.get_by_role("switch").nth(1).press("Space")
+    expect(page.locator("#probability")).not_to_have_text(before)
+    expect(page.locator("#curl")).to_contain_text("g2=1")
+
+    panel = opened.output("panel")
+    before = panel.locator("b").inner_text()
+    assert before == f"{float(before):.4f}"
+    panel.get_by_role("button", name="g2", exact=True).click()
+    expect(panel.locator("b")).not_to_have_text(before)
+    expect(panel.locator("code")).to_contain_text("g1=1.0&g2=1.0&g3=0.0")
+    expect(panel).to_contain_text(re.compile(r"in \d+\.\d ms"))
+
+
+def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
+    opened.run_again("stop")
+    panel = opened.output("panel")
+    expect(panel).to_contain_text("The server is stopped")
+    page = opened.output("page").frame_locator("iframe")
+    page.get_by_role("switch").nth(2).press("Space")
+    expect(page.locator("#status")).to_contain_text("does not answer")
+    opened.run_again("server")
+    panel.get_by_role("button", name="g3", exact=True).click()
+    expect(panel.locator("code")).to_contain_text("g3=1.0")
+    opened.run_again("stop")
+
+
+HANDS_ON = {
+    "00": (the_report_is_about_this_browser, None),
+    "01": (the_echo_stands_in_the_notebook, lambda opened: opened.run_again("stop")),
+    "04": (the_page_and_the_panel_ask_the_live_endpoint, a_stopped_server_is_said_to_be_stopped),
+}
+
+
+# The service's own pages
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Path:
+    """An exported model of one 0/1 feature and two numbers: what a reader's own table may look like."""
+    from helpers.artifacts import export_model
+    from helpers.training import build_classifier
+
+    features = (
+        Feature("member", "binary", 0, 1, 0),
+        Feature("age", "real", 18, 99, 40),
+        Feature("income", "real", -1000, 250_000.5, 31_400),
+    )
+    folder = tmp_path_factory.mktemp("mixed")
+    standardize = Signature(features).sample(500)
+    export_model(build_classifier(3, standardize), folder, signature=Signature(features, "churn"))
+    return folder
+
+
+@pytest.fixture
+def service(exported) -> Iterator[ServerHandle]:
+    with serve(create_predict_app(load_predictor(exported)), port=0) as handle:
+        yield handle
+
+
+@pytest.fixture
+def page(context) -> Page:
+    return context.new_page()
+
+
+def answered(page: Page) -> str:
+    """The probability on the page, once the request for it has been answered."""
+    expect(page.locator("#status")).to_contain_text("answered in")
+    return page.locator("#probability").inner_text()
+
+
+def test_the_page_is_used_by_keyboard_alone(page, service):
+    complaints = Complaints(page)
+    page.goto(service.url)
+    first = answered(page)
+    page.keyboard.press("Tab")  # to the first feature's switch, which the example has on
+    expect(page.get_by_role("switch").first).to_be_focused()
+    expect(page.get_by_role("switch").first).to_be_checked()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("switch").first).not_to_be_checked()
+    expect(page.locator("#probability")).not_to_have_text(first)
+    for _ in range(9 + 1 + 1):  # the other switches, the curl line, the button
+        page.keyboard.press("Tab")
+    expect(page.locator("#copy")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the link to the description
+    page.wait_for_url("**/docs")
+    assert complaints.found == []
+
+
+def test_the_curl_line_on_the_page_is_the_request_just_made(page, service):
+    page.goto(service.url)
+    page.get_by_role("switch").nth(4).press("Space")
+    expect(page.locator("#curl")).to_contain_text("g5=1")
+    shown = answered(page)
+    line = shlex.split(page.locator("#curl").inner_text())
+    answer = subprocess.run([*line, "--silent"], capture_output=True, text=True, check=True).stdout
+    assert f"{json.loads(answer)['probability']:.4f}" == shown
+
+
+@pytest.mark.parametrize("path", ["", "docs"], ids=["page", "docs"])
+@pytest.mark.parametrize("size", [PHONE, LAPTOP], ids=["phone", "laptop"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_fit_every_width_and_theme(browser, service, path, size, scheme):
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page = context.new_page()
+    complaints = Complaints(page)
+    page.goto(f"{service.url}/{path}")
+    expect(page.locator(".operation").first if path else page.locator("#status")).not_to_be_empty()
+    wider_than_the_window = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"service-{path or 'page'}-{size['width']}-{scheme}.png", full_page=True)
+    context.close()
+    assert wider_than_the_window <= 0
+    assert complaints.found == []
+
+
+def test_a_wrong_value_is_marked_at_its_control_and_mended_there(page, mixed):
+    with serve(create_predict_app(load_predictor(mixed)), port=0) as service:
+        page.goto(service.url)
+        right = answered(page)
+        age = page.get_by_role("spinbutton", name="age")
+        for wrong in ("17", "1e9", ""):
+            age.fill(wrong)
+            expect(age).to_have_attribute("aria-invalid", "true")
+            expect(page.locator("#status")).to_contain_text("age")
+            expect(page.locator("#probability")).to_have_text("–")
+            expect(page.get_by_role("spinbutton", name="income")).to_have_attribute("aria-invalid", "false")
+        age.fill("40")
+        expect(age).to_have_attribute("aria-invalid", "false")
+        assert answered(page) == right
+
+
+def test_a_slider_moves_its_number_and_the_probability(page, mixed):
+    with serve(create_predict_app(load_predictor(mixed)), port=0) as service:
+        page.goto(service.url)
+        before = answered(page)
+        page.get_by_role("slider", name="age").press("End")
+        expect(page.get_by_role("spinbutton", name="age")).to_have_value("99")
+        expect(page.locator("#probability")).not_to_have_text(before)
+
+
+def test_the_page_says_that_the_service_has_stopped_and_recovers(page, exported):
+    app = create_predict_app(load_predictor(exported))
+    with serve(app, port=0) as service:
+        page.goto(service.url)
+        answered(page)
+    page.get_by_role("switch").nth(3).press("Space")
+    expect(page.locator("#status")).to_contain_text("does not answer")
+    expect(page.locator("#probability")).to_have_text("–")
+    with serve(app, port=service.port):
+        page.get_by_role("switch").nth(3).press("Space")
+        answered(page)
+
+
+def test_the_description_sends_its_own_examples(page, service):
+    complaints = Complaints(page)
+    page.goto(f"{service.url}/docs")
+    operations = page.locator(".operation")
+    expect(operations.first).to_be_visible()
+    for number in range(operations.count()):
+        operations.nth(number).get_by_role("button", name="Send").press("Enter")
+        expect(operations.nth(number).locator("pre").last).to_contain_text(re.compile(r"^200\n"))
+    titles = " ".join(operations.locator("h2").all_inner_texts())
+    assert all(path in titles for path in ("/predict", "/health/ready", "/metrics")), titles
+    assert complaints.found == []
+
+
+def test_the_description_says_that_the_service_has_stopped(page, exported):
+    with serve(create_predict_app(load_predictor(exported)), port=0) as service:
+        page.goto(f"{service.url}/docs")
+        expect(page.locator(".operation").first).to_be_visible()
+    page.get_by_role("button", name="Send").first.click()
+    expect(page.locator(".operation pre").nth(1)).to_contain_text("does not answer")
