@@ -480,8 +480,9 @@ def latency_by_backend(milliseconds: dict[str, float]) -> Figure:
         label_bars(axes, bars, times)
         axes.set(xscale="log", xlim=(min(values) / 3, max(values) * 6), xlabel="time for one row (ms, log scale)")
         ratio = max(values) / min(values)
-        shown = round(ratio, 1 - len(str(int(ratio)))) if ratio >= 10 else round(ratio, 1)
-        axes.set_title(f"{names[values.index(max(values))]} takes some {shown:,.0f} times as long as the fastest")
+        rounded = float(f"{ratio:.2g}")
+        axes.set_title(f"{names[values.index(max(values))]} takes some {rounded:,.0f} times as long as the fastest")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
     return figure
@@ -496,11 +497,18 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
     with style():
         figure, (left, right) = new_figure(1, 2, size=(10.0, 3.9))
         left.plot(clients, per_second, "o-", color=BLUE)
-        left.set(ylim=(0, 1.15 * max(per_second)), ylabel="requests per second", title="Throughput stays level")
+        left.set(
+            ylim=(0, 1.15 * max(per_second)),
+            ylabel="requests per second",
+            title=f"At most {max(per_second):,.0f} requests per second",
+        )
         for (name, values), color in zip(percentiles.items(), colors, strict=False):
             right.plot(clients, values, "o-", color=color)
             label_line(right, clients[-1], values[-1], name, color)
-        right.set(ylabel="latency (ms, log scale)", yscale="log", title="Each client waits for the others")
+        slower = max(values[-1] / values[0] for values in percentiles.values())
+        right.set(ylabel="latency (ms, log scale)", yscale="log")
+        right.set_title(f"{clients[-1]} clients wait up to {slower:,.0f} times as long as {clients[0]}")
+        right.yaxis.set_major_formatter("{x:g}")
         for axes in (left, right):
             axes.set(xscale="log", xlabel="clients at once")
             axes.set_xticks(clients, [str(count) for count in clients])
