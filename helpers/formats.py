@@ -7,14 +7,12 @@ the same bytes in `.h5`, `.onnx`, `.tflite` and `.npz`; `.keras` and a SavedMode
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import warnings
 from pathlib import Path
 
 import numpy as np
 
+from helpers.legacy import quiet
 from helpers.signature import Signature
 
 ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
@@ -36,19 +34,19 @@ def write_keras(model, path: Path, signature: Signature) -> None:
 
 def write_h5(model, path: Path, signature: Signature) -> None:
     """The HDF5 file of the Keras of 2018, which Keras still writes."""
-    with _quiet():
+    with quiet():
         model.save(path)
 
 
 def write_saved_model(model, path: Path, signature: Signature) -> None:
     """TensorFlow's SavedModel, a folder: what TensorFlow Serving, Java and C++ read."""
-    with _quiet():
+    with quiet():
         model.export(path, format="tf_saved_model", verbose=False)
 
 
 def write_tflite(model, path: Path, signature: Signature) -> None:
     """LiteRT (once TensorFlow Lite): what phones and small devices read."""
-    with _quiet():
+    with quiet():
         model.export(path, format="litert", verbose=False)
 
 
@@ -65,7 +63,7 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
 
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="features")
     answer = tf.function(lambda features: model(features, training=False), input_signature=[spec])
-    with _quiet():
+    with quiet():
         frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
         converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
@@ -179,22 +177,6 @@ def _activation(layer, function) -> list[tuple[dict, dict]]:
     if name not in NUMPY_ACTIVATIONS or function is not keras.activations.get(name):
         raise ValueError(f"NumPy does not know the activation {name} of the layer {layer.name}")
     return [] if name == "linear" else [({"do": name}, {})]
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps what the converters say about themselves out of a notebook; errors are raised all the same."""
-    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 WRITERS = {

@@ -7,11 +7,14 @@ weights are never touched, and every repair is logged and listed in `KerasFile.r
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import json
 import logging
 import os
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +88,22 @@ def load_keras(
     for sentence in found.repairs:
         log.warning("%s (Keras %s): %s", found.name, found.keras_version, sentence)
     return contents.load(compile, allow_code)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps what Keras and the converters say about themselves out of a notebook; errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class _Contents:
@@ -170,9 +189,7 @@ class _Contents:
     def _compile_repairs(self) -> list[str]:
         notes: list[str] = []
         _compile_arguments(self.training, self.custom, notes)
-        if self.modern and notes:
-            notes.append("the optimizer starts afresh")
-        return notes + _named_only(self.training, self.custom, self.container, notes)
+        return notes + (_named_only(self.training, self.custom) if self.container == "HDF5" else [])
 
     def _repaired(self) -> tuple[dict, list[str]]:
         """The model's tree as today's Keras reads it, and what was changed."""
@@ -187,24 +204,42 @@ class _Contents:
     def load(self, compile: bool, allow_code: bool):
         import keras
 
-        arguments = None
-        if compile and self.training:
-            notes: list[str] = []
-            arguments = _compile_arguments(self.training, self.custom, notes)
-            if self.modern and not notes:
-                arguments = None  # nothing to mend: Keras compiles, and restores the optimizer's state
-        native = compile and self.modern and arguments is None
+        notes: list[str] = []
+        arguments = _compile_arguments(self.training, self.custom, notes) if compile and self.training else None
+        # Keras 3.15 compiles a model from .h5 with an optimizer that knows none of its weights: it cannot be trained.
+        native = bool(arguments) and self.modern and self.container == "zip" and not notes
         with tempfile.TemporaryDirectory() as folder:
             copy = self._copy(Path(folder), keep_training=native)
             try:
-                model = keras.models.load_model(
-                    copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
-                )
+                with quiet():
+                    model = keras.models.load_model(
+                        copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
+                    )
             except Exception as error:
                 raise ArtifactError(self._explain(error)) from error
-        if arguments:
+        if arguments and not native:
             model.compile(**arguments)
+            if self.modern:
+                self._restore_optimizer(model)
         return model
+
+    def _restore_optimizer(self, model) -> None:
+        """Give the optimizer the state that it was saved with, so that training goes on where it was."""
+        import h5py
+
+        if self.container == "zip":
+            with zipfile.ZipFile(self.path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+                saved = file.get("optimizer/vars", {})
+                state = [saved[name][()] for name in sorted(saved, key=int)]
+        else:
+            with h5py.File(self.path) as file:
+                saved = file.get("optimizer_weights")
+                state = [saved[name][()] for name in saved.attrs["weight_names"]] if saved else []
+        optimizer = model.optimizer
+        optimizer.build(model.trainable_variables)
+        if [value.shape for value in state] == [tuple(variable.shape) for variable in optimizer.variables]:
+            for variable, value in zip(optimizer.variables, state, strict=True):
+                variable.assign(value)
 
     def _copy(self, folder: Path, keep_training: bool) -> Path:
         """The file with the repaired tree, under the ending that Keras goes by."""
@@ -456,12 +491,12 @@ def _metric(saved, custom: dict, notes: list[str]):
     return None
 
 
-def _named_only(training: dict, custom: dict, container: str, notes: list[str]) -> list[str]:
-    """A warning for each metric of an `.h5` that Keras takes for its own because a function had the same name."""
+def _named_only(training: dict, custom: dict) -> list[str]:
+    """A sentence for each metric of an `.h5` that Keras takes for its own because a function had the same name."""
     import keras
 
     found = []
-    for saved in _flat(training.get("metrics")) if container == "HDF5" else []:
+    for saved in _flat(training.get("metrics")):
         if not isinstance(saved, str) or saved in PLAIN_METRICS or saved in custom:
             continue
         try:
