@@ -18,7 +18,7 @@ from typing import TextIO
 import numpy as np
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
 from helpers import PROJECT
 from helpers.model_slot import ModelSlot
@@ -31,12 +31,11 @@ log = logging.getLogger("helpers.services")
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
 FORM, MULTIPART, JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
 
-_KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 408: "timeout", 413: "too_large",
+_KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
 _SENTENCES = {
     404: "there is no such path: the service answers at /predict, its page at /, its description at /openapi.json",
     405: "this path does not take that method",
-    408: "the request took too long to arrive",
     413: "the request is larger than this service takes",
     415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
 }
@@ -61,10 +60,10 @@ def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
     def echo():
         if request.method == "GET":
             params = request.args
-        elif request.mimetype in (FORM, MULTIPART):
+        elif not _body() or request.mimetype in (FORM, MULTIPART):
             params = request.form
         else:
-            params = _json_body() if request.get_data() else {}
+            params = _json_body()
         if not isinstance(params, dict):
             raise InvalidRequest('send an object like {"msg": "Hello"}', {"msg": "missing"})
         message = params.get("msg")
@@ -187,11 +186,11 @@ def _list_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
 
 def _read_rows(signature) -> tuple[np.ndarray, bool]:
     """The rows of a POST, (k, n) float32, and whether they came as a list."""
+    body = _body()
     if request.mimetype == MULTIPART:
         params = request.form.copy()
         params.update(request.files)  # an uploaded file is no number, and is named as such
         return signature.parse(params), False
-    body = request.get_data()
     if request.query_string and body:
         fields = {name: "in the query string of a request with a body" for name in request.args}
         raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
@@ -206,6 +205,14 @@ def _read_rows(signature) -> tuple[np.ndarray, bool]:
             raise InvalidRequest('send nothing beside "instances"', others)
         content = content["instances"]
     return signature.parse(content), isinstance(content, list)
+
+
+def _body() -> bytes:
+    """The request's body, whole. werkzeug cuts one without a Content-Length off at the limit instead of refusing it."""
+    body = request.get_data()
+    if request.content_length is None and len(body) >= request.max_content_length:
+        raise RequestEntityTooLarge
+    return body
 
 
 def _json_body():
@@ -259,10 +266,6 @@ def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tupl
         # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
         return refuse(error.code or 500, _SENTENCES.get(error.code) or error.description or error.name, headers=headers)
-
-    @app.errorhandler(TimeoutError)
-    def too_slow(error: TimeoutError):
-        return refuse(408, _SENTENCES[408])
 
     @app.errorhandler(Exception)
     def failed(error: Exception):
