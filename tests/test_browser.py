@@ -116,7 +116,7 @@ class Lab:
             )
         }
         settings = folder / "jupyterlab_settings" / "@jupyterlab"
-        write_json(settings / "notebook-extension" / "tracker.jupyterlab-settings", {"windowingMode": "none"})
+        write_json(settings / "notebook-extension" / "tracker.jupyterlab-settings", {"windowingMode": "none", "scrollPastEnd": False})
         write_json(
             settings / "apputils-extension" / "notification.jupyterlab-settings",
             {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
@@ -248,10 +248,10 @@ class OpenNotebook:
             self.page.set_viewport_size(size)
             hidden = self.page.evaluate(
                 f"""() => {{ {CURRENT}
-                    const page = content.node.querySelector('.jp-WindowedPanel-outer') ?? content.node;
-                    return page.scrollHeight - page.clientHeight; }}"""
+                    return content.outerNode.scrollHeight - content.outerNode.clientHeight; }}"""
             )
             self.page.set_viewport_size({**size, "height": min(size["height"] + hidden, TALLEST)})
+            self.page.evaluate(f"() => {{ {CURRENT} content.outerNode.scrollTop = 0; }}")
             self.page.wait_for_timeout(300)  # until the frames inside are drawn at their new width
             self.page.screenshot(path=SCREENSHOTS / f"{name}-{words}.png")
         self.command("apputils:change-theme", theme=LIGHT)
@@ -448,15 +448,15 @@ def test_a_slider_moves_its_number_and_the_probability(page, mixed):
         expect(page.locator("#probability")).not_to_have_text(before)
 
 
-def test_the_page_says_that_the_service_has_stopped_and_recovers(page, exported):
+def test_the_page_says_that_the_service_has_stopped_and_recovers(page, exported, free_port):
     app = create_predict_app(load_predictor(exported))
-    with serve(app, port=0) as service:
+    with serve(app, port=free_port) as service:
         page.goto(service.url)
         answered(page)
     page.get_by_role("switch").nth(3).press("Space")
     expect(page.locator("#status")).to_contain_text("does not answer")
     expect(page.locator("#probability")).to_have_text("–")
-    with serve(app, port=service.port):
+    with serve(app, port=free_port):
         page.get_by_role("switch").nth(3).press("Space")
         answered(page)
 
