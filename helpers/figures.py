@@ -6,6 +6,7 @@ Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart by colour-blind e
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,6 +70,13 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] | None
     figure, axes = plt.subplots(rows, columns, figsize=size, **options)
     plt.close(figure)
     return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file, for a widget that shows pictures."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, color: str = INK, **options) -> None:

@@ -6,15 +6,32 @@ in, trained, and a `keras.callbacks.History` with loss, auc, val_loss and val_au
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it is not heard
-
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import layers, ops
 from tqdm.auto import tqdm
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what C++ code writes to the process's stderr: two notes on CUDA and oneDNN that no setting of TensorFlow's
+    turns off at import."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what comes later; read when TensorFlow is imported
+with _silent_stderr():
+    import keras
+    import tensorflow as tf
+    from keras import layers, ops
 
 
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:
