@@ -12,6 +12,7 @@ import contextlib
 import errno
 import http.client
 import json
+import os
 import re
 import secrets
 import selectors
@@ -48,12 +49,12 @@ def serve(app, host: str = "127.0.0.1", port: int = 5000, *, threads: int = THRE
     with _running_lock:
         if port in _running:
             _running.pop(port).stop()
+        taken = port != 0 and _is_taken(host, port)
         try:
-            handle = ServerHandle(app, host, port, threads)
+            handle = ServerHandle(app, host, 0 if taken else port, threads)
         except OSError as error:
-            if port == 0 or not _is_taken(error):
-                raise OSError(f"cannot serve on {host}:{port} ({error}): try host='127.0.0.1' and port=0") from error
-            handle = ServerHandle(app, host, 0, threads)
+            raise OSError(f"cannot serve on {host}:{port}, try host='127.0.0.1' and port=0 ({error})") from error
+        if taken:
             print(f"Port {port} is taken by {_occupant(port)}: serving on {handle.port} instead.")
         if port:
             _running[port] = handle
@@ -298,9 +299,16 @@ class _Received:
         return data
 
 
-def _is_taken(error: OSError) -> bool:
-    code = error.errno or getattr(error.__cause__, "errno", None)  # cheroot wraps the error of bind()
-    return code in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", None), getattr(errno, "WSAEACCES", None))
+def _is_taken(host: str, port: int) -> bool:
+    """Whether another program listens there. Asked first, as cheroot's error does not tell one reason from another."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":  # as cheroot does; elsewhere this option would share a port that is taken
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE))
+    return False
 
 
 def _occupant(port: int) -> str:
