@@ -189,7 +189,7 @@ class NumpyPredictor(Predictor):
     """The layers written out in NumPy: what a network is when the framework is taken away."""
 
     backend, file, package = "numpy", "model.npz", "numpy"
-    threads = "nothing is shared but the weights, which are only read"
+    threads = "threads share nothing but the weights, which are only read"
 
     def _load(self, artifact, content):
         with np.load(io.BytesIO(content), allow_pickle=False) as data:
