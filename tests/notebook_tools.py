@@ -7,13 +7,8 @@ import ast
 import os
 import re
 import shutil
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from urllib.parse import unquote, urlparse
 
 import nbformat
@@ -189,37 +184,5 @@ class Kernel:
 
 
 def is_server_cell(cell: NotebookNode) -> bool:
-    """Does this cell start a server?"""
-    return cell.cell_type == "code" and re.search(r"\b(serve|make_server)\(", cell.source) is not None
-
-
-@contextmanager
-def notebook_ports(seconds: float = 240) -> Iterator[None]:
-    """Holds the ports that the notebooks serve on, so that two tests side by side do not take them from each other."""
-    end = time.monotonic() + seconds
-    with socket(AF_INET, SOCK_STREAM) as turn:
-        while True:
-            try:
-                turn.bind(("127.0.0.1", 49_550))  # the turn ends with the process that holds it, even if it is killed
-                turn.listen()
-                break
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise TimeoutError("another run of the notebook tests holds the notebooks' ports") from error
-                time.sleep(0.2)
-        wait_until_free(5000, end)
-        yield
-
-
-def wait_until_free(port: int, end: float) -> None:
-    """Returns as soon as `port` of this machine can be bound; raises TimeoutError at `end` (time.monotonic)."""
-    while True:
-        with socket(AF_INET, SOCK_STREAM) as probe:
-            if sys.platform != "win32":
-                probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-            try:
-                return probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise TimeoutError(f"port {port} is taken: end the program that listens there") from error
-        time.sleep(0.2)
+    """Does this cell start a server that goes on after it? (`with serve(...)` stops by itself.)"""
+    return cell.cell_type == "code" and re.search(r"^\w+ = (serve|make_server|start)\(", cell.source, re.M) is not None

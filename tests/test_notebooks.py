@@ -1,7 +1,9 @@
 """Every notebook, executed from a fresh kernel by nbval in strict mode: each committed output against a new one.
 
 The notebooks run in a copy of the project, in reading order, as in a fresh clone: 02 writes the model that 03 to 05
-take up. Each runs in a pytest of its own, whose report names the cell and shows both outputs where they differ.
+take up. Into that copy go, where the reader would come to them at the end, more cells: every folded solution, each cell
+that starts a server nineteen times more, and after the last cell a look at what is left of those servers. Each notebook
+runs in a pytest of its own, whose report names the cell and shows both outputs where they differ.
 """
 
 import subprocess
@@ -30,13 +32,62 @@ replace: \\1:PORT
 """
 
 
+# Additions to a notebook
+
+REMEMBER = """\
+import psutil as _psutil, threading as _threading
+
+def _standing():
+    process = _psutil.Process()
+    ports = {c.laddr.port for c in process.net_connections("tcp") if c.status == "LISTEN"}
+    return ports, set(_threading.enumerate()), set(process.children(recursive=True))
+
+_before = _standing()
+"""
+NOTHING_LEFT = """\
+_left = [after - before for before, after in zip(_before, _standing())]
+assert not any(_left), f"ports, threads, processes left behind: {_left}"
+"""
+ADDED = "added_"
+TIMES = 20  # that a reader may run a cell which starts a server
+
+
+def with_additions(notebook: NotebookNode) -> list[str]:
+    """Puts the cells described above into `notebook`; returns the id of each code cell, "added_..." for these."""
+    servers = [cell for cell in notebook.cells if tools.is_server_cell(cell)]
+    stop = [notebook.cells.pop()] if servers else []
+    for number, solution in enumerate(tools.solutions(notebook), start=1):
+        add(notebook, f"solution-{number}", solution.python[0])
+    for cell in servers:
+        for number in range(2, TIMES + 1):
+            add(notebook, f"{cell.id}-{number}", cell.source)
+    notebook.cells += stop
+    if servers:
+        add(notebook, "nothing-left", NOTHING_LEFT)
+        add(notebook, "remember", REMEMBER, before=servers[0])
+    return [cell.id for cell in tools.code_cells(notebook)]
+
+
+def add(notebook: NotebookNode, what: str, source: str, before: NotebookNode | None = None) -> None:
+    """One more code cell, at the end or before another; its output is not compared, its errors are."""
+    cell = nbformat.v4.new_code_cell(source, id=f"{ADDED}{what}", metadata={"tags": ["nbval-ignore-output"]})
+    cell.execution_count = 1  # nbval refuses to look at a cell that was never executed
+    notebook.cells.insert(notebook.cells.index(before) if before else len(notebook.cells), cell)
+
+
+# nbval's verdict
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What nbval said of a notebook."""
+    """What nbval said of a notebook: for each code cell, in order, what was wrong with it, or "" for nothing."""
 
-    cells: int
-    passed: int
+    cells: tuple[str, ...]
     report: str
+
+    @property
+    def failed(self) -> int:
+        return sum(map(bool, self.cells))
 
 
 def nbval(*paths: Path) -> dict[str, Verdict]:
@@ -59,9 +110,9 @@ def nbval(*paths: Path) -> dict[str, Verdict]:
     cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []
     verdicts = {}
     for path in paths:
-        cells = [case for case in cases if path.stem in case.get("classname")]
-        passed = [case for case in cells if len(case) == 0]  # no <failure>, <error> or <skipped> inside
-        verdicts[path.stem] = Verdict(len(cells), len(passed), done.stdout + done.stderr)
+        mine = [case for case in cases if path.stem in case.get("classname")]
+        troubles = ["".join(child.text or child.get("message") for child in case) for case in mine]
+        verdicts[path.stem] = Verdict(tuple(troubles), done.stdout + done.stderr)
     return verdicts
 
 
@@ -71,12 +122,44 @@ def project(tmp_path_factory) -> Path:
     return tools.copy_project(tmp_path_factory.mktemp("clone") / "tutorial")
 
 
-@pytest.mark.parametrize("path", tools.NOTEBOOKS, ids=lambda path: path.stem)
-def test_outputs_are_those_of_a_fresh_run(path, project):
-    with tools.notebook_ports():
-        verdict = nbval(project / "notebooks" / path.name)[path.stem]
-    assert verdict.cells == len(tools.code_cells(tools.read(path))), verdict.report
-    assert verdict.passed == verdict.cells, verdict.report
+@pytest.fixture(scope="module", params=tools.NOTEBOOKS, ids=lambda path: path.stem)
+def run(request, project) -> tuple[dict[str, str], str]:
+    """One notebook's run: {cell: what was wrong with it}, and nbval's whole report."""
+    path = project / "notebooks" / request.param.name
+    notebook = tools.read(path)
+    names = with_additions(notebook)
+    nbformat.write(notebook, path)
+    verdict = nbval(path)[path.stem]
+    assert len(verdict.cells) == len(names), verdict.report
+    return dict(zip(names, verdict.cells, strict=True)), verdict.report
+
+
+def test_outputs_are_those_of_a_fresh_run(run):
+    cells, report = run
+    wrong = [name for name, trouble in cells.items() if trouble and not name.startswith(ADDED)]
+    assert not wrong, f"{wrong}\n{report}"
+
+
+def test_every_solution_works_at_the_end_of_its_notebook(run):
+    cells, _ = run
+    solutions = {name: trouble for name, trouble in cells.items() if name.startswith(f"{ADDED}solution")}
+    assert solutions, "no solution was executed"
+    assert not any(solutions.values()), "\n".join(solutions.values())
+
+
+def test_servers_started_twenty_times_leave_nothing_behind(run):
+    cells, report = run
+    added = [name for name in cells if name.startswith(ADDED) and "solution" not in name]
+    assert not any(cells[name] for name in added), report
+
+
+def test_the_cells_that_start_servers_are_recognized():
+    """Each notebook that ends by stopping servers has as many cells that start one, and each is run again."""
+    for path in tools.NOTEBOOKS:
+        notebook = tools.read(path)
+        stopped = tools.code_cells(notebook)[-1].source.count("stop(")
+        names = with_additions(notebook)
+        assert sum(name.endswith(f"-{TIMES}") for name in names) == stopped, path.name
 
 
 def test_the_notebooks_write_nothing_beside_models_and_build(project):
@@ -94,15 +177,9 @@ def change_an_output(cells: list[NotebookNode]) -> None:
 
 
 def change_the_code(cells: list[NotebookNode]) -> None:
+    cells[0].source = "no_such_name"
     cells[1].source = cells[1].source.replace(", 4)", ", 3)")
-
-
-def mend_what_shall_fail(cells: list[NotebookNode]) -> None:
-    cells[2].source = "int('5')"
-
-
-def break_a_cell(cells: list[NotebookNode]) -> None:
-    cells[1].source = "no_such_name"
+    cells[2].source = "int('5')"  # the error that the reader is to see no longer comes
 
 
 def remove_outputs(cells: list[NotebookNode]) -> None:
@@ -115,7 +192,7 @@ def strip(cells: list[NotebookNode]) -> None:
         cell.update(outputs=[], execution_count=None)
 
 
-CHANGES = [change_an_output, change_the_code, mend_what_shall_fail, break_a_cell, remove_outputs, strip]
+CHANGES = [change_an_output, change_the_code, remove_outputs, strip]
 
 
 @pytest.fixture(scope="module")
@@ -149,32 +226,26 @@ def verdicts(clean) -> dict[str, Verdict]:
     return nbval(*paths)
 
 
-def failed(verdict: Verdict) -> int:
-    assert verdict.cells == 3
-    return verdict.cells - verdict.passed
-
-
 def test_an_untouched_notebook_passes(verdicts):
-    assert failed(verdicts["clean"]) == 0, verdicts["clean"].report
+    assert verdicts["clean"].cells == ("", "", ""), verdicts["clean"].report
 
 
 def test_a_changed_output_fails_and_the_report_shows_both(verdicts):
     verdict = verdicts["change_an_output"]
-    assert failed(verdict) == 1
-    assert "22906" in verdict.report and "22905" in verdict.report
+    assert verdict.failed == 1
+    assert "22906" in verdict.cells[0] and "22905" in verdict.cells[0]
 
 
-@pytest.mark.parametrize("change", ["change_the_code", "mend_what_shall_fail", "break_a_cell"])
-def test_changed_code_fails_against_the_old_output(verdicts, change):
-    assert failed(verdicts[change]) == 1
+def test_changed_code_fails_against_the_old_outputs(verdicts):
+    assert verdicts["change_the_code"].failed == 3
 
 
 def test_removed_outputs_fail_in_every_cell(verdicts):
-    assert failed(verdicts["remove_outputs"]) == 3
+    assert verdicts["remove_outputs"].failed == 3
 
 
 def test_a_stripped_notebook_fails(clean, verdicts):
     """nbval compares nothing in a cell that was never executed, so the convention on execution counts must catch it."""
-    assert failed(verdicts["strip"]) == 0  # this is the hole ...
+    assert verdicts["strip"].cells == ("", "", "")  # this is the hole ...
     assert executed_in_one_clean_run(tools.read(clean.with_name("strip.ipynb")))  # ... and this its lid
     assert not executed_in_one_clean_run(tools.read(clean))
