@@ -25,7 +25,9 @@ from pathlib import Path
 
 from helpers import PROJECT
 
-STOP_SECONDS = 10  # a worker that has not stopped after this time is killed
+log = logging.getLogger("helpers.services")
+
+STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
 REQUEST_SECONDS = 10  # headers must arrive within this time
 CONNECTIONS = 1024  # at once, for each worker
 
@@ -85,6 +87,7 @@ def worker_app(options: Options):
         slot = ModelSlot(load())
     except PredictorError as error:
         print(f"serve: {error}", file=sys.stderr, flush=True)
+        _failure_mark().touch()
         os.kill(os.getppid(), signal.SIGTERM)  # no other worker could load it either
         sys.exit(1)
     app = create_predict_app(slot, api_key=options.api_key, access_log=sys.stdout if options.access_log else None)
@@ -99,9 +102,16 @@ def _supervise(host: str, port: int, workers: int, options: Options) -> int:
     from granian.log import LogLevels
     from granian.server import Server
 
+    class PatientServer(Server):
+        """granian, but a worker that dies again within seconds is replaced again instead of ending the service."""
+
+        def _respawn_workers(self, *args, **kwargs):
+            time.sleep(0.2)  # no busy loop where a worker cannot live
+            super()._respawn_workers(*args, **kwargs)
+            self.respawned_wrks.clear()
+
     while True:
-        started = time.monotonic()
-        server = Server(
+        server = PatientServer(
             "helpers.production:worker_app",
             address=host,
             port=port,
@@ -120,11 +130,12 @@ def _supervise(host: str, port: int, workers: int, options: Options) -> int:
         )
         try:
             server.serve(target_loader=functools.partial(worker_app, options), wrap_loader=False)
-            return 0
-        except SystemExit as gave_up:
-            if server.interrupt_signal or time.monotonic() - started < STOP_SECONDS:
-                return int(gave_up.code or 0)
-            logging.getLogger("helpers.services").error("workers died in quick succession: starting all of them anew")
+        except SystemExit:
+            if not server.interrupt_signal:
+                log.error("granian gave up on its workers: starting it anew")
+                time.sleep(1)
+                continue
+        return 1 if _failure_mark().exists() else 0
 
 
 class _CannotServe(Exception):
@@ -186,13 +197,14 @@ def _export(model: Path) -> None:
     """Train and export in a process of its own, so that this one never holds TensorFlow; ended with this one."""
     print(f"Nothing is exported in {model} yet: training and exporting first.", flush=True)
     code = "import sys; from helpers.pipeline import ensure_export; ensure_export(sys.argv[1])"
-    process = subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=PROJECT)
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    process = None
     try:
+        process = subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=PROJECT)
         failed = process.wait()
     finally:
         signal.signal(signal.SIGTERM, previous)
-        if process.poll() is None:
+        if process and process.poll() is None:
             process.kill()
             process.wait()
     if failed:
@@ -211,6 +223,11 @@ def _end_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _failure_mark() -> Path:
+    """The file by which a worker tells the process that started it that the model cannot be served."""
+    return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "failed"
 
 
 def _forget_dead_workers() -> None:
