@@ -40,7 +40,8 @@ import psutil as _psutil, threading as _threading
 def _standing():
     process = _psutil.Process()
     ports = {c.laddr.port for c in process.net_connections("tcp") if c.status == "LISTEN"}
-    return ports, set(_threading.enumerate()), set(process.children(recursive=True))
+    threads = {t for t in _threading.enumerate() if not type(t).__module__.startswith("zmq")}  # Jupyter's own
+    return ports, threads, set(process.children(recursive=True))
 
 _before = _standing()
 """
@@ -55,7 +56,8 @@ TIMES = 20  # that a reader may run a cell which starts a server
 def with_additions(notebook: NotebookNode) -> list[str]:
     """Puts the cells described above into `notebook`; returns the id of each code cell, "added_..." for these."""
     servers = [cell for cell in notebook.cells if tools.is_server_cell(cell)]
-    stop = [notebook.cells.pop()] if servers else []
+    stop = [tools.code_cells(notebook)[-1]] if servers else []
+    notebook.cells = [cell for cell in notebook.cells if cell not in stop]
     for number, solution in enumerate(tools.solutions(notebook), start=1):
         add(notebook, f"solution-{number}", solution.python[0])
     for cell in servers:
