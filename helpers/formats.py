@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.legacy import quiet
+from helpers.legacy import hushed
+from helpers.quiet import quiet
 from helpers.signature import Signature
 
 ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
@@ -34,19 +35,19 @@ def write_keras(model, path: Path, signature: Signature) -> None:
 
 def write_h5(model, path: Path, signature: Signature) -> None:
     """The HDF5 file of the Keras of 2018, which Keras still writes."""
-    with quiet():
+    with hushed(), quiet():
         model.save(path)
 
 
 def write_saved_model(model, path: Path, signature: Signature) -> None:
     """TensorFlow's SavedModel, a folder: what TensorFlow Serving, Java and C++ read."""
-    with quiet():
+    with hushed(), quiet():
         model.export(path, format="tf_saved_model", verbose=False)
 
 
 def write_tflite(model, path: Path, signature: Signature) -> None:
     """LiteRT (once TensorFlow Lite): what phones and small devices read."""
-    with quiet():
+    with hushed(), quiet():
         model.export(path, format="litert", verbose=False)
 
 
@@ -63,7 +64,7 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
 
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="features")
     answer = tf.function(lambda features: model(features, training=False), input_signature=[spec])
-    with quiet():
+    with hushed(), quiet():
         frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
         converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),

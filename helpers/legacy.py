@@ -12,14 +12,13 @@ import inspect
 import io
 import json
 import logging
-import os
 import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from helpers.quiet import quiet
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +90,8 @@ def load_keras(
 
 
 @contextlib.contextmanager
-def quiet():
-    """Keeps what Keras and the converters say about themselves out of a notebook; errors are raised all the same."""
+def hushed():
+    """Keeps the remarks of Keras and the converters out of a notebook; errors are raised all the same."""
     loggers = [logging.getLogger(name) for name in ("absl", "tensorflow", "tf2onnx")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -110,6 +109,8 @@ class _Contents:
     """A Keras file taken apart into its JSON trees; the weights stay where they are."""
 
     def __init__(self, path: Path, custom_objects: dict):
+        with quiet():
+            import keras  # noqa: F401  (TensorFlow announces itself when it is first imported)
         self.path = path
         self.custom = custom_objects
         self.container, metadata, self.training = self._read()
@@ -211,7 +212,7 @@ class _Contents:
         with tempfile.TemporaryDirectory() as folder:
             copy = self._copy(Path(folder), keep_training=native)
             try:
-                with quiet():
+                with hushed():
                     model = keras.models.load_model(
                         copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
                     )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.quiet import quiet
 from helpers.signature import Signature
 
 FLOAT32 = np.dtype(np.float32)
@@ -96,7 +97,8 @@ class KerasPredictor(Predictor):
     threads = "one compiled function shared by all threads, which TensorFlow allows; it may use its own threads inside"
 
     def _load(self, artifact, content):
-        import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
+        with quiet():
+            import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
 
         from helpers.legacy import load_keras
 
@@ -154,7 +156,8 @@ class LiteRTPredictor(Predictor):
             interpreter.allocate_tensors()
             return interpreter, source, interpreter.get_output_details()[0]["index"]
 
-        first = new(1)
+        with quiet():  # the first interpreter of a process announces itself
+            first = new(1)
         self._check_shape(first[0].get_input_details()[0]["shape_signature"])
         # Two pools, so that no interpreter is ever resized: for one row, and for blocks that short ones are padded to.
         single, blocks = deque([first]), deque()
