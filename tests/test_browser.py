@@ -116,7 +116,10 @@ class Lab:
             )
         }
         settings = folder / "jupyterlab_settings" / "@jupyterlab"
-        write_json(settings / "notebook-extension" / "tracker.jupyterlab-settings", {"windowingMode": "none", "scrollPastEnd": False})
+        write_json(
+            settings / "notebook-extension" / "tracker.jupyterlab-settings",
+            {"windowingMode": "none", "scrollPastEnd": False},
+        )
         write_json(
             settings / "apputils-extension" / "notification.jupyterlab-settings",
             {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
@@ -301,6 +304,18 @@ def the_echo_stands_in_the_notebook(opened: OpenNotebook) -> None:
     expect(opened.output("browser").frame_locator("iframe").locator("body")).to_contain_text("HelloWorld!")
 
 
+def the_slider_moves_the_counts_and_the_point(opened: OpenNotebook) -> None:
+    widgets = opened.output("slider")
+    counts, picture = widgets.locator(".widget-label").last, widgets.locator("img")
+    for key in ("End", "Home"):  # at a threshold of 1 nobody is called, at 0 everybody
+        said, drawn = counts.inner_text(), picture.get_attribute("src")
+        widgets.get_by_role("slider").press(key)
+        expect(counts).not_to_have_text(said)
+        expect(picture).not_to_have_attribute("src", drawn)
+    shown = opened.output("train").locator("img")
+    assert shown.count() == 1  # of the curves that grew while it trained, one figure is left
+
+
 def the_page_and_the_panel_ask_the_live_endpoint(opened: OpenNotebook) -> None:
     opened.run_again("server", "page", "panel")
     page = opened.output("page").frame_locator("iframe")
@@ -335,6 +350,7 @@ def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
 HANDS_ON = {
     "00": (the_report_is_about_this_browser, None),
     "01": (the_echo_stands_in_the_notebook, lambda opened: opened.run_again("stop")),
+    "02": (the_slider_moves_the_counts_and_the_point, None),
     "04": (the_page_and_the_panel_ask_the_live_endpoint, a_stopped_server_is_said_to_be_stopped),
 }
 
