@@ -1,7 +1,8 @@
 """Every matplotlib figure of the notebooks: functions of plain arrays that return a Figure, in one shared style.
 
 A figure's title states what it shows; lines and bars are labelled where they are, not in a legend. The colours are
-Okabe and Ito's (https://jfly.uni-koeln.de/color/), told apart by colour-blind eyes and, by lightness, in grey print.
+Okabe and Ito's (https://jfly.uni-koeln.de/color/), which colour-blind eyes tell apart, the blue darkened so that grey
+print tells it from the orange.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from helpers import evaluation
 INK = "#222222"  # text, axes
 MUTED = "#767676"  # references, what is not the point; still 4.5:1 on white
 FAINT = "#d9d9d9"  # grid, backgrounds
-BLUE = "#0072b2"
+BLUE = "#00568a"
 ORANGE = "#d55e00"
 SKY = "#56b4e9"
 GREEN = "#009e73"
@@ -201,8 +202,12 @@ def epoch_times(seconds: dict[str, float]) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.12)
         axes.set_xlabel("one epoch of training (milliseconds)")
-        axes.set_title(f"The same epoch, {slowest / fastest:.0f} times as fast: arithmetic is the small part")
+        axes.set_title(f"The same epoch, {_times_as_fast(slowest / fastest)}: arithmetic is the small part")
     return figure
+
+
+def _times_as_fast(ratio: float) -> str:
+    return f"{ratio:.0f} times as fast" if ratio >= 3 else f"{ratio:.1f} times as fast"
 
 
 def streaming_auc(training: list[float], test: list[float]) -> Figure:
@@ -521,4 +526,54 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
             axes.set(xscale="log", xlabel="clients at once")
             axes.set_xticks(clients, [str(count) for count in clients])
             axes.minorticks_off()
+    return figure
+
+
+def format_differences(differences: dict[str, float], limit: float = 1e-6) -> Figure:
+    """The largest difference of each file format from Keras, as bars below the `limit` that is allowed."""
+    names, values = list(differences), list(differences.values())
+    with style():
+        figure, axes = new_figure(size=(8.0, 0.5 * len(names) + 1.3))
+        bars = axes.barh(names, values, color=BLUE, height=0.6)
+        label_bars(axes, bars, [f"{value:.1e}" if value else "none at all" for value in values])
+        axes.axvline(limit, color=ORANGE, linestyle="--", linewidth=1.5)
+        axes.set(xlim=(0, 1.15 * max(limit, *values)), xlabel="largest difference from Keras")
+        axes.xaxis.set_major_formatter("{x:.0e}")
+        shares = limit / max(max(values), 1e-12)
+        within = f"at most {1 / shares:.0%} of what is allowed" if shares >= 1 else "more than is allowed"
+        axes.set_title(f"The formats differ from Keras by {within}")
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def format_costs(costs) -> Figure:
+    """Memory, time to load and time for a row of each file format, side by side.
+
+    `costs` is a table with the columns format, memory_mb, load_s and latency_ms, as `artifacts.parity` returns it.
+    """
+    panels = {
+        "memory_mb": ("memory (MB)", "{:.0f}"),
+        "load_s": ("time to load (s, log scale)", "{:.2g}"),
+        "latency_ms": ("time for a row (ms, log scale)", "{:.2g}"),
+    }
+    with style():
+        figure, all_axes = new_figure(1, 3, size=(11.0, 0.42 * len(costs) + 1.5), sharey=True)
+        for axes, (column, (title, number)) in zip(all_axes, panels.items(), strict=True):
+            values = list(costs[column])
+            bars = axes.barh(costs["format"], values, color=BLUE, height=0.6)
+            label_bars(axes, bars, [number.format(value) for value in values])
+            if "log" in title:
+                axes.set(xscale="log", xlim=(min(values) / 3, max(values) * 8))
+                axes.xaxis.set_major_formatter("{x:g}")
+            else:
+                axes.set_xlim(0, 1.25 * max(values))
+            axes.set_xlabel(title)
+            axes.grid(axis="y", visible=False)
+        all_axes[0].invert_yaxis()
+        least, most = costs["memory_mb"].min(), costs["memory_mb"].max()
+        figure.suptitle(
+            f"Without TensorFlow a process needs as little as {least / most:.0%} of the memory",
+            **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
+        )
     return figure

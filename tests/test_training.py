@@ -1,11 +1,15 @@
 """The classifier, the AUC metric, and a fit that does what `model.fit` does, one compiled call for each epoch."""
 
+import json
+import runpy
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from helpers import evaluation, games, training
+from helpers import PROJECT, evaluation, games, training
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,60 @@ def test_auc_works_as_a_metric_of_model_fit(table):
     history = training.build_classifier(6).fit(*table, epochs=1, validation_split=0.2, verbose=0)
     assert set(history.history) == {"loss", "auc", "val_loss", "val_auc"}
     assert 0.5 < history.history["val_auc"][0] <= 1
+
+
+# What notebook 02 shows inline
+
+
+@pytest.fixture(scope="module")
+def inline(table, tmp_path_factory) -> dict:
+    """The names that notebook 02 defines with its own code: build_network, auc, train_step and train_epoch."""
+    module = tmp_path_factory.mktemp("inline") / "cells.py"  # tf.function compiles from a file
+    notebook = json.loads((PROJECT / "notebooks" / "02_train-with-auc-curves.ipynb").read_text(encoding="utf-8"))
+    source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
+    names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
+    names |= {"x": table[0], "y": table[1], "any_real": False}
+    cells = ("network", "auc", "train-step", "train-epoch")
+    module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
+    return runpy.run_path(str(module), init_globals=names)
+
+
+def test_the_network_shown_inline_is_the_one_of_the_helper(inline, monkeypatch):
+    shown, helper = inline["build_network"](), training.build_classifier(6)
+    differs = ("name", "seed", "kernel_initializer", "dtype")
+
+    def described(model):
+        configs = [(type(layer).__name__, layer.get_config()) for layer in model.layers]
+        return [(kind, {k: v for k, v in config.items() if k not in differs}) for kind, config in configs]
+
+    assert described(shown) == described(helper)
+    monkeypatch.setitem(inline["build_network"].__globals__, "any_real", True)
+    shown, helper = inline["build_network"](), training.build_classifier(6, standardize=inline["x"])
+    assert [type(layer) for layer in shown.layers] == [type(layer) for layer in helper.layers]
+    np.testing.assert_array_equal(shown.layers[0](inline["x"]), helper.layers[0](inline["x"]))
+
+
+def test_the_auc_shown_inline_gives_the_helpers_answers(inline, table):
+    y = table[1][:, None]
+    for seed in range(3):
+        score = np.random.default_rng(seed).random(y.shape).round(seed + 1).astype("float32")
+        assert float(inline["auc"](y, score)) == float(training.auc(y, score))
+    assert float(inline["auc"](y * 0, y)) == 0.5
+
+
+def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
+    x, y = table
+    shown = inline["model"]
+    helper = training.build_classifier(6)
+    helper.set_weights(shown.get_weights())
+    epoch = training.compile_epoch(helper, x[:424], y[:424, None], batch_size=100)
+    for model in (shown, helper):
+        training._seed_dropout(model, np.random.default_rng(0))
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(424)
+        np.testing.assert_allclose(inline["train_epoch"](order), epoch(order), rtol=1e-6)
+    for mine, its in zip(shown.get_weights(), helper.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-7)
 
 
 # What fit computes
