@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +67,12 @@ def main(argv: list[str]) -> int:
         key = "with the API key" if options.api_key else "without a key"
         print(f"Listening on {chosen.host}: whoever reaches port {chosen.port} can ask it, {key}.", flush=True)
     try:
-        return _supervise(chosen.host, chosen.port, chosen.workers, options)
+        return supervise(chosen.host, chosen.port, chosen.workers, functools.partial(worker_app, options))
     finally:
         shutil.rmtree(counts, ignore_errors=True)
 
 
-def worker_app(options: Options):
+def worker_app(options: Options) -> Callable:
     """The application of one worker, called in its process: loads the model and answers once before it serves."""
     # A forked process inherits a handler that only tells granian's main loop: while it loads, SIGTERM shall end it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -95,8 +96,11 @@ def worker_app(options: Options):
     return gateway(app, BODY_BYTES, REQUEST_SECONDS)
 
 
-def _supervise(host: str, port: int, workers: int, options: Options) -> int:
-    """Run granian until it is told to stop, and again where it gave up on workers that died in quick succession."""
+def supervise(host: str, port: int, workers: int, load: Callable[[], Callable]) -> int:
+    """Run granian until it is told to stop, and again should it give up on its workers; returns the exit code.
+
+    load: called in each worker, returns its RSGI application.
+    """
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
@@ -129,7 +133,7 @@ def _supervise(host: str, port: int, workers: int, options: Options) -> int:
             log_level=LogLevels.error,
         )
         try:
-            server.serve(target_loader=functools.partial(worker_app, options), wrap_loader=False)
+            server.serve(target_loader=load, wrap_loader=False)
         except SystemExit:
             if not server.interrupt_signal:
                 log.error("granian gave up on its workers: starting it anew")
