@@ -539,7 +539,7 @@ def format_differences(differences: dict[str, float], limit: float = 1e-6) -> Fi
         axes.axvline(limit, color=ORANGE, linestyle="--", linewidth=1.5)
         axes.set(xlim=(0, 1.15 * max(limit, *values)), xlabel="largest difference from Keras")
         axes.xaxis.set_major_formatter("{x:.0e}")
-        shares = limit / max(max(values), 1e-12)
+        shares = limit / max(*values, 1e-12)
         within = f"at most {1 / shares:.0%} of what is allowed" if shares >= 1 else "more than is allowed"
         axes.set_title(f"The formats differ from Keras by {within}")
         axes.invert_yaxis()
@@ -576,4 +576,20 @@ def format_costs(costs) -> Figure:
             f"Without TensorFlow a process needs as little as {least / most:.0%} of the memory",
             **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
         )
+    return figure
+
+
+def throughput_by_service(per_second: dict[str, float]) -> Figure:
+    """Requests per second of each service as bars on a log scale; `per_second` by name, slowest first."""
+    names, values = list(per_second), list(per_second.values())
+    with style():
+        figure, axes = new_figure(size=(8.5, 0.55 * len(names) + 1.3))
+        colors = [ORANGE if "article" in name else BLUE if "predict" in name else MUTED for name in names]
+        bars = axes.barh(names, values, color=colors, height=0.65)
+        label_bars(axes, bars, [f"{value:,.0f}" for value in values])
+        axes.set(xscale="log", xlim=(min(values) / 2, max(values) * 3), xlabel="requests per second (log scale)")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.set_title("A prediction is served as fast as an echo")
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
     return figure
