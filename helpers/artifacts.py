@@ -306,8 +306,9 @@ def parity(directory: str | Path):
     """Every exported format held against Keras, as a pandas DataFrame with one row per format.
 
     Columns: format; bytes (of the file or folder); largest_difference (from `model.keras`, over every input where all
-    features are 0/1 and at most 16, otherwise over 10,000 random ones); load_s (seconds from an empty interpreter to
-    the first answer: imports, reading, one row); latency_ms (median of single rows); memory_mb (of the process).
+    features are 0/1 and at most 16, otherwise over 10,000 random ones); load_s (seconds to the first answer: importing
+    the runtime, reading the file, one row; NumPy is there before); latency_ms (median of single rows); memory_mb (of
+    the process).
 
     Each runtime is measured in a process that imports nothing else. The three formats that TensorFlow runs share one
     process: its import counts for each, its memory is that of TensorFlow plus what the format added.
