@@ -166,7 +166,7 @@ def test_the_cells_that_start_servers_are_recognized():
 
 def test_the_notebooks_write_nothing_beside_models_and_build(project):
     """Runs after the notebooks: whatever they leave lies where git ignores it."""
-    kept = {"notebooks", "helpers", "data", "pyproject.toml", "requirements.lock", "README.md"}
+    kept = {"notebooks", "helpers", "data", "tests", "pyproject.toml", "requirements.lock", "README.md"}
     assert {entry.name for entry in project.iterdir()} - kept <= {"models", "build"}
     assert {entry.name for entry in (project / "notebooks").glob("*.*")} == {path.name for path in tools.NOTEBOOKS}
 
