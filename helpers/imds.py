@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import threading
 import time
 import urllib.error
@@ -108,5 +109,6 @@ def stand_in(values: Mapping[str, str]) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
-            server.shutdown()
-            thread.join()
+            if not sys.is_finalizing():  # the interpreter's end has stopped the thread already: it could not answer
+                server.shutdown()
+                thread.join()

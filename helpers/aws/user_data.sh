@@ -132,8 +132,8 @@ start_without_systemd() { # a container, for example: the unit's own command, in
     fi
     # shellcheck disable=SC2016  # the inner shell is to expand: it reads the files and the command as systemd does
     local shell='echo $$ >"$1"; set -a; for file in "$HOME"/*.env; do [ -e "$file" ] && . "$file"; done; eval "exec $2"'
-    (cd "$APP" && JUPYTER_STATE=$STATE as_service setsid sh -c "$shell" sh "$pid_file" "$command" \
-        >>"$STATE/$1.log" 2>&1 </dev/null &)
+    (cd "$APP" && JUPYTER_STATE=$STATE as_service setsid sh -c "$shell" sh "$pid_file" "$command") \
+        >>"$STATE/$1.log" 2>&1 </dev/null &
 }
 
 wait_for_service() {
