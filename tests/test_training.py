@@ -87,7 +87,7 @@ def inline(table, tmp_path_factory) -> dict:
     notebook = json.loads((PROJECT / "notebooks" / "02_train-with-auc-curves.ipynb").read_text(encoding="utf-8"))
     source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
-    names |= {"x": table[0], "y": table[1], "any_real": False}
+    names |= {"x": table[0], "y": table[1], "n": 424, "any_real": False}
     cells = ("network", "auc", "train-step", "train-epoch")
     module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
     return runpy.run_path(str(module), init_globals=names)
