@@ -70,17 +70,20 @@ def run(options: list[str]) -> int:
     figures = key_figures(model)
     report.write_index(notebooks, figures, chosen.data, BUILD / "index.html")
 
+    summary = [
+        *figures,
+        ("time", f"{time.perf_counter() - started:.0f} s", ""),
+        ("executed notebooks", str(BUILD / "notebooks"), ""),
+        ("open this in a browser", str(BUILD / "index.html"), ""),
+    ]
     print()
-    for what, value in figures:
-        print(f"{what:<22} {value}")
-    print(f"{'executed notebooks':<22} {BUILD / 'notebooks'}")
-    print(f"{'as pages':<22} {BUILD / 'index.html'}")
-    print(f"{'time':<22} {time.perf_counter() - started:.0f} s")
+    for what, value, remark in summary:
+        print(f"{what:<24}{value} {remark}".rstrip())
     return 0
 
 
-def key_figures(model: Path) -> list[tuple[str, str]]:
-    """What the run came to, each as (what, value), read from the model card and asked of a served endpoint."""
+def key_figures(model: Path) -> list[tuple[str, str, str]]:
+    """What the run came to, each as (what, value, remark), read from the model card and asked of a served endpoint."""
     import requests
 
     from helpers.artifacts import read_card
@@ -89,24 +92,20 @@ def key_figures(model: Path) -> list[tuple[str, str]]:
     from helpers.services import create_predict_app
 
     card = read_card(model)
-    metrics = card["metrics"]
+    metrics, parity = card["metrics"], card["parity"]
     low, high = metrics["test_auc_interval"]
     predictor = load_predictor(model)
     request = predictor.signature.example()
     with serve_in_thread(create_predict_app(predictor), port=0) as server:
         answer = requests.get(f"{server.url}/predict", params=request, timeout=10).json()
-    asked = "&".join(f"{name}={value}" for name, value in request.items())
-    if len(asked) > 80:
-        asked = asked[:77] + "..."
+    (name, value), *others = request.items()
+    usual = "at their usual values" if any(dict(others).values()) else "0"
     return [
-        ("data rows", f"{metrics['rows']:,}"),
-        ("test AUC", f"{metrics['test_auc']:.3f} (95 % interval {low:.3f} to {high:.3f})"),
-        ("formats exported", ", ".join(card["formats"])),
-        (
-            "largest difference",
-            f"{card['parity']['largest_difference']:.1e} from Keras over {card['parity']['inputs']}",
-        ),
-        ("served answer", f"{answer['prediction']} for {asked}"),
+        ("data rows", f"{metrics['rows']:,}", f"of which {metrics['test_rows']:,} to test on"),
+        ("test AUC", f"{metrics['test_auc']:.3f}", f"(95 % interval {low:.3f} to {high:.3f})"),
+        ("formats exported", str(len(card["formats"])), f"({', '.join(card['formats'])})"),
+        ("largest difference", f"{parity['largest_difference']:.1e}", f"from Keras over {parity['inputs']}"),
+        ("served answer", answer["prediction"], f"for {name}={value}" + (f", the others {usual}" if others else "")),
     ]
 
 
@@ -149,7 +148,7 @@ def renew(options: list[str]) -> int:
 
     try:
         runner.renew([Path(option) for option in options] or runner.notebook_paths())
-    except runner.NotebookFailed as error:
+    except (runner.NotebookFailed, OSError) as error:
         return failure(error)
     return 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from helpers.runner import last_picture
+from helpers.runner import cover
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -29,10 +29,11 @@ PAGE = """<!doctype html>
          max-width: 60rem; margin: 2.5rem auto; padding: 0 1rem }}
   h1 {{ line-height: 1.2; margin-bottom: .3rem }}
   a {{ color: var(--accent) }}
-  dl {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: .75rem; margin: 1.5rem 0 }}
+  dl {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .75rem; margin: 1.5rem 0 }}
   dl div {{ border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem }}
   dt {{ color: var(--muted); font-size: .85rem }}
-  dd {{ margin: 0; font-weight: 600; overflow-wrap: anywhere }}
+  dd {{ margin: 0; font-size: .85rem; overflow-wrap: anywhere }}
+  dd b {{ display: block; font-size: 1.4rem; line-height: 1.4 }}
   ol {{ list-style: none; padding: 0 }}
   li {{ display: grid; grid-template-columns: 1fr 16rem; gap: 1.5rem; align-items: center;
        border-top: 1px solid var(--line); padding: 1.2rem 0 }}
@@ -57,33 +58,37 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # alternative text is the notebooks' business, checked by their own test
         page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": path.stem}})
-    page = re.sub(r'<script[^>]*src=""[^>]*></script>', "", page)
+    page = re.sub(r'<script[^>]*src=""[^>]*>\s*</script>', "", page)
     page = re.sub(r'href="([^":]+)\.ipynb"', r'href="\1.html"', page)  # the next notebook's page, not its source
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str]], data: str, path: Path) -> None:
-    """`build/index.html`: key figures as (what, value), then each notebook with its purpose and its last figure."""
+def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str, str]], data: str, path: Path) -> None:
+    """`build/index.html`: key figures as (what, value, remark), then each notebook with its purpose and its picture."""
     rows = []
     for name, notebook in notebooks.items():
-        picture = last_picture(notebook)
+        picture = cover(notebook)
         image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">' if picture else ""
         rows.append(
-            f'<li><div><h2><a href="{name}.html">{html.escape(title(notebook))}</a></h2>'
+            f'<li><div><h2>{name[:2]} <a href="{name}.html">{html.escape(title(notebook))}</a></h2>'
             f"<p>{html.escape(purpose(notebook))}</p></div>{image}</li>"
         )
-    values = [f"<div><dt>{html.escape(what)}</dt><dd>{html.escape(value)}</dd></div>" for what, value in figures]
+    values = [
+        f"<div><dt>{html.escape(what)}</dt><dd><b>{html.escape(value)}</b> {html.escape(remark)}</dd></div>"
+        for what, value, remark in figures
+    ]
     page = PAGE.format(data=html.escape(data), figures="".join(values), notebooks="".join(rows))
     path.write_text(page, encoding="utf-8")
 
 
 def title(notebook: NotebookNode) -> str:
     """The text of the first heading."""
-    return re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1].replace("`", "")
+    return re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1].translate(str.maketrans("", "", "`*_"))
 
 
 def purpose(notebook: NotebookNode) -> str:
     """What follows *What you'll do* in the first cell, as plain text."""
     found = re.search(r"What you'll do\W*\n*(.+?)(?:\n\n|\Z)", notebook.cells[0].source, re.DOTALL)
-    return re.sub(r"[*_`]|\[([^]]*)\]\([^)]*\)", r"\1", found[1]).replace("\n", " ").strip() if found else ""
+    text = re.sub(r"[*_`]|\[([^]]*)\]\([^)]*\)", r"\1", found[1]).replace("\n", " ").strip() if found else ""
+    return text[:1].upper() + text[1:]

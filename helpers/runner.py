@@ -97,21 +97,22 @@ def code_cell_count(notebook: NotebookNode) -> int:
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
 
 
-def last_picture(notebook: NotebookNode) -> bytes | None:
-    """The last figure of a notebook, a PNG."""
+def cover(notebook: NotebookNode) -> bytes | None:
+    """The figure that stands for a notebook, a PNG: that of the cell tagged `cover`, or else its last one."""
     pictures = [
-        output.data["image/png"]
+        ("cover" in cell.metadata.get("tags", []), output.data["image/png"])
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    return base64.b64decode(pictures[-1]) if pictures else None
+    chosen = [picture for tagged, picture in pictures if tagged] or [picture for _, picture in pictures]
+    return base64.b64decode(chosen[-1]) if chosen else None
 
 
 def renew(paths: list[Path]) -> None:
     """Execute notebooks in place: outputs of one clean run, execution counts 1..N, metadata that stays the same.
 
-    The last figure of each is also kept in `notebooks/images/`, where the README shows it.
+    The figure that stands for each is also kept in `notebooks/images/`, where the README shows it.
     """
     notebooks = {path: read(path) for path in paths}
     with tqdm(total=sum(map(code_cell_count, notebooks.values())), unit="cell") as progress:
@@ -126,7 +127,7 @@ def renew(paths: list[Path]) -> None:
                 cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
                 join_streams(cell)
             write(notebook, path)
-            if picture := last_picture(notebook):
+            if picture := cover(notebook):
                 (path.parent / "images").mkdir(exist_ok=True)
                 (path.parent / "images" / f"{path.stem}.png").write_bytes(picture)
 
