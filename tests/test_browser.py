@@ -34,7 +34,7 @@ FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-back
 DESKTOP, LAPTOP, PHONE = {"width": 1600, "height": 1000}, {"width": 1280, "height": 720}, {"width": 390, "height": 844}
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 RUN_SECONDS = 150  # a notebook, on a machine that has other things to do
-TALLEST = 15_000  # pixels: Chromium cuts pictures off at 16,384
+TALLEST = 16_000  # pixels: Chromium cuts pictures off at 16,384
 
 
 # The browser and what it must not see
@@ -249,6 +249,7 @@ class OpenNotebook:
             self.command("apputils:change-theme", theme=theme)
             self.page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
             self.page.set_viewport_size(size)
+            self.page.wait_for_function(f"() => {{ {CURRENT} return content.outerNode.clientHeight < innerHeight; }}")
             hidden = self.page.evaluate(
                 f"""() => {{ {CURRENT}
                     return content.outerNode.scrollHeight - content.outerNode.clientHeight; }}"""
