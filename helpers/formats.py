@@ -7,6 +7,7 @@ the same bytes in `.h5`, `.onnx`, `.tflite` and `.npz`; `.keras` and a SavedMode
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def write_saved_model(model, path: Path, signature: Signature) -> None:
 
 def write_tflite(model, path: Path, signature: Signature) -> None:
     """LiteRT (once TensorFlow Lite): what phones and small devices read."""
-    with hushed(), quiet():
+    with hushed(), quiet(), _dividing(model):
         model.export(path, format="litert", verbose=False)
 
 
@@ -64,7 +65,7 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
 
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="features")
     answer = tf.function(lambda features: model(features, training=False), input_signature=[spec])
-    with hushed(), quiet():
+    with hushed(), quiet(), _dividing(model):
         frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
         converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
@@ -76,6 +77,44 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
     onnx.helper.set_model_props(converted, {"features": json.dumps(signature.names), "label": signature.label})
     onnx.checker.check_model(converted, full_check=True)
     path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _dividing(model):
+    """Inside the `with` block, Normalization layers divide by their spread when they run, as Keras does.
+
+    A converter turns a division by a constant into a product with its reciprocal, or works it into the weights of the
+    next layer, which rounds otherwise: with one feature around 500 the answers moved by 1e-6. So the spread gets a
+    zero added that depends on the features, and is no constant any more.
+    """
+    import keras
+    import tensorflow as tf
+
+    def dividing(layer):
+        mean, spread = np.asarray(layer.mean), _spread(layer)
+        return lambda rows: (rows - mean) / (spread + tf.minimum(tf.abs(rows), 0.0))
+
+    found = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Normalization) and not layer.invert]
+    for layer in found:
+        layer.call = dividing(layer)
+    try:
+        yield
+    finally:
+        for layer in found:
+            del layer.call  # back to the method of its class
+
+
+def _spread(layer) -> np.ndarray:
+    """What a Normalization layer divides by: the standard deviation, but no less than Keras's epsilon."""
+    return np.maximum(np.sqrt(np.asarray(layer.variance)), np.float32(1e-7))
+
+
+def _layers(model) -> list:
+    """The layers of a model in order, models inside it unfolded."""
+    import keras
+
+    nested = [_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in nested for layer in layers]
 
 
 def _rename(graph) -> None:
@@ -116,27 +155,19 @@ def write_npz(model, path: Path, signature: Signature) -> None:
     Knows straight chains of Dense, Normalization, BatchNormalization, Rescaling and the usual activations. Raises
     ValueError that names any other layer.
     """
+    import keras
+
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        raise ValueError(f"NumPy knows no models of a class of their own ({type(model).__name__})")
     arrays: dict[str, np.ndarray] = {}
     steps = []
-    for layer in _chain(model):
+    # One input and one output make a straight chain, unless a layer joins branches, which `_steps` does not know.
+    for layer in _layers(model):
         for step, weights in _steps(layer):
             at = len(steps)
             arrays |= {f"{at}.{name}": np.asarray(array, dtype=np.float32) for name, array in weights.items()}
             steps.append(step)
     np.savez(path, layers=json.dumps(steps), features=json.dumps(signature.names), **arrays)
-
-
-def _chain(model) -> list:
-    """The layers of a model in order, models inside it unfolded.
-
-    One input and one output make a straight chain of them, unless a layer joins branches, which `_steps` refuses.
-    """
-    import keras
-
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        raise ValueError(f"NumPy knows no models of a class of their own ({type(model).__name__})")
-    nested = [_chain(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
-    return [layer for layers in nested for layer in layers]
 
 
 def _steps(layer) -> list[tuple[dict, dict]]:
@@ -151,9 +182,7 @@ def _steps(layer) -> list[tuple[dict, dict]]:
     if kind == "Activation":
         return _activation(layer, layer.activation)
     if kind == "Normalization" and not layer.invert:
-        # as Keras does: float32 throughout, and no division by less than its epsilon
-        spread = np.maximum(np.sqrt(np.asarray(layer.variance)), np.float32(1e-7))
-        return [({"do": "standardize"}, {"mean": np.asarray(layer.mean), "spread": spread})]
+        return [({"do": "standardize"}, {"mean": np.asarray(layer.mean), "spread": _spread(layer)})]
     if kind == "BatchNormalization" and layer.axis in (-1, 1):
         spread = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
         gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(spread)
