@@ -146,8 +146,8 @@ class Machine:
         script = ec2.user_data(
             f"file://{self.folder}/repository", self.commit, **{name: str(value) for name, value in settings.items()}
         )
-        run = {"capture_output": True, "text": True, "check": False, "timeout": 120, "cwd": "/"}
-        return subprocess.run(["bash"], input=script, env={"PATH": os.environ["PATH"]}, **run)
+        run = {"capture_output": True, "text": True, "timeout": 120, "cwd": "/"}
+        return subprocess.run(["bash"], input=script, env={"PATH": os.environ["PATH"]}, check=False, **run)
 
     @property
     def pid(self) -> int:
