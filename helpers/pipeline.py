@@ -4,6 +4,7 @@ What notebooks 02 and 03 do step by step, for those who skipped them: `tutorial.
 reader who opens notebook 03 or 04 first.
 """
 
+import os
 from pathlib import Path
 
 from helpers import PROJECT
@@ -29,6 +30,7 @@ def train_and_export(
     from helpers.evaluation import roc_auc, roc_auc_interval
     from helpers.training import build_classifier, fit
 
+    _check_writable(Path(directory))
     table = load_games(data, label)
     train, test = split(table, label)
     signature = Signature.from_table(table.drop(columns=label), label)
@@ -63,7 +65,20 @@ def ensure_export(directory: Path | str = MODEL, formats: tuple[str, ...] | None
     card = read_card(directory)
     if set(wanted) <= {*card["formats"], *card.get("not_exported", ())}:
         return card
-    model = load_keras(directory / "model.keras")
+    from helpers.training import auc
+
+    model = load_keras(directory / "model.keras", custom_objects={"auc": auc})
     return export_model(
         model, directory, signature=Signature.from_dict(card["signature"]), metrics=card["metrics"], formats=wanted
     )
+
+
+def _check_writable(directory: Path) -> None:
+    """Raise `ArtifactError` before the training rather than after it where nothing can be written."""
+    from helpers.artifacts import ArtifactError
+
+    parent = next(folder for folder in directory.absolute().parents if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise ArtifactError(
+            f"the model cannot be written to {directory.name}/: make {parent.name}/ writable, or name another folder"
+        )
