@@ -183,6 +183,16 @@ class Kernel:
         return "".join(text_of(output) for output in self._client.execute_cell(cell, 0).outputs)
 
 
-def is_server_cell(cell: NotebookNode) -> bool:
-    """Does this cell start a server that goes on after it? (`with serve(...)` stops by itself.)"""
-    return cell.cell_type == "code" and re.search(r"^\w+ = (serve|make_server|start)\(", cell.source, re.M) is not None
+def servers_started(cell: NotebookNode) -> set[str]:
+    """Names of the servers that a cell starts and leaves running. (`with serve(...)` stops by itself.)"""
+    tree = python_of(cell.source) if cell.cell_type == "code" else None
+    statements, names = list(tree.body) if tree else [], set()
+    while statements:
+        statement = statements.pop()
+        if isinstance(statement, ast.If | ast.Try | ast.With):
+            statements += [*statement.body, *getattr(statement, "orelse", [])]
+        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+            called = statement.value.func
+            if isinstance(called, ast.Name) and called.id in ("serve", "start", "make_server"):
+                names.update(target.id for target in statement.targets)
+    return names

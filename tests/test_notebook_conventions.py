@@ -173,11 +173,10 @@ def exercises_have_hint_and_solution(notebook: NotebookNode) -> list[str]:
 
 
 def servers_are_stopped_at_the_end(notebook: NotebookNode) -> list[str]:
-    started = [cell.id for cell in notebook.cells if tools.is_server_cell(cell)]
+    started = set().union(*map(tools.servers_started, notebook.cells))
     last = tools.code_cells(notebook)[-1]
-    if started and "stop" not in last.source:
-        return [f"{', '.join(started)} start a server, and the last code cell {last.id!r} does not stop it"]
-    return []
+    running = [name for name in started if f"{name}.stop(" not in last.source and f"stop({name})" not in last.source]
+    return [f"the last code cell {last.id!r} does not stop {name!r}" for name in running]
 
 
 def outputs_fit_a_page(notebook: NotebookNode) -> list[str]:
@@ -334,7 +333,7 @@ OFFENCES = [
     (exercises_have_hint_and_solution, edit("exercises", "Hint", "Answer"), "0 hints"),
     (exercises_have_hint_and_solution, edit("exercises", "```python\n1", "```python\nif"), "solution 1"),
     (exercises_have_hint_and_solution, edit("exercises", "</summary>\n\n", "</summary>\n"), "no empty line"),
-    (servers_are_stopped_at_the_end, edit("stop", "server.stop()", "print('bye')"), "does not stop it"),
+    (servers_are_stopped_at_the_end, edit("stop", "server.stop()", "print('bye')"), "does not stop 'server'"),
     (outputs_fit_a_page, set_output("stop", printed("Warning: deprecated\n", "stderr")), "stderr"),
     (outputs_fit_a_page, set_output("stop", printed("line\n" * 61)), "61 lines"),
     (outputs_fit_a_page, set_output("stop", printed("x" * 1_600_000)), "bytes"),

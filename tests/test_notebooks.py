@@ -1,9 +1,9 @@
 """Every notebook, executed from a fresh kernel by nbval in strict mode: each committed output against a new one.
 
 The notebooks run in a copy of the project, in reading order, as in a fresh clone: 02 writes the model that 03 to 05
-take up. Into that copy go, where the reader would come to them at the end, more cells: every folded solution, each cell
-that starts a server nineteen times more, and after the last cell a look at what is left of those servers. Each notebook
-runs in a pytest of its own, whose report names the cell and shows both outputs where they differ.
+take up. Into that copy go more cells: each one that starts a server nineteen times more, every folded solution where
+the reader comes to it, and after the last cell a look at what is left of the servers. Each notebook runs in a pytest of
+its own, whose report names the cell and shows both outputs where they differ.
 """
 
 import subprocess
@@ -55,23 +55,22 @@ TIMES = 20  # that a reader may run a cell which starts a server
 
 def with_additions(notebook: NotebookNode) -> list[str]:
     """Puts the cells described above into `notebook`; returns the id of each code cell, "added_..." for these."""
-    servers = [cell for cell in notebook.cells if tools.is_server_cell(cell)]
-    stop = [tools.code_cells(notebook)[-1]] if servers else []
-    notebook.cells = [cell for cell in notebook.cells if cell not in stop]
+    servers = [cell for cell in notebook.cells if tools.servers_started(cell)]
+    stop = tools.code_cells(notebook)[-1] if servers else None
     for number, solution in enumerate(tools.solutions(notebook), start=1):
-        add(notebook, f"solution-{number}", solution.python[0])
+        add(notebook, f"solution-{number}", solution.python[0], before=stop)
     for cell in servers:
+        after = notebook.cells[notebook.cells.index(cell) + 1]
         for number in range(2, TIMES + 1):
-            add(notebook, f"{cell.id}-{number}", cell.source)
-    notebook.cells += stop
+            add(notebook, f"{cell.id}-{number}", cell.source, before=after)
     if servers:
-        add(notebook, "nothing-left", NOTHING_LEFT)
         add(notebook, "remember", REMEMBER, before=servers[0])
+        add(notebook, "nothing-left", NOTHING_LEFT)
     return [cell.id for cell in tools.code_cells(notebook)]
 
 
 def add(notebook: NotebookNode, what: str, source: str, before: NotebookNode | None = None) -> None:
-    """One more code cell, at the end or before another; its output is not compared, its errors are."""
+    """One more code cell, before another or at the end; its output is not compared, its errors are."""
     cell = nbformat.v4.new_code_cell(source, id=f"{ADDED}{what}", metadata={"tags": ["nbval-ignore-output"]})
     cell.execution_count = 1  # nbval refuses to look at a cell that was never executed
     notebook.cells.insert(notebook.cells.index(before) if before else len(notebook.cells), cell)
@@ -156,12 +155,14 @@ def test_servers_started_twenty_times_leave_nothing_behind(run):
 
 
 def test_the_cells_that_start_servers_are_recognized():
-    """Each notebook that ends by stopping servers has as many cells that start one, and each is run again."""
+    """A notebook whose last cell stops servers has a cell for each of them that starts it, and that is run again."""
     for path in tools.NOTEBOOKS:
         notebook = tools.read(path)
         stopped = tools.code_cells(notebook)[-1].source.count("stop(")
+        assert len(set().union(*map(tools.servers_started, notebook.cells))) == stopped, path.name
+        starting = [cell.id for cell in notebook.cells if tools.servers_started(cell)]
         names = with_additions(notebook)
-        assert sum(name.endswith(f"-{TIMES}") for name in names) == stopped, path.name
+        assert [f"{ADDED}{name}-{TIMES}" for name in starting] == [name for name in names if name.endswith(f"-{TIMES}")]
 
 
 def test_the_notebooks_write_nothing_beside_models_and_build(project):
