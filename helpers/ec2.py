@@ -93,6 +93,10 @@ def user_data(repository: str, revision: str, **settings: str) -> str:
     """
     script = USER_DATA.read_text(encoding="utf-8")
     known = set(re.findall(r"^(?:: \"\$\{)?([A-Z_0-9]+)(?==\$\{|:\?)", script, re.MULTILINE))
+    if urlsplit(repository).scheme not in ("https", "ssh", "file"):
+        raise ValueError(
+            f"repository {repository!r} is no URL: an instance needs one that it can clone, as https://..."
+        )
     values = {"REPOSITORY": repository, "REVISION": revision, **{name.upper(): text for name, text in settings.items()}}
     unknown = set(values) - known
     if unknown:

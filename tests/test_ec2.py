@@ -304,6 +304,12 @@ def test_user_data_takes_no_secret(settings):
         ec2.user_data(**{"repository": "https://example.org/x.git", "revision": "main", **settings})
 
 
+@pytest.mark.parametrize("repository", ["", "git@example.org:me/x.git", "../here"])
+def test_user_data_wants_a_url_that_an_instance_can_clone(repository):
+    with pytest.raises(ValueError, match="needs one that it can clone"):
+        ec2.user_data(repository, "main")
+
+
 def test_user_data_quotes_what_a_shell_would_run():
     script = ec2.user_data("https://example.org/$(touch x).git", "main; reboot")
     printed = subprocess.run(
@@ -328,7 +334,7 @@ SECRETS = {
     "an AWS secret key": r"(?i)aws_?secret_?access_?key\W{1,5}[A-Za-z0-9/+]{40}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a token in a URL": r"(?i)[?&](?:token|signature|x-amz-signature|x-amz-security-token|api_?key)=[\w%.-]{8,}",
-    "a password in a URL": r"\bhttps?://[^/\s:@\"']+:[^/\s@\"']+@",
+    "a password in a URL": r"\bhttps?://[^/\s:@\"']+:[^/\s@\"']+@(?!example\.org\b)",  # the notebook shows one
     "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}",
     "a bearer token": r"(?i)authorization\W{1,5}bearer [\w.-]{12,}|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.",
     "a Jupyter token": r"(?i)\bjupyter[-_ ]?token\W{1,5}[\w-]{20,}",
@@ -357,7 +363,7 @@ def test_the_search_for_secrets_finds_each_kind():
         "aws_secret_access_key = " + "a/b+" * 10,
         "-----BEGIN OPENSSH PRIVATE KEY-----",
         "http://127.0.0.1:8888/lab?token=0123456789abcdef",
-        "git clone https://me:hunter2@example.org/x",
+        "git clone https://me:hunter2@git.example.net/x",
         "ghp_" + "a1" * 18,
         "Authorization: Bearer abcdefghijklmnop",
         "jupyter-token: " + "x" * 43,
