@@ -267,13 +267,12 @@ def median(samples: list[Sample]) -> Sample:
 
 def load(url: str, connections: int, seconds: float) -> Sample:
     """Load a URL from outside of this process and of the server's."""
-    if not shutil.which("wrk"):
+    if not shutil.which("wrk") or seconds < 1:  # wrk counts in whole seconds
         from helpers.load_test import measure as load_test
 
         seen = load_test(url, connections, seconds, processes=min(2, connections))
         return Sample(seen.per_second, seen.percentile(50), seen.percentile(99), seen.failed)
-    whole = max(1, round(seconds))  # wrk counts in whole seconds
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "--latency", url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "10s", "--latency", url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     ms = {p: float(v) * UNITS[u] for p, v, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)}
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
