@@ -16,8 +16,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
 import notebook_tools as tools
+import psutil
 import pytest
 from nbformat import NotebookNode
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
@@ -157,6 +159,12 @@ class Lab:
     def url(self, notebook: str) -> str:
         return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token=learner&reset"
 
+    def listening(self) -> set[int]:
+        """The ports on which the server and its kernels listen."""
+        process = psutil.Process(self._process.pid)
+        sockets = [s for each in [process, *process.children(recursive=True)] for s in each.net_connections("tcp")]
+        return {each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN}
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(20)
@@ -183,7 +191,7 @@ class OpenNotebook:
     """One notebook in JupyterLab, as a reader's hands and eyes have it."""
 
     def __init__(self, page: Page, lab: Lab, name: str):
-        self.page = page
+        self.page, self.lab = page, lab
         self.complaints = Complaints(page)
         page.goto(lab.url(name))
         page.wait_for_function(
@@ -199,14 +207,21 @@ class OpenNotebook:
     def command(self, name: str, **arguments: object) -> None:
         self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
 
-    def run_all(self) -> None:
-        """Removes the committed outputs, chooses Run > Run All Cells, waits for the last cell or the first error."""
+    def run_all(self, restart: bool = False) -> None:
+        """Removes the outputs, chooses Run All Cells or Restart Kernel and Run All Cells in the menu Run, and waits.
+
+        It ends with the last cell, or with the first error for which its cell is not tagged.
+        """
         self.command("notebook:clear-all-cell-outputs")
         self.page.wait_for_function(
             f"() => {{ {CODE_CELLS} return cells.every(cell => cell.model.executionCount === null); }}"
         )
         self.page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-        self.page.click("[data-command='runmenu:run-all']")
+        if restart:
+            self.page.click("[data-command='runmenu:restart-and-run-all']")
+            self.page.click(".jp-Dialog .jp-mod-accept")
+        else:
+            self.page.click("[data-command='runmenu:run-all']")
         self.page.wait_for_function(
             f"""() => {{ {CODE_CELLS}
                 const tags = cell => cell.model.getMetadata('tags') ?? [];
@@ -302,6 +317,8 @@ def the_report_is_about_this_browser(opened: OpenNotebook) -> None:
 
 def the_echo_stands_in_the_notebook(opened: OpenNotebook) -> None:
     opened.run_again("server", "browser")
+    url = opened.output("server").inner_text().strip().splitlines()[-1]
+    assert urlparse(url).port in opened.lab.listening()
     expect(opened.output("browser").frame_locator("iframe").locator("body")).to_contain_text("HelloWorld!")
 
 
@@ -348,9 +365,17 @@ def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
     opened.run_again("stop")
 
 
+def it_is_restarted_twice_with_its_server_running(opened: OpenNotebook) -> None:
+    for _ in range(2):
+        opened.run_again("server")
+        opened.run_all(restart=True)
+        url = opened.output("server").inner_text().strip().splitlines()[-1]  # any other line tells of a taken port
+        assert urlparse(url).port not in opened.lab.listening()
+
+
 HANDS_ON = {
     "00": (the_report_is_about_this_browser, None),
-    "01": (the_echo_stands_in_the_notebook, lambda opened: opened.run_again("stop")),
+    "01": (the_echo_stands_in_the_notebook, it_is_restarted_twice_with_its_server_running),
     "02": (the_slider_moves_the_counts_and_the_point, None),
     "04": (the_page_and_the_panel_ask_the_live_endpoint, a_stopped_server_is_said_to_be_stopped),
 }
