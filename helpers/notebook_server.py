@@ -128,7 +128,6 @@ class ServerHandle:
         return f"<server at {self.url}, {'stopped' if self._stopped else 'running'}>"
 
 
-# A page saved as HTML is opened when the server is long gone: then a sentence stands where the service's page was.
 _FRAME = """\
 <iframe id="{frame}" title="the service's page" width="100%" height="{height}" style="border: 1px solid #ccc"></iframe>
 <script>
@@ -137,9 +136,7 @@ _FRAME = """\
   const config = document.getElementById("jupyter-config-data");
   const base = config ? JSON.parse(config.textContent).baseUrl : document.body.dataset.baseUrl;
   const near = ["localhost", "127.0.0.1", "[::1]", ""].includes(location.hostname);
-  const address = near || !base ? "{url}" : base + "proxy/{port}{path}";
-  const gone = "<p style='font: 16px sans-serif'>The service does not answer: run the cell that starts it.</p>";
-  fetch(address, {{mode: "no-cors"}}).then(() => {{ frame.src = address; }}, () => {{ frame.srcdoc = gone; }});
+  frame.src = near || !base ? "{url}" : base + "proxy/{port}{path}";
 }})();
 </script>"""
 

@@ -14,7 +14,7 @@ from helpers.services import create_echo_app
 @pytest.fixture(scope="module")
 def report(exported, tmp_path_factory):
     output = tmp_path_factory.mktemp("bench")
-    arguments = ["--model", str(exported), "--seconds", "0.3", "--rounds", "1", "--output", str(output)]
+    arguments = ["--model", str(exported), "--seconds", "0.4", "--rounds", "1", "--output", str(output)]
     assert bench.main(arguments) == 0
     return output
 
