@@ -53,12 +53,13 @@ def run(options: list[str]) -> int:
     parameters = {} if data == "sample" else {"DATA": data, "LABEL": chosen.label, "MODEL": str(model)}
 
     notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
+    for notebook in notebooks.values():
+        runner.set_parameters(notebook, parameters)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").unlink(missing_ok=True)  # a page of an earlier run would speak of another model
     total = sum(map(runner.code_cell_count, notebooks.values()))
     with tqdm(total=total, unit="cell", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]") as progress:
         for name, notebook in notebooks.items():
-            runner.set_parameters(notebook, parameters)
             try:
                 runner.execute(notebook, name, progress)
             except runner.NotebookFailed as error:
