@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     try:
         options = Options(chosen.model, chosen.backend, _read_key(chosen.api_key_file), chosen.access_log)
         _check_port(chosen.host, chosen.port)
-        if not (chosen.model / "card.json").exists():
+        if not _is_exported(chosen.model, chosen.backend):
             _export(chosen.model)
     except _CannotServe as error:
         print(f"serve: {error}", file=sys.stderr)
@@ -197,9 +197,17 @@ def _check_port(host: str, port: int) -> None:
         raise _CannotServe(f"cannot listen on {host}:{port} ({error.strerror}): try another --port") from error
 
 
+def _is_exported(model: Path, backend: str) -> bool:
+    """Whether there is a file for the backend: notebook 02 leaves the Keras file alone, not enough to serve."""
+    from helpers.predictors import BACKENDS
+
+    card = model / "card.json"
+    return card.exists() and (backend not in BACKENDS or (model / BACKENDS[backend].file).exists())
+
+
 def _export(model: Path) -> None:
     """Train and export in a process of its own, so that this one never holds TensorFlow; ended with this one."""
-    print(f"Nothing is exported in {model} yet: training and exporting first.", flush=True)
+    print(f"Nothing to serve in {model} yet: exporting first, after training where there is no model.", flush=True)
     code = "import sys; from helpers.pipeline import ensure_export; ensure_export(sys.argv[1])"
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = None

@@ -6,6 +6,7 @@ Executed notebooks and a list of key figures come in; files that need no network
 from __future__ import annotations
 
 import base64
+import copy
 import html
 import re
 import warnings
@@ -54,6 +55,10 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     """One executed notebook as an HTML page that loads nothing from another host."""
     from nbconvert import HTMLExporter
 
+    notebook = copy.deepcopy(notebook)
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if 'id="service-page-' in output.get("data", {}).get("text/html", ""):
+            output.data["text/html"] = "<p><em>Here the service shows its page while the notebook runs.</em></p>"
     exporter = HTMLExporter(require_js_url="", mathjax_url="", mermaid_js_url="", widget_renderer_url="")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # alternative text is the notebooks' business, checked by their own test

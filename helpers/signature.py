@@ -203,8 +203,9 @@ class Signature:
                 problems[column] = "repeated"
             else:
                 seen.add(column)
-                row[column], problem = _number(value)
-                problems[column] = problem or self.features[column].problem(row[column])
+                number, problem = _number(value)
+                problems[column] = problem or self.features[column].problem(number)
+                row[column] = 0.0 if problems[column] else number  # a bad one may be too large for float32
         fields.update(
             {f"{where}{name}": problem for name, problem in zip(self.names, problems, strict=True) if problem}
         )

@@ -72,6 +72,18 @@ def test_a_notebook_is_represented_by_the_figure_tagged_cover_or_its_last(tmp_pa
     assert runner.cover(notebook) not in (last, None)
 
 
+def test_a_page_of_a_service_that_is_gone_is_replaced_by_a_sentence(tmp_path):
+    source = "from helpers.notebook_server import serve\nfrom helpers.services import create_echo_app\n"
+    source += "with serve(create_echo_app(), port=0) as server:\n    display(server.show('/predict?msg=Hello'))"
+    notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", source))
+    runner.execute(notebook, "01_a")
+    report.write_html(notebook, tmp_path / "01_a.html")
+    page = (tmp_path / "01_a.html").read_text()
+    assert "shows its page while the notebook runs" in page
+    assert "<iframe" not in page
+    assert "<iframe" in nbformat.writes(notebook)
+
+
 def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"))
     runner.renew([path])

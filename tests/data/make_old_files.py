@@ -51,7 +51,7 @@ def sequential(*head):
 
 
 def functional():
-    """What Keras 3 renamed: LeakyReLU's alpha, and the arguments of BatchNormalization; and a learning-rate schedule."""
+    """What Keras 3 renamed: LeakyReLU's alpha, arguments of BatchNormalization; and a learning-rate schedule."""
     inputs = keras.Input((10,))
     x = layers.Dense(8, kernel_initializer="he_normal")(inputs)
     x = layers.BatchNormalization()(x)
