@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -38,11 +39,13 @@ LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 RUN_SECONDS = 150  # a notebook, on a machine that has other things to do
 TALLEST = 16_000  # pixels: Chromium cuts pictures off at 16,384
 
+pytestmark = pytest.mark.usefixtures("chromium")  # before anything is trained or started for a page
+
 
 # The browser and what it must not see
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -335,7 +338,10 @@ def the_slider_moves_the_counts_and_the_point(opened: OpenNotebook) -> None:
 
 
 def the_page_and_the_panel_ask_the_live_endpoint(opened: OpenNotebook) -> None:
-    opened.run_again("server", "page", "panel")
+    with socket.socket() as holder:  # of the usual port, so that the server gets one that no other test will ask for
+        with suppress(OSError):
+            holder.bind(("127.0.0.1", 5000))
+        opened.run_again("server", "page", "panel")
     page = opened.output("page").frame_locator("iframe")
     expect(page.locator("#status")).to_contain_text("answered in")
     before = page.locator("#probability").inner_text()

@@ -30,6 +30,14 @@ def run_cells(kernel: tools.Kernel, *ids: str) -> str:
     return "".join(tools.text_of(output) for name in ids for output in kernel.run_cell(cells[name]))
 
 
+def run_until(kernel: tools.Kernel, last: str) -> None:
+    """Executes the notebook's cells from the first to the one with the id `last`."""
+    for cell in tools.code_cells(kernel.notebook):
+        kernel.run_cell(cell)
+        if cell.id == last:
+            return
+
+
 def last_line(failure: pytest.ExceptionInfo) -> str:
     """What stands at the end of the traceback that the reader sees: the kind of the error and its sentence."""
     return tools.ANSI.sub("", f"{failure.value.ename}: {failure.value.evalue}")
@@ -76,9 +84,8 @@ def test_without_onnx_runtime_the_service_names_the_package(project, exported, t
     )
     search = os.pathsep.join([str(missing), str(project)])
     with tools.Kernel(notebook(project, "04"), PYTHONPATH=search) as kernel:
-        run_cells(kernel, "imports", "imports-more", "parameters", "export")
         with pytest.raises(CellExecutionError) as failure:
-            run_cells(kernel, "request")
+            run_until(kernel, "request")
     assert re.match(r"PredictorError: .*'onnx'.*pip install onnxruntime", last_line(failure)), last_line(failure)
 
 
@@ -96,7 +103,7 @@ def read_only(tmp_path) -> Path:
 def test_a_folder_that_cannot_be_written_is_named(project, exported, read_only):
     shutil.copytree(exported, project / "models" / "games")
     with tools.Kernel(notebook(project, "03")) as kernel:
-        run_cells(kernel, "imports", "more-imports", "parameters", "load")
+        run_until(kernel, "load")
         kernel.run(f"MODEL = {str(read_only / 'games')!r}")
         with pytest.raises(CellExecutionError) as failure:
             run_cells(kernel, "export")
