@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from helpers import evaluation
 
@@ -84,6 +84,20 @@ def label_line(axes: Axes, x: float, y: float, text: str, color: str = INK, **op
     """Write `text` beside a line, at data position (x, y), instead of in a legend."""
     options = {"xytext": (6, 0), "va": "center", "fontweight": "bold", **options}
     axes.annotate(text, (x, y), textcoords="offset points", color=color, annotation_clip=False, **options)
+
+
+def percent(share: float) -> str:
+    """A share as text: 0.16 is "16 %"."""
+    return f"{100 * share:.0f} %"
+
+
+def spread_apart(values: list[float], ratio: float) -> list[float]:
+    """Positions for labels on a log axis: each value, moved up until it is `ratio` times the one below it."""
+    positions: dict[int, float] = {}
+    lowest = 0.0
+    for index in sorted(range(len(values)), key=values.__getitem__):
+        positions[index] = lowest = max(values[index], lowest * ratio)
+    return [positions[index] for index in range(len(values))]
 
 
 def label_bars(axes: Axes, bars, texts: list[str]) -> None:
@@ -282,7 +296,12 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         figure, axes = new_figure(size=(8.6, 4.2))
         axes.axhline(share, color=MUTED, linewidth=1, linestyle="dashed")
         axes.annotate(
-            f"guessing: {share:.0%}", (0.02, share), xytext=(0, -4), textcoords="offset points", va="top", color=MUTED
+            f"guessing: {percent(share)}",
+            (0.02, share),
+            xytext=(0, -4),
+            textcoords="offset points",
+            va="top",
+            color=MUTED,
         )
         ends = []
         for name, score, color in _colored(scores):
@@ -292,8 +311,8 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         axes.set(
             xlabel="recall: share of all positives that are found", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
         )
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         for (precision, name, color), above in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
             shift = (8, 8) if above else (-8, -8)
             anchor = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
@@ -301,7 +320,7 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         first = next(iter(scores.values()))
         precision, recall, _ = evaluation.precision_recall_curve(y_true, first)
         half = float(precision[np.searchsorted(recall, 0.5)])
-        axes.set_title(f"To find half of the positives, {half:.0%} of those called are right")
+        axes.set_title(f"To find half of the positives, {percent(half)} of those called are right")
     return figure
 
 
@@ -323,7 +342,7 @@ def calibration(y_true, y_prob, bins: int = 10) -> Figure:
         axes.plot(groups.predicted, p, "o", color=BLUE, markersize=7)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel="predicted probability", ylabel="observed share of positives")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         drift = float(np.mean(y_true) - np.mean(y_prob))
         what = (
             "about right on the whole"
@@ -353,11 +372,11 @@ def predictions(y_true, y_prob, bins: int = 40) -> Figure:
                 color=color,
                 fontweight="bold",
             )
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
             axes.set_ylabel("share of rows")
         panels[1].set(xlabel="predicted probability", xlim=(0, 1))
         above = float(np.mean(y_prob[y_true] >= 0.5))
-        panels[0].set_title(f"{above:.0%} of the positives get a probability of 50 % or more")
+        panels[0].set_title(f"{percent(above)} of the positives get a probability of 50 % or more")
     return figure
 
 
@@ -375,7 +394,9 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
         curve.set(
             xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
         )
-        curve.set_title(f"At {threshold:.0%} or more: {point[0] + 0:.0%} false alarms, {point[1]:.0%} found")
+        curve.set_title(
+            f"At {percent(threshold)} or more: {percent(point[0] + 0)} false alarms, {percent(point[1])} found"
+        )
         cells = [[counts.true_positives, counts.false_negatives], [counts.false_positives, counts.true_negatives]]
         names = [["found", "missed"], ["false alarms", "left in peace"]]
         shade = [
@@ -554,12 +575,14 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
             ylabel="requests per second",
             title=f"At most {max(per_second):,.0f} requests per second",
         )
-        for (name, values), color in zip(percentiles.items(), colors, strict=False):
+        for values, color in zip(percentiles.values(), colors, strict=False):
             right.plot(clients, values, "o-", color=color)
-            label_line(right, clients[-1], values[-1], name, color)
+        spread = spread_apart([values[-1] for values in percentiles.values()], ratio=1.35)
+        for name, at, color in zip(percentiles, spread, colors, strict=False):
+            label_line(right, clients[-1], at, name, color)
         slower = max(values[-1] / values[0] for values in percentiles.values())
         right.set(ylabel="latency (ms, log scale)", yscale="log")
-        right.set_title(f"{clients[-1]} clients wait up to {slower:,.0f} times as long as {clients[0]}")
+        right.set_title(f"{clients[-1]} at once wait up to {slower:,.0f} times as long")
         right.yaxis.set_major_formatter("{x:g}")
         for axes in (left, right):
             axes.set(xscale="log", xlabel="clients at once")
@@ -579,7 +602,7 @@ def format_differences(differences: dict[str, float], limit: float = 1e-6) -> Fi
         axes.set(xlim=(0, 1.15 * max(limit, *values)), xlabel="largest difference from Keras")
         axes.xaxis.set_major_formatter("{x:.0e}")
         shares = limit / max(*values, 1e-12)
-        within = f"at most {1 / shares:.0%} of what is allowed" if shares >= 1 else "more than is allowed"
+        within = f"at most {percent(1 / shares)} of what is allowed" if shares >= 1 else "more than is allowed"
         axes.set_title(f"The formats differ from Keras by {within}")
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
@@ -604,15 +627,17 @@ def format_costs(costs) -> Figure:
             label_bars(axes, bars, [number.format(value) for value in values])
             if "log" in title:
                 axes.set(xscale="log", xlim=(min(values) / 3, max(values) * 8))
+                axes.xaxis.set_major_locator(LogLocator(numticks=4))
                 axes.xaxis.set_major_formatter("{x:g}")
             else:
                 axes.set_xlim(0, 1.25 * max(values))
             axes.set_xlabel(title)
             axes.grid(axis="y", visible=False)
+        figure.get_layout_engine().set(wspace=0.08)
         all_axes[0].invert_yaxis()
         least, most = costs["memory_mb"].min(), costs["memory_mb"].max()
         figure.suptitle(
-            f"Without TensorFlow a process needs as little as {least / most:.0%} of the memory",
+            f"Without TensorFlow a process needs as little as {percent(least / most)} of the memory",
             **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
         )
     return figure
@@ -628,7 +653,7 @@ def throughput_by_service(per_second: dict[str, float]) -> Figure:
         label_bars(axes, bars, [f"{value:,.0f}" for value in values])
         axes.set(xscale="log", xlim=(min(values) / 2, max(values) * 3), xlabel="requests per second (log scale)")
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.set_title("A prediction is served as fast as an echo")
+        axes.set_title(f"The fastest answers {values[-1] / values[0]:,.0f} times as many requests as the slowest")
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
     return figure
