@@ -134,7 +134,8 @@ def export_model(
         _write_card(scratch, card)
         _replace(scratch, directory)
     except OSError as error:
-        raise ArtifactError(f"the model cannot be written to {directory.name}/: {error.strerror or error}") from error
+        reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
+        raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return read_card(directory)

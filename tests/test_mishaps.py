@@ -107,4 +107,6 @@ def test_a_folder_that_cannot_be_written_is_named(project, exported, read_only):
         kernel.run(f"MODEL = {str(read_only / 'games')!r}")
         with pytest.raises(CellExecutionError) as failure:
             run_cells(kernel, "export")
-    assert re.match(r"ArtifactError: the model cannot be written to games/: ", last_line(failure)), last_line(failure)
+    assert re.match(
+        r"ArtifactError: the model cannot be written to games/ .*make the folder writable", last_line(failure)
+    ), last_line(failure)
