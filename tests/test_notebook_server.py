@@ -68,7 +68,8 @@ def test_200_starts_and_stops_leave_no_thread_socket_or_descriptor():
             client.sendall(b"GET /predict?msg=1 HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
     gc.collect()
-    assert (threading.active_count(), sockets_of_this_process(), descriptors()) == before
+    after = threading.active_count(), sockets_of_this_process(), descriptors()
+    assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
 
 
 def test_running_the_cell_again_replaces_the_server_on_its_port(free_port, capsys):

@@ -233,7 +233,7 @@ def test_sigterm_also_ends_the_training_of_a_model_that_is_not_there_yet(tmp_pat
     process = start("--model", tmp_path / "new", "--port", free_port)
     members = until(lambda: len(family(process)) > 1 and family(process))
     process.send_signal(signal.SIGTERM)
-    assert "Nothing is exported" in process.communicate(timeout=20)[0]
+    assert "Nothing to serve" in process.communicate(timeout=20)[0]
     until(lambda: gone(members))
 
 
