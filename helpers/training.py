@@ -150,8 +150,7 @@ def compile_epoch(model: keras.Model, x, y, batch_size: int) -> Callable:
     in_full_batches = steps * batch_size
     model.optimizer.build(model.trainable_variables)  # a compiled function may not create variables
 
-    def train_step(rows):
-        x_batch, y_batch = tf.gather(x, rows), tf.gather(y, rows)
+    def train_step(x_batch, y_batch):
         with tf.GradientTape() as tape:
             y_pred = model(x_batch, training=True)
             loss = model.compute_loss(x_batch, y_batch, y_pred, training=True)
@@ -162,20 +161,23 @@ def compile_epoch(model: keras.Model, x, y, batch_size: int) -> Callable:
 
     @tf.function
     def train_epoch(order):
-        # The loop runs over batches of one fixed size, whose shapes TensorFlow can plan for: a third faster.
-        batches = tf.reshape(order[:in_full_batches], (steps, batch_size))
+        # All rows are put in order at once, and the loop runs over batches of one fixed size, whose shapes TensorFlow
+        # can plan for: both save time.
+        x_epoch, y_epoch = tf.gather(x, order), tf.gather(y, order)
+        x_batches = tf.reshape(x_epoch[:in_full_batches], (steps, batch_size, *x.shape[1:]))
+        y_batches = tf.reshape(y_epoch[:in_full_batches], (steps, batch_size, 1))
         total_loss = 0.0
         predictions = tf.TensorArray(tf.float32, size=steps, element_shape=(batch_size, 1))
         for step in tf.range(steps):
-            loss, y_pred = train_step(batches[step])
+            loss, y_pred = train_step(x_batches[step], y_batches[step])
             total_loss += loss * batch_size
             predictions = predictions.write(step, y_pred)
         y_pred = tf.reshape(predictions.stack(), (in_full_batches, 1))
         if in_full_batches < n:
-            loss, last = train_step(order[in_full_batches:])
+            loss, last = train_step(x_epoch[in_full_batches:], y_epoch[in_full_batches:])
             total_loss += loss * (n - in_full_batches)
             y_pred = tf.concat([y_pred, last], axis=0)
-        return total_loss / n, auc(tf.gather(y, order), y_pred)
+        return total_loss / n, auc(y_epoch, y_pred)
 
     return train_epoch
 
