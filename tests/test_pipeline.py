@@ -1,0 +1,53 @@
+"""From a table to an exported model without a notebook: trained where there is none, exported where a format lacks."""
+
+import os
+
+import pytest
+
+from helpers.artifacts import ArtifactError, export_model, read_card
+from helpers.pipeline import ensure_export, train_and_export
+from helpers.predictors import load_predictor
+from helpers.signature import Signature
+
+
+def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_csv, tmp_path):
+    card = train_and_export(tmp_path / "article", data=article_csv, formats=("onnx",))
+    assert card["metrics"]["rows"] == 22_905
+    assert card["metrics"]["test_rows"] == 5_000
+    assert 0.78 <= card["metrics"]["test_auc"] <= 0.81
+
+
+def test_where_there_is_no_model_it_is_trained_on_the_sample(tmp_path, capsys):
+    card = ensure_export(tmp_path / "games", formats=("onnx", "npz"))
+    assert "training it on the sample data" in capsys.readouterr().out
+    low, high = card["metrics"]["test_auc_interval"]
+    assert 0.78 <= card["metrics"]["test_auc"] <= 0.84
+    assert low < card["metrics"]["test_auc"] < high
+    assert load_predictor(tmp_path / "games")(card_example(card)).shape == (1,)
+
+
+def card_example(card):
+    signature = Signature.from_dict(card["signature"])
+    return signature.parse(signature.example())
+
+
+def test_a_missing_format_is_exported_from_the_model_that_is_there(trained, sample, tmp_path, capsys):
+    signature = Signature.from_table(sample.drop(columns="label"))
+    metrics = {"data": "some data", "test_auc": 0.5}
+    export_model(trained, tmp_path / "games", signature=signature, metrics=metrics, formats=("keras",))
+    card = ensure_export(tmp_path / "games", formats=("keras", "onnx"))
+    assert card["formats"] == ["keras", "onnx"]
+    assert card["metrics"] == metrics
+    assert capsys.readouterr().out == ""
+
+
+def test_an_export_that_is_there_is_left_alone(exported):
+    before = read_card(exported)
+    assert ensure_export(exported) == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(ArtifactError, match="make locked/ writable"):
+        train_and_export(tmp_path / "locked" / "games", data="there is no such table")
