@@ -30,7 +30,7 @@ from helpers import PROJECT
 from helpers.formats import WRITERS
 from helpers.legacy import ArtifactError, KerasFile, describe_keras_file, load_keras
 from helpers.predictors import PredictorError, compiled, load_card, load_predictor
-from helpers.signature import BINARY, Feature, Signature
+from helpers.signature import Feature, Signature
 
 __all__ = [
     "FORMATS",
@@ -203,7 +203,7 @@ def _limit(answer: Callable, signature: Signature, inputs: np.ndarray, expected:
     input changes in its last bit is allowed too. (A network on 300 features, with logits up to 65, changed by 3e-6.)
     """
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    if all(feature.kind == BINARY for feature in signature.features):
+    if signature.all_binary:
         return allowed
     moved = _blockwise(answer, np.nextafter(inputs, np.float32(np.inf)))
     return max(allowed, 2 * float(np.abs(moved - expected).max()))

@@ -29,6 +29,7 @@ from urllib.parse import urlencode
 import psutil
 
 from helpers import PROJECT
+from helpers.production import CannotServe, ensure_exported
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
@@ -69,10 +70,11 @@ def main(argv: list[str]) -> int:
     cli.add_argument("--rounds", type=int, default=5, help="of each comparison, and starts (default: 5)")
     cli.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
     chosen = cli.parse_args(argv)
-    if not (chosen.model / "card.json").exists():
-        code = "import sys; from helpers.pipeline import ensure_export; ensure_export(sys.argv[1])"
-        if subprocess.run([sys.executable, "-c", code, str(chosen.model)], cwd=PROJECT, check=False).returncode:
-            return 1
+    try:
+        ensure_exported(chosen.model, *BACKENDS)
+    except CannotServe as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
 
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")

@@ -22,7 +22,6 @@ MUTED = "#767676"  # references, what is not the point; still 4.5:1 on white
 FAINT = "#d9d9d9"  # grid, backgrounds
 BLUE = "#00568a"
 ORANGE = "#d55e00"
-SKY = "#56b4e9"
 GREEN = "#009e73"
 PINK = "#cc79a7"
 

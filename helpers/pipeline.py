@@ -9,7 +9,7 @@ from pathlib import Path
 
 from helpers import PROJECT
 from helpers.games import features_and_label, load_games, split
-from helpers.signature import REAL, Signature
+from helpers.signature import Signature
 
 MODEL = PROJECT / "models" / "games"
 
@@ -36,8 +36,7 @@ def train_and_export(
     signature = Signature.from_table(table.drop(columns=label), label)
     x, y = features_and_label(train, label)
     x_test, y_test = features_and_label(test, label)
-    raw = any(feature.kind == REAL for feature in signature.features)
-    model = build_classifier(signature.n, standardize=x if raw else None)
+    model = build_classifier(signature.n, standardize=None if signature.all_binary else x)
     fit(model, x, y, epochs=epochs, seed=0, verbose=verbose)
     probabilities = model(x_test).numpy().ravel()
     metrics = {

@@ -49,9 +49,8 @@ def main(argv: list[str]) -> int:
     try:
         options = Options(chosen.model, chosen.backend, _read_key(chosen.api_key_file), chosen.access_log)
         _check_port(chosen.host, chosen.port)
-        if not _is_exported(chosen.model, chosen.backend):
-            _export(chosen.model)
-    except _CannotServe as error:
+        ensure_exported(chosen.model, chosen.backend)
+    except CannotServe as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2
 
@@ -142,7 +141,7 @@ def supervise(host: str, port: int, workers: int, load: Callable[[], Callable]) 
         return 1 if _failure_mark().exists() else 0
 
 
-class _CannotServe(Exception):
+class CannotServe(Exception):
     """The message says in one sentence what to do."""
 
 
@@ -179,9 +178,9 @@ def _read_key(path: Path | None) -> str | None:
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise _CannotServe(f"the API key file {path} cannot be read ({error})") from error
+        raise CannotServe(f"the API key file {path} cannot be read ({error})") from error
     if not key:
-        raise _CannotServe(f"the API key file {path} is empty: write the key into it")
+        raise CannotServe(f"the API key file {path} is empty: write the key into it")
     return key
 
 
@@ -194,25 +193,26 @@ def _check_port(host: str, port: int) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise _CannotServe(f"cannot listen on {host}:{port} ({error.strerror}): try another --port") from error
+        raise CannotServe(f"cannot listen on {host}:{port} ({error.strerror}): try another --port") from error
 
 
-def _is_exported(model: Path, backend: str) -> bool:
-    """Whether there is a file for the backend: notebook 02 leaves the Keras file alone, not enough to serve."""
+def ensure_exported(model: Path, *backends: str) -> None:
+    """Export where the folder lacks a file for one of `backends`: notebook 02, for one, leaves the Keras file alone.
+
+    Happens in a process of its own, so that this one never holds TensorFlow, and ends with this one. Raises
+    `CannotServe` where it fails.
+    """
     from helpers.predictors import BACKENDS
 
-    card = model / "card.json"
-    return card.exists() and (backend not in BACKENDS or (model / BACKENDS[backend].file).exists())
-
-
-def _export(model: Path) -> None:
-    """Train and export in a process of its own, so that this one never holds TensorFlow; ended with this one."""
+    files = ["card.json", *(BACKENDS[backend].file for backend in backends if backend in BACKENDS)]
+    if all((model / file).exists() for file in files):
+        return
     print(f"Nothing to serve in {model} yet: exporting first, after training where there is no model.", flush=True)
     code = "import sys; from helpers.pipeline import ensure_export; ensure_export(sys.argv[1])"
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = None
     try:
-        process = subprocess.Popen([sys.executable, "-c", code, str(model)], cwd=PROJECT)
+        process = subprocess.Popen([sys.executable, "-c", code, str(model.resolve())], cwd=PROJECT)
         failed = process.wait()
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -220,7 +220,7 @@ def _export(model: Path) -> None:
             process.kill()
             process.wait()
     if failed:
-        raise _CannotServe(f"the model could not be exported to {model}, see above")
+        raise CannotServe(f"the model could not be exported to {model}, see above")
 
 
 def _is_loopback(host: str) -> bool:

@@ -100,6 +100,11 @@ class Signature:
         """The number of features."""
         return len(self.features)
 
+    @property
+    def all_binary(self) -> bool:
+        """Whether every feature is 0 or 1."""
+        return all(feature.kind == BINARY for feature in self.features)
+
     def __len__(self) -> int:
         return self.n
 
@@ -111,7 +116,7 @@ class Signature:
 
     def every_input(self) -> np.ndarray | None:
         """Every possible row, (2**n, n) float32, where all features are binary and n is at most 16; otherwise None."""
-        if self.n > MAX_ENUMERATED or any(feature.kind != BINARY for feature in self.features):
+        if self.n > MAX_ENUMERATED or not self.all_binary:
             return None
         numbers = np.arange(2**self.n)[:, None]
         return (numbers >> np.arange(self.n - 1, -1, -1) & 1).astype(np.float32)
@@ -119,8 +124,7 @@ class Signature:
     def sample(self, k: int, seed: int = 0) -> np.ndarray:
         """`k` random legal rows, (k, n) float32: each feature uniform over its range."""
         uniform = np.random.default_rng(seed).random((k, self.n))
-        low, high = (np.array([getattr(feature, end) for feature in self.features]) for end in ("low", "high"))
-        binary = np.array([feature.kind == BINARY for feature in self.features])
+        low, high, binary = self._ranges
         return np.where(binary, uniform < 0.5, low + uniform * (high - low)).astype(np.float32)
 
     # ---- request parameters -> matrix ----

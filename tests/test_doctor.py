@@ -50,6 +50,17 @@ def service():
 
 
 @contextlib.contextmanager
+def in_a_thread(server: ThreadingHTTPServer):
+    """The address, host:port, of a server that runs in a thread for the time of the block."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield "{}:{}".format(*server.server_address)
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
 def http_server(status: int, body: bytes = b"", **headers: str):
     """A web server that answers every GET alike; yields its URL."""
 
@@ -69,12 +80,8 @@ def http_server(status: int, body: bytes = b"", **headers: str):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield f"http://{address}"
 
 
 @contextlib.contextmanager
@@ -252,12 +259,8 @@ def tls_url(certificate):
         def handle_error(self, *_):
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield f"https://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with in_a_thread(Server(("127.0.0.1", 0), Handler)) as address:
+        yield f"https://{address}"
 
 
 def test_https_to_a_plain_port_is_told_with_the_url_that_works(service):
