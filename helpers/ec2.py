@@ -39,7 +39,8 @@ IMAGES = {  # AWS and Canonical keep the newest image's id under these names
     "amazon-linux": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}",
     "ubuntu": "/aws/service/canonical/ubuntu/server/24.04/stable/current/{architecture}/hvm/ebs-gp3/ami-id",
 }
-# US dollars an hour on demand, Linux, us-east-1, as listed in 2025; other regions cost up to half as much again
+# Approximate US dollars an hour on demand, Linux, us-east-1; other regions cost up to half as much again. To be held
+# against https://aws.amazon.com/ec2/pricing/on-demand/ now and then
 PRICES = {"t3.micro": 0.0104, "t3.small": 0.0208, "t3.medium": 0.0416, "t3.large": 0.0832, "t4g.small": 0.0168}
 ADDRESS_PRICE, DISK_PRICE = 0.005, 0.08  # a public IPv4 address an hour; a GB of gp3 disk a month
 
