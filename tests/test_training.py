@@ -82,13 +82,13 @@ def test_auc_works_as_a_metric_of_model_fit(table):
 
 @pytest.fixture(scope="module")
 def inline(table, tmp_path_factory) -> dict:
-    """The names that notebook 02 defines with its own code: build_network, auc, train_step and train_epoch."""
+    """The names that notebook 02 defines with its own code: build_network, auc, train_epoch and more."""
     module = tmp_path_factory.mktemp("inline") / "cells.py"  # tf.function compiles from a file
     notebook = json.loads((PROJECT / "notebooks" / "02_train-with-auc-curves.ipynb").read_text(encoding="utf-8"))
     source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
     names |= {"x": table[0], "y": table[1], "n": 424, "any_real": False}
-    cells = ("network", "auc", "train-step", "train-epoch")
+    cells = ("network", "auc", "masked-model", "train-step", "train-full-batches", "train-epoch")
     module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
     return runpy.run_path(str(module), init_globals=names)
 
@@ -121,12 +121,13 @@ def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
     shown = inline["model"]
     helper = training.build_classifier(6)
     helper.set_weights(shown.get_weights())
-    epoch = training.compile_epoch(helper, x[:424], y[:424, None], batch_size=100)
-    for model in (shown, helper):
-        training._seed_dropout(model, np.random.default_rng(0))
+    masked_model, draw_masks = training.masks_as_inputs(helper, x[:424])
+    epoch = training.compile_epoch(helper, masked_model, x[:424], y[:424, None], batch_size=100)
     for seed in range(3):
-        order = np.random.default_rng(seed).permutation(424)
-        np.testing.assert_allclose(inline["train_epoch"](order), epoch(order), rtol=1e-6)
+        random = np.random.default_rng(seed)
+        order, masks = random.permutation(424), draw_masks(random)
+        answers = inline["train_epoch"](order, masks), tuple(epoch(order, masks).values())
+        np.testing.assert_allclose(*answers, rtol=1e-6)
     for mine, its in zip(shown.get_weights(), helper.get_weights(), strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-7)
 
@@ -211,18 +212,43 @@ def test_auc_is_over_the_whole_epoch_and_val_auc_over_all_held_out_rows(table):
     assert history["auc"] == pytest.approx([on_training_rows] * 2, abs=1e-4)  # rounding swaps a few close pairs
 
 
-def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop():
-    """The model's output is its mask: 20 steps and 3 epochs on the same row must show 60 different ones."""
+@pytest.mark.parametrize("drawn_by", ["fit", "the layer", "the layer, for its mask is too large"])
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by, rate, monkeypatch):
+    """The model records its mask: 20 steps and 3 epochs on the same row of ones must show 60 different ones."""
     recorder = Record(steps=60, width=64)
-    model = keras.Sequential(
-        [keras.Input((64,)), keras.layers.Dropout(0.5, seed=1), recorder, keras.layers.Dense(1, activation="sigmoid")]
-    )
-    model.compile("sgd", "binary_crossentropy")
+    chain = [keras.Input((64,)), keras.layers.Dropout(rate, seed=1), recorder, keras.layers.Dense(1)]
+    model = keras.Sequential(chain)
+    if drawn_by == "the layer":  # fit leaves a functional model as it is
+        model = keras.Model(model.inputs, model.outputs)
+    if drawn_by == "the layer, for its mask is too large":
+        monkeypatch.setattr(training, "_MOST_MASK_VALUES", 20 * 64 - 1)
+    assert len(training.masks_as_inputs(model, np.ones((20, 64)))[0].inputs) == (2 if drawn_by == "fit" else 1)
+    model.compile("sgd", "mse")
     x, y = np.ones((20, 64), "float32"), np.tile([0.0, 1.0], 10)
-    training.fit(model, x, y, epochs=3, batch_size=1, validation_split=0.0, verbose=0)
-    masks = recorder.seen.numpy() > 0
-    assert len(np.unique(masks, axis=0)) == 60
-    assert masks.mean() == pytest.approx(0.5, abs=0.04)
+    training.fit(model, x, y, epochs=3, batch_size=1, validation_split=0.0, seed=0, verbose=0)
+    seen = recorder.seen.numpy()
+    assert len(np.unique(seen, axis=0)) == 60
+    assert (seen == 0).mean() == pytest.approx(rate, abs=0.04)
+    np.testing.assert_allclose(seen[seen > 0], 1 / (1 - rate), rtol=1e-6)
+
+
+def test_a_layer_that_xla_does_not_know_is_trained_without_it(table):
+    """tf.unique has no fixed output shape, so XLA refuses it; the same network without it learns the same."""
+
+    class Unique(keras.layers.Layer):
+        def call(self, x):
+            values, indices = tf.unique(tf.reshape(x, (-1,)))
+            return tf.reshape(tf.gather(values, indices), tf.shape(x))
+
+    histories = []
+    for first in ([Unique()], []):
+        model = keras.Sequential([keras.Input((6,)), *first, *logistic_regression().layers])
+        model.compile("sgd", "binary_crossentropy")
+        histories.append(training.fit(model, *table, epochs=3, seed=0, verbose=0).history)
+        assert int(model.optimizer.iterations) == 3 * 5
+    for name in histories[0]:
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
 
 
 class Record(keras.layers.Layer):
