@@ -106,6 +106,18 @@ def cells_are_short(notebook: NotebookNode) -> list[str]:
     return found
 
 
+def code_fits_the_screen(notebook: NotebookNode) -> list[str]:
+    """What a cell shows beside JupyterLab's file browser on a screen 1280 wide; ruff.toml has the same number."""
+    blocks = {cell.id: cell.source for cell in tools.code_cells(notebook)}
+    blocks["fenced code"] = "\n".join(match[0] for match in tools.FENCED.finditer(tools.markdown(notebook)))
+    return [
+        f"{name}: {len(line)} characters, at most 100: {line}"
+        for name, code in blocks.items()
+        for line in code.splitlines()
+        if len(line) > 100
+    ]
+
+
 def prose_before_code(notebook: NotebookNode) -> list[str]:
     found = []
     for before, cell in zip([None, *notebook.cells], notebook.cells, strict=False):
@@ -210,6 +222,7 @@ CONVENTIONS: list[Callable[[NotebookNode], list[str]]] = [
     errors_are_on_purpose,
     every_cell_is_executed_by_nbval,
     cells_are_short,
+    code_fits_the_screen,
     prose_before_code,
     nothing_banned,
     imports_and_versions_in_setup,
@@ -319,6 +332,8 @@ OFFENCES = [
     (every_cell_is_executed_by_nbval, edit("stop", "server.stop()", "# NBVAL_IGNORE_OUTPUT"), "takes itself out"),
     (every_cell_is_executed_by_nbval, edit("stop", "server.stop()", ""), "is empty"),
     (cells_are_short, edit("stop", "server.stop()", "pass\n" * 21), "21 lines"),
+    (code_fits_the_screen, edit("stop", "server.stop()", f"server.stop()  # {'x' * 84}"), "101 characters"),
+    (code_fits_the_screen, edit("recap", "## Recap", f"## Recap\n\n```\n{'x' * 101}\n```\n"), "101 characters"),
     (prose_before_code, drop("about-stop"), "stop: no sentence"),
     (prose_before_code, edit("about-server", "\n\nOne call starts the service.", ""), "server: no sentence"),
     (nothing_banned, edit("stop", "server", "import sys; sys.path.append('..')"), "sys.path"),
