@@ -68,6 +68,7 @@ def main(argv: list[str]) -> int:
     cli.add_argument("--model", type=Path, default=PROJECT / "models" / "games", metavar="DIR")
     cli.add_argument("--seconds", type=float, default=3.0, help="of load in each round (default: 3)")
     cli.add_argument("--rounds", type=int, default=5, help="of each comparison, and starts (default: 5)")
+    cli.add_argument("--epochs", type=int, default=100, help="of training (default: 100)")
     cli.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
     chosen = cli.parse_args(argv)
     try:
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> int:
 
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
-    for figure in measure(chosen.model.resolve(), chosen.seconds, chosen.rounds):
+    for figure in measure(chosen.model.resolve(), chosen.seconds, chosen.rounds, chosen.epochs):
         figures.append(figure)
         print(line(figure), flush=True)
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> int:
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 
-def measure(model: Path, seconds: float, rounds: int) -> Iterator[Figure]:
+def measure(model: Path, seconds: float, rounds: int, epochs: int) -> Iterator[Figure]:
     """Every figure in turn, as soon as it is measured."""
     from helpers.predictors import load_card
     from helpers.signature import Signature
@@ -151,6 +152,12 @@ def measure(model: Path, seconds: float, rounds: int) -> Iterator[Figure]:
     base = slowest["seconds"]
     yield Figure("from typing serve to its first answer", cold, "s", "loading Keras alone", base, base / cold)
     yield Figure("memory of its largest worker", memory, "MB", "a Keras process", slowest["mb"], slowest["mb"] / memory)
+
+    seen = _in_an_interpreter(_TRAINING, str(epochs))
+    ours, theirs = seen["compiled"], seen["fit"]
+    yield Figure(
+        f"training, {epochs} epochs, compiling included", ours, "s", "fit with keras.metrics.AUC", theirs, theirs / ours
+    )
 
 
 def line(figure: Figure) -> str:
@@ -304,7 +311,12 @@ def rows_per_second(url: str, example: dict, seconds: float) -> Figure:
 
 def in_process(model: Path, backend: str) -> dict:
     """`ms` for one row, `mb` of memory and `seconds` to load of a backend, in an interpreter of its own."""
-    command = [sys.executable, "-c", _ONE_BACKEND, str(model), backend]
+    return _in_an_interpreter(_ONE_BACKEND, str(model), backend)
+
+
+def _in_an_interpreter(program: str, *arguments: str) -> dict:
+    """What the program prints on its last line, as JSON."""
+    command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -331,6 +343,33 @@ from timeit import repeat
 import psutil
 ms = min(repeat(call, number=times, repeat=5)) / times * 1000
 print(json.dumps({"ms": ms, "mb": psutil.Process().memory_info().rss / 1e6, "seconds": seconds}))
+"""
+
+# The article's network on the sample. The compiled epochs run before and after `fit`, so that neither has the quieter
+# machine, nor the cost of being first; their mean counts.
+_TRAINING = """
+import json, sys, time
+from helpers import games, training
+import keras
+epochs = int(sys.argv[1])
+x, y = games.features_and_label(games.split(games.load_games())[0])
+options = {"epochs": epochs, "batch_size": 100, "validation_split": 0.2, "verbose": 0}
+
+def fit():
+    model = training.build_classifier(x.shape[1])
+    model.compile("rmsprop", "binary_crossentropy", metrics=[keras.metrics.AUC()])
+    started = time.perf_counter()
+    model.fit(x, y, **options)
+    return time.perf_counter() - started
+
+def compiled():
+    model = training.build_classifier(x.shape[1])
+    started = time.perf_counter()
+    training.fit(model, x, y, seed=0, **options)
+    return time.perf_counter() - started
+
+before, between, after = compiled(), fit(), compiled()
+print(json.dumps({"compiled": (before + after) / 2, "fit": between}))
 """
 
 

@@ -14,7 +14,8 @@ from helpers.services import create_echo_app
 @pytest.fixture(scope="module")
 def report(exported, tmp_path_factory):
     output = tmp_path_factory.mktemp("bench")
-    arguments = ["--model", str(exported), "--seconds", "0.4", "--rounds", "1", "--output", str(output)]
+    arguments = ["--model", str(exported), "--seconds", "0.4", "--rounds", "1", "--epochs", "1"]
+    arguments += ["--output", str(output)]
     assert bench.main(arguments) == 0
     return output
 
@@ -45,6 +46,7 @@ def test_services_backends_start_and_memory_are_all_there(report):
     whats = [what for what, _ in names]
     assert {"rows in lists of 1,000", "its p99 at 64 connections", "memory of its largest worker"} <= set(whats)
     assert any("first answer" in what for what in whats)
+    assert any(what.startswith("training, 1 epoch") and "fit" in baseline for what, baseline in names)
 
 
 def test_the_figure_is_a_picture(report):
