@@ -12,7 +12,6 @@ import ipaddress
 import os
 import re
 import shlex
-import subprocess
 import time
 import urllib.request
 import warnings
@@ -114,24 +113,6 @@ def user_data(repository: str, revision: str, **settings: str) -> str:
     if len(filled.encode()) > 16_384:
         raise ValueError("user data may have 16 KB")
     return filled
-
-
-def git_origin() -> tuple[str, str]:
-    """URL and commit of this checkout, as an instance can install them; the URL is "" where there is none by https."""
-
-    def git(*command: str) -> str:
-        with suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run(
-                ["git", "-C", PROJECT, *command], capture_output=True, text=True, timeout=10, check=False
-            )
-            return done.stdout.strip()
-        return ""
-
-    url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", git("remote", "get-url", "origin"))
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        return "", git("rev-parse", "HEAD") or "main"
-    return f"https://{parts.hostname}{parts.path}", git("rev-parse", "HEAD") or "main"
 
 
 def _holds_secret(value: str) -> bool:

@@ -9,12 +9,12 @@ import base64
 import copy
 import html
 import re
-import subprocess
 import warnings
 from pathlib import Path
 
 from nbformat import NotebookNode
 
+from helpers.checkout import binder_link
 from helpers.runner import cover
 
 PAGE = """<!doctype html>
@@ -72,10 +72,11 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
 
 def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str, str]], data: str, path: Path) -> None:
     """`build/index.html`: key figures as (what, value, remark), then each notebook with its purpose and its picture."""
-    rows, binder = [], binder_folder(path.parent)
+    rows = []
     for name, notebook in notebooks.items():
         picture = cover(notebook)
-        in_binder = f' <a href="{html.escape(binder)}{name}.ipynb">Open in Binder</a>' if binder else ""
+        binder = binder_link(f"{name}.ipynb")
+        in_binder = f' <a href="{html.escape(binder)}">Open in Binder</a>' if binder else ""
         image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">' if picture else ""
         rows.append(
             f'<li><div><h2>{name[:2]} <a href="{name}.html">{html.escape(title(notebook))}</a></h2>'
@@ -87,20 +88,6 @@ def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str
     ]
     page = PAGE.format(data=html.escape(data), figures="".join(values), notebooks="".join(rows))
     path.write_text(page, encoding="utf-8")
-
-
-def binder_folder(inside: Path) -> str | None:
-    """The address of `notebooks/` in Binder, of the GitHub repository that this clone came from; None if it did not.
-
-    `inside`: a folder of the clone. The address ends with a slash, for the notebook's file name to follow.
-    """
-    command = ["git", "-C", str(inside), "config", "--get", "remote.origin.url"]
-    try:
-        origin = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:  # no git
-        return None
-    repository = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?$", origin)
-    return f"https://mybinder.org/v2/gh/{repository[1]}/HEAD?urlpath=lab/tree/notebooks/" if repository else None
 
 
 def title(notebook: NotebookNode) -> str:

@@ -439,23 +439,3 @@ def test_an_instance_without_public_address_says_how_to_get_one():
     values["network/interfaces/macs/0/security-group-ids"] = "sg-0"
     with imds.stand_in(values) as endpoint, pytest.raises(AWSError, match="Elastic IP"):
         ec2.this_instance(endpoint)
-
-
-# ---- where the project comes from ----
-
-
-@pytest.mark.parametrize(
-    ("origin", "url"),
-    [
-        ("https://example.org/me/tutorial.git", "https://example.org/me/tutorial.git"),
-        ("https://me:secret@example.org/me/tutorial.git", "https://example.org/me/tutorial.git"),
-        ("git@example.org:me/tutorial.git", "https://example.org/me/tutorial.git"),
-        ("ssh://git@example.org/me/tutorial.git", "https://example.org/me/tutorial.git"),
-        ("/somewhere/on/this/disk", ""),
-    ],
-)
-def test_the_instance_installs_from_where_this_checkout_came_without_its_password(origin, url, tmp_path, monkeypatch):
-    for command in (["init", "-q"], ["remote", "add", "origin", origin]):
-        subprocess.run(["git", "-C", tmp_path, *command], check=True)
-    monkeypatch.setattr(ec2, "PROJECT", tmp_path)
-    assert ec2.git_origin()[0] == url
