@@ -52,8 +52,8 @@ class Feature:
         """What is wrong with a number as a value of this feature, or None."""
         if self.kind == BINARY:
             return None if value in (0.0, 1.0) else "must be 0 or 1"
-        # A range learned from float32 values must not refuse the decimal that rounds to its end.
-        if self.low <= value <= self.high or self.low <= _as_float32(value) <= self.high:
+        # The model takes float32: what is within the range there is legal, though in more digits it lies just outside.
+        if self.low <= value <= self.high or _as_float32(self.low) <= _as_float32(value) <= _as_float32(self.high):
             return None
         return f"must be between {self.low:g} and {self.high:g}"
 

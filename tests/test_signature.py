@@ -94,6 +94,19 @@ def test_a_real_feature_keeps_to_its_range_and_takes_both_ends():
     assert fields_of({**low, "mean radius": 28.2}, BODY) == {"mean radius": "must be between 6.98 and 28.11"}
 
 
+def test_every_sampled_row_is_legal_as_text_where_float32_rounds_an_end_of_the_range_outwards():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(-195, 0.05, (200, 50)), columns=[f"f{i}" for i in range(50)])
+    narrow = Signature.from_table(table)
+    ends = [[getattr(feature, end) for feature in narrow.features] for end in ("low", "high")]
+    assert (np.float32(ends[0]) < ends[0]).any() and (np.float32(ends[1]) > ends[1]).any()
+    rows = np.vstack([narrow.sample(50), np.float32(ends)])
+    as_text = [dict(zip(narrow.names, map(str, row), strict=True)) for row in rows]
+    np.testing.assert_array_equal(narrow.parse(as_text), rows)
+    as_query = [narrow.parse_query(urlencode(row).encode())[0] for row in as_text]
+    np.testing.assert_array_equal(as_query, rows)
+
+
 def outcome(parse, *arguments):
     try:
         return parse(*arguments).tolist()
