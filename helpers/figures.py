@@ -215,7 +215,7 @@ def epoch_times(seconds: dict[str, float]) -> Figure:
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.12)
         axes.set_xlabel("one epoch of training (milliseconds)")
-        axes.set_title(f"The same epoch, {_times_as_fast(slowest / fastest)}: arithmetic is the small part")
+        axes.set_title(f"The same epoch can be {_times_as_fast(slowest / fastest)}")
     return figure
 
 
@@ -242,7 +242,7 @@ def streaming_auc(training: list[float], test: list[float]) -> Figure:
         label_ends(axes, x[-1], ends)
         gap = training[-1] - test[-1]
         axes.set_title(
-            f"A metric that streams over training batches ends {gap:.3f} above the truth"
+            f"The AUC of the training batches ends {gap:.3f} above that of the test rows"
             if gap > 0.0005
             else "Here the training batches do not flatter"
         )
@@ -305,8 +305,8 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         ends = []
         for name, score, color in _colored(scores):
             precision, recall, _ = evaluation.precision_recall_curve(y_true, score)
-            axes.plot(recall, precision, color=color, drawstyle="steps-post")
-            ends.append((float(np.interp(0.5, recall, precision)), name, color))
+            axes.plot(recall, precision, color=color, drawstyle="steps-pre")  # as average precision sums it
+            ends.append((float(precision[np.searchsorted(recall, 0.5)]), name, color))
         axes.set(
             xlabel="recall: share of all positives that are found", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
         )
@@ -394,7 +394,7 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
             xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
         )
         curve.set_title(
-            f"At {percent(threshold)} or more: {percent(point[0] + 0)} false alarms, {percent(point[1])} found"
+            f"At {percent(threshold)}: finds {percent(point[1])} of label 1, calls {percent(point[0] + 0)} of label 0"
         )
         cells = [[counts.true_positives, counts.false_negatives], [counts.false_positives, counts.true_negatives]]
         names = [["found", "missed"], ["false alarms", "left in peace"]]
@@ -520,7 +520,7 @@ def route_map() -> Figure:
         ("02", ORANGE, (0.95, 0.0), "center", "Train a classifier", "a network and\nits AUC"),
         ("03", ORANGE, (2.45, 0.0), "center", "Export the model", "the same model\nin every format"),
         ("04", GREEN, (3.4, 0.5), "left", "Serve predictions", "the model behind\na URL"),
-        ("05", GREEN, (5.25, 0.5), "center", "Run on EC2", "the same URL,\nfor everybody"),
+        ("05", GREEN, (5.25, 0.5), "center", "Run on EC2", "the same service,\non a public machine"),
     ]
     aside = {"right": -24, "center": 0, "left": 2}  # points
     with style():
@@ -572,7 +572,7 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
         left.set(
             ylim=(0, 1.15 * max(per_second)),
             ylabel="requests per second",
-            title=f"At most {max(per_second):,.0f} requests per second",
+            title=f"{clients[0]} client: {per_second[0]:,.0f} requests/s, {clients[-1]} clients: {per_second[-1]:,.0f}",
         )
         for values, color in zip(percentiles.values(), colors, strict=False):
             right.plot(clients, values, "o-", color=color)

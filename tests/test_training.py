@@ -88,7 +88,7 @@ def inline(table, tmp_path_factory) -> dict:
     source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
     names |= {"x": table[0], "y": table[1], "n": 424, "any_real": False}
-    cells = ("network", "auc", "masked-model", "train-step", "train-full-batches", "train-epoch")
+    cells = ("network", "auc", "masked-model", "draw-masks", "train-step", "train-full-batches", "train-epoch")
     module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
     return runpy.run_path(str(module), init_globals=names)
 
