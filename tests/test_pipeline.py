@@ -2,8 +2,11 @@
 
 import os
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from helpers import runner
 from helpers.artifacts import ArtifactError, export_model, read_card
 from helpers.pipeline import ensure_export, train_and_export
 from helpers.predictors import load_predictor
@@ -51,3 +54,18 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(ArtifactError, match="make locked/ writable"):
         train_and_export(tmp_path / "locked" / "games", data="there is no such table")
+
+
+@pytest.mark.parametrize("columns", [1, 300])
+def test_notebook_04_serves_a_readers_own_table(columns, tmp_path):
+    """Real-valued features of all magnitudes, in names that need quoting; the network is hardly trained."""
+    random = np.random.default_rng(0)
+    scale, offset = 10 ** random.uniform(-3, 3, columns), random.normal(0, 100, columns)
+    x = random.normal(size=(500, columns))
+    table = pd.DataFrame(offset + scale * x, columns=[f"Size & weight {i}" for i in range(columns)])
+    table.assign(bought=(x.sum(axis=1) > 0).astype(int)).to_csv(tmp_path / "mine.csv", index=False)
+    served = ("keras", "onnx", "tflite", "npz")
+    train_and_export(tmp_path / "mine", tmp_path / "mine.csv", "bought", epochs=2, formats=served)
+    notebook = runner.read(runner.NOTEBOOKS / "04_serve-predictions.ipynb")
+    runner.set_parameters(notebook, {"MODEL": str(tmp_path / "mine")})
+    runner.execute(notebook, "04_serve-predictions")
