@@ -125,7 +125,7 @@ def fit(
         train_epoch = compile_epoch(model, masked_model, x[:n], y[:n], batch_size, jit_compile)
         return tf.function(lambda order, masks: {**train_epoch(order, masks), **validate()})
 
-    run_epoch = _first_that_runs(compile_with(jit_compile=True), compile_with(jit_compile=False))
+    run_epoch = _with_xla_where_it_can(compile_with)
     history = keras.callbacks.History()
     callback_list = keras.callbacks.CallbackList([*callbacks, history], model=model, epochs=epochs, verbose=0)
     model.stop_training = False
@@ -228,22 +228,24 @@ def compile_epoch(
     return train_epoch
 
 
-def _first_that_runs(with_xla: Callable, without: Callable) -> Callable:
-    """`with_xla` where XLA knows all operations of the model, otherwise `without`; the first call finds out.
+def _with_xla_where_it_can(compile_with: Callable) -> Callable:
+    """compile_with(jit_compile=True), or False where the first call shows that XLA does not know an operation.
 
     Nothing is trained twice: XLA compiles the whole loop before the first weight moves.
     """
-    chosen = None
+    compiled, called = compile_with(jit_compile=True), False
 
     def call(*args):
-        nonlocal chosen
-        if chosen is None:
-            try:
-                result, chosen = with_xla(*args), with_xla
-                return result
-            except tf.errors.OpError:
-                chosen = without
-        return chosen(*args)
+        nonlocal compiled, called
+        try:
+            return compiled(*args)
+        except tf.errors.OpError:
+            if called:
+                raise
+            compiled = compile_with(jit_compile=False)
+            return compiled(*args)
+        finally:
+            called = True
 
     return call
 
