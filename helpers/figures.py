@@ -335,7 +335,7 @@ def calibration(y_true, y_prob, bins: int = 10) -> Figure:
         top = min(1.0, 1.08 * max(groups.predicted.max(), (center + half).max()))
         axes.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle="dashed")
         axes.annotate(
-            "as promised", (0.8 * top, 0.8 * top), xytext=(6, -6), textcoords="offset points", va="top", color=MUTED
+            "as promised", (0.62 * top, 0.62 * top), xytext=(12, -12), textcoords="offset points", va="top", color=MUTED
         )
         axes.vlines(groups.predicted, center - half, center + half, color=BLUE, linewidth=2)
         axes.plot(groups.predicted, p, "o", color=BLUE, markersize=7)

@@ -129,7 +129,8 @@ class ServerHandle:
 
 
 _FRAME = """\
-<iframe id="{frame}" title="the service's page" width="100%" height="{height}" style="border: 1px solid #ccc"></iframe>
+<iframe id="{frame}" title="the service's page" width="100%" height="{height}"
+  style="border: 1px solid #ccc; box-sizing: border-box"></iframe>
 <script>
 (function () {{
   const frame = document.getElementById("{frame}");

@@ -169,7 +169,10 @@ def test_the_notebooks_write_nothing_beside_models_and_build(project):
     """Runs after the notebooks: whatever they leave lies where git ignores it."""
     kept = {"notebooks", "helpers", "data", "tests", "pyproject.toml", "requirements.lock", "README.md"}
     assert {entry.name for entry in project.iterdir()} - kept <= {"models", "build"}
-    assert {entry.name for entry in (project / "notebooks").glob("*.*")} == {path.name for path in tools.NOTEBOOKS}
+    assert {entry.name for entry in (project / "notebooks").glob("*.ipynb")} == {path.name for path in tools.NOTEBOOKS}
+    assert {entry.name for entry in (project / "notebooks").glob("*")} <= {
+        p.name for p in tools.NOTEBOOKS[0].parent.glob("*")
+    }
 
 
 # The proof that these tests can fail: a notebook with the outputs of a run just made, and what tampering does to it.

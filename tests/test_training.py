@@ -273,8 +273,9 @@ def test_the_same_seed_gives_the_same_history(table):
     def history(seed):
         return training.fit(training.build_classifier(6), *table, epochs=3, seed=seed, verbose=0).history
 
-    assert history(5) == history(5)
-    assert history(5) != history(6)
+    first = history(5)
+    assert first == history(5)
+    assert first != history(6)
 
 
 def test_training_goes_on_from_the_weights_the_model_has(table):
