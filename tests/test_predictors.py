@@ -132,8 +132,9 @@ def test_20_000_calls_leave_the_memory_as_it_was(predictors, backend):
                 predictor(batch[: 1 + i % 300])
         return psutil.Process().memory_info().rss
 
-    before = calls(2_000)
-    assert (calls(20_000) - before) / 2**20 < 5
+    # What leaks does so in every span; what the allocator, or another test before this one, moves about does not.
+    marks = [calls(2_000), *(calls(7_000) for _ in range(3))]
+    assert min(np.diff(marks)) / 2**20 < 1
 
 
 # ---- what is imported ----
