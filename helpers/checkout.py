@@ -23,16 +23,13 @@ def origin(folder: Path = PROJECT) -> tuple[str, str]:
             return done.stdout.strip()
         return ""
 
+    commit = git("rev-parse", "HEAD") or "main"
     url = re.sub(r"^(?:ssh://)?git@([^:/]+)[:/]", r"https://\1/", git("remote", "get-url", "origin"))
     parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        return "", git("rev-parse", "HEAD") or "main"
-    return f"https://{parts.hostname}{parts.path}", git("rev-parse", "HEAD") or "main"
+    return (f"https://{parts.hostname}{parts.path}" if parts.scheme == "https" and parts.hostname else ""), commit
 
 
-def binder_link(notebook: str, folder: Path = PROJECT) -> str | None:
-    """The address that opens notebooks/<notebook> in Binder; None where the checkout did not come from GitHub."""
+def binder_folder(folder: Path = PROJECT) -> str | None:
+    """The address of notebooks/ in Binder, for a file name to follow; None where the checkout is not from GitHub."""
     repository = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", origin(folder)[0])
-    return (
-        f"https://mybinder.org/v2/gh/{repository[1]}/HEAD?urlpath=lab/tree/notebooks/{notebook}" if repository else None
-    )
+    return f"https://mybinder.org/v2/gh/{repository[1]}/HEAD?urlpath=lab/tree/notebooks/" if repository else None

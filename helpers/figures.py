@@ -316,10 +316,8 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
             shift = (8, 8) if above else (-8, -8)
             anchor = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
             label_line(axes, 0.5, precision, name, color, xytext=shift, **anchor)
-        first = next(iter(scores.values()))
-        precision, recall, _ = evaluation.precision_recall_curve(y_true, first)
-        half = float(precision[np.searchsorted(recall, 0.5)])
-        axes.set_title(f"To find half of the positives, {percent(half)} of those called are right")
+        at_half, *_ = ends[0]
+        axes.set_title(f"To find half of the positives, {percent(at_half)} of those called are right")
     return figure
 
 

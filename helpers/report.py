@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from helpers.checkout import binder_link
+from helpers.checkout import binder_folder
 from helpers.runner import cover
 
 PAGE = """<!doctype html>
@@ -72,11 +72,10 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
 
 def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str, str]], data: str, path: Path) -> None:
     """`build/index.html`: key figures as (what, value, remark), then each notebook with its purpose and its picture."""
-    rows = []
+    rows, binder = [], binder_folder()
     for name, notebook in notebooks.items():
         picture = cover(notebook)
-        binder = binder_link(f"{name}.ipynb")
-        in_binder = f' <a href="{html.escape(binder)}">Open in Binder</a>' if binder else ""
+        in_binder = f' <a href="{html.escape(binder)}{name}.ipynb">Open in Binder</a>' if binder else ""
         image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">' if picture else ""
         rows.append(
             f'<li><div><h2>{name[:2]} <a href="{name}.html">{html.escape(title(notebook))}</a></h2>'

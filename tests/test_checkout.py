@@ -45,6 +45,6 @@ def test_another_machine_installs_from_where_the_checkout_came_without_its_passw
     ],
 )
 def test_binder_opens_a_notebook_of_the_repository_that_the_checkout_came_from(origin, repository, cloned_from):
-    link = checkout.binder_link("01_a.ipynb", cloned_from(origin))
-    expected = f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath=lab/tree/notebooks/01_a.ipynb"
-    assert link == (expected if repository else None)
+    address = checkout.binder_folder(cloned_from(origin))
+    expected = f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath=lab/tree/notebooks/"
+    assert address == (expected if repository else None)

@@ -8,7 +8,6 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import pytest
 
 from helpers import PROJECT
@@ -121,20 +120,28 @@ def test_16_threads_and_10_000_calls_give_only_right_answers(predictors, backend
 
 
 @backends
-def test_20_000_calls_leave_the_memory_as_it_was(predictors, backend):
-    predictor = predictors[backend]
-    rows, batch = predictor.signature.sample(64), predictor.signature.sample(300)
+def test_20_000_calls_leave_the_memory_as_it_was(exported, backend):
+    """In a process of its own: that of the tests has 1.4 GB, which move by some megabytes without any call."""
+    run_python(
+        f"""
+        import psutil
+        from helpers.predictors import load_predictor
 
-    def calls(n: int) -> int:
-        for i in range(n):
-            predictor(rows[i % 64 : i % 64 + 1])
-            if i % 100 == 0:
-                predictor(batch[: 1 + i % 300])
-        return psutil.Process().memory_info().rss
+        predictor = load_predictor({str(exported)!r}, {backend!r})
+        rows, batch = predictor.signature.sample(64), predictor.signature.sample(300)
 
-    # What leaks does so in every span; what the allocator, or another test before this one, moves about does not.
-    marks = [calls(2_000), *(calls(7_000) for _ in range(3))]
-    assert min(np.diff(marks)) / 2**20 < 1
+        def calls(n):
+            for i in range(n):
+                predictor(rows[i % 64 : i % 64 + 1])
+                if i % 100 == 0:
+                    predictor(batch[: 1 + i % 300])
+            return psutil.Process().memory_info().rss
+
+        before = calls(2_000)
+        growth = (calls(20_000) - before) / 2**20
+        assert growth < 5, growth
+        """
+    )
 
 
 # ---- what is imported ----
