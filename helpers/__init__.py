@@ -1,4 +1,7 @@
-"""Shared code of the tutorial notebooks: one module per concept."""
+"""Shared code of the tutorial notebooks: one room per stage of the route, one module per concept.
+
+A room imports from the rooms below it only: tools, cloud, serving, export, figures, model, data.
+"""
 
 from pathlib import Path
 

@@ -38,8 +38,9 @@ def run(options: list[str]) -> int:
 
     from tqdm import tqdm
 
-    from helpers import report, runner
-    from helpers.games import DataError, load_games
+    from helpers.data.games import load_games
+    from helpers.data.tables import DataError
+    from helpers.tools import report, runner
 
     started = time.perf_counter()
     data = chosen.data
@@ -87,10 +88,10 @@ def key_figures(model: Path) -> list[tuple[str, str, str]]:
     """What the run came to, each as (what, value, remark), read from the model card and asked of a served endpoint."""
     import requests
 
-    from helpers.artifacts import read_card
-    from helpers.notebook_server import serve as serve_in_thread
-    from helpers.predictors import load_predictor
-    from helpers.services import create_predict_app
+    from helpers.export.card import read_card
+    from helpers.export.predictors import load_predictor
+    from helpers.serving.notebook_server import serve as serve_in_thread
+    from helpers.serving.services import create_predict_app
 
     card = read_card(model)
     metrics, parity = card["metrics"], card["parity"]
@@ -118,7 +119,7 @@ def lab(options: list[str]) -> int:
 
 
 def serve(options: list[str]) -> int:
-    from helpers.production import main
+    from helpers.serving.production import main
 
     return main(options)
 
@@ -133,20 +134,20 @@ def test(options: list[str]) -> int:
 
 
 def bench(options: list[str]) -> int:
-    from helpers.bench import main
+    from helpers.tools.bench import main
 
     return main(options)
 
 
 def doctor(options: list[str]) -> int:
-    from helpers.doctor import main
+    from helpers.cloud.doctor import main
 
     return main(options)
 
 
 def renew(options: list[str]) -> int:
     """Execute notebooks in place (all of them where none is named)."""
-    from helpers import runner
+    from helpers.tools import runner
 
     try:
         runner.renew([Path(option) for option in options] or runner.notebook_paths())

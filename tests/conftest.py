@@ -9,8 +9,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
 from helpers import PROJECT
-from helpers.games import features_and_label, load_games, split
-from helpers.signature import Signature
+from helpers.data.games import load_games, split
+from helpers.data.signature import Signature
+from helpers.data.tables import features_and_label
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def sample():
 @pytest.fixture(scope="session")
 def trained(sample):
     """A small classifier of the sample: a few epochs are enough where the weights do not matter."""
-    from helpers.training import build_classifier, fit
+    from helpers.model.training import build_classifier, fit
 
     x, y = features_and_label(split(sample)[0])
     model = build_classifier(x.shape[1])
@@ -33,7 +34,7 @@ def trained(sample):
 @pytest.fixture(scope="session")
 def exported(trained, sample, tmp_path_factory):
     """A directory with `trained` in every format, and its card."""
-    from helpers.artifacts import export_model
+    from helpers.export.artifacts import export_model
 
     directory = tmp_path_factory.mktemp("models") / "games"
     export_model(trained, directory, signature=Signature.from_table(sample.drop(columns="label")))

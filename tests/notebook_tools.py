@@ -139,7 +139,7 @@ def copy_project(target: Path) -> Path:
     """What the notebooks need, copied to `target` as a fresh clone would hold it: no models, no build, no downloads."""
     target.mkdir(parents=True, exist_ok=True)
     clutter = shutil.ignore_patterns("__pycache__", ".ruff_cache", ".ipynb_checkpoints", "article.csv*")
-    for name in ("notebooks", "helpers", "data", "tests/data"):
+    for name in ("notebooks", "helpers", "data", "tests/data/old_models"):
         shutil.copytree(PROJECT / name, target / name, ignore=clutter)
     for name in ("pyproject.toml", "requirements.lock", "README.md"):
         shutil.copy(PROJECT / name, target / name)

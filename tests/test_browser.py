@@ -26,10 +26,10 @@ from nbformat import NotebookNode
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from helpers import PROJECT
-from helpers.notebook_server import ServerHandle, serve
-from helpers.predictors import load_predictor
-from helpers.services import create_predict_app
-from helpers.signature import Feature, Signature
+from helpers.data.signature import Feature, Signature
+from helpers.export.predictors import load_predictor
+from helpers.serving.notebook_server import ServerHandle, serve
+from helpers.serving.services import create_predict_app
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
@@ -393,8 +393,8 @@ HANDS_ON = {
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> Path:
     """An exported model of one 0/1 feature and two numbers: what a reader's own table may look like."""
-    from helpers.artifacts import export_model
-    from helpers.training import build_classifier
+    from helpers.export.artifacts import export_model
+    from helpers.model.training import build_classifier
 
     features = (
         Feature("member", "binary", 0, 1, 0),

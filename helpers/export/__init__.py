@@ -1,0 +1,1 @@
+"""One model, many files: written, read, proved equal, described by a card."""

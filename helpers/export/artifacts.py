@@ -1,0 +1,175 @@
+"""Writing a model in every format, with its model card, and proving that every format answers alike.
+
+A Keras model comes in; a folder goes out: `model.keras`, `model.h5`, `saved_model/`, `model.onnx`, `model.tflite`,
+`model.npz` and `card.json`, which says what the model takes, how good it was on which data, and what each file must be.
+`predictors.load_predictor` reads it again, `parity` measures it, `load_keras` (of `legacy`) reads Keras files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.signature import Feature, Signature
+from helpers.export.card import files_of, read_card, versions, write_card
+from helpers.export.errors import ArtifactError
+from helpers.export.formats import FILES, FORMATS, WRITERS
+from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of
+from helpers.export.predictors import compiled
+
+# ---- export ----
+
+
+def export_model(
+    model,
+    directory: str | Path,
+    signature: Signature | None = None,
+    metrics: Mapping | None = None,
+    label: str = "label",
+    formats: Iterable[str] = FORMATS,
+) -> dict:
+    """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
+
+    model: a Keras model with one input and one output. signature: what its features are; None takes them for 0/1
+    features named g1..gn. metrics: what was measured, with the data it was measured on under "data".
+
+    Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
+    out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
+    real-valued features by what the model makes of a change in their last bit, where that is more ("limit" in the
+    card). The folder is replaced as a whole at the end: where anything fails before, the previous export is
+    untouched. Raises `ArtifactError` where nothing can be
+    exported, and where `directory` holds files that are no export, which are not overwritten.
+    """
+    directory, formats = Path(directory), tuple(formats)
+    unknown = [name for name in formats if name not in WRITERS]
+    if unknown or not formats:
+        raise ArtifactError(f"there is no format {', '.join(unknown)!r}: choose from {', '.join(FORMATS)}")
+    signature, shape = _signature(model, signature, label)
+    inputs, described = inputs_of(signature)
+    _check_folder(directory)
+    answer = compiled(model)  # calls the model once, which Keras wants before it exports a freshly loaded one
+    expected = blockwise(lambda rows: answer(rows.reshape(-1, *shape)), inputs)
+    limit = limit_of(lambda rows: answer(rows.reshape(-1, *shape)), signature, inputs, expected)
+    if not np.isfinite(expected).all():
+        raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+
+    scratch = directory.parent / f".{directory.name}.new-{uuid.uuid4().hex[:8]}"
+    try:
+        scratch.mkdir(parents=True)
+        refused = _write_all(model, scratch, signature, formats)
+        card = {
+            "model": {"class": type(model).__name__, "layers": len(model.layers), "parameters": model.count_params()},
+            "signature": signature.to_dict(),
+            "metrics": {"data": "not stated", **(metrics or {})} if metrics else {},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        }
+        if shape != (signature.n,):
+            card["input_shape"] = list(shape)
+        write_card(scratch, card | {"files": files_of(scratch)})
+        differences = {}
+        for name in [name for name in formats if name not in refused]:
+            problem, differences[name] = compare(scratch, name, inputs, expected, limit)
+            if problem:
+                refused[name] = problem
+                del differences[name]
+                _remove(scratch / FILES[name])
+        if not differences:
+            raise ArtifactError("; ".join(f"{FILES[name]}: {reason}" for name, reason in refused.items()))
+        for name, reason in refused.items():
+            warnings.warn(f"{FILES[name]} is left out: {reason}", stacklevel=2)
+        card["formats"] = list(differences)
+        card["not_exported"] = {name: {"file": FILES[name], "reason": reason} for name, reason in refused.items()}
+        card["parity"] = {
+            "inputs": described,
+            "limit": limit,
+            "largest_difference": max(differences.values()),
+            "by_format": differences,
+        }
+        card["files"] = files_of(scratch)
+        write_card(scratch, card)
+        _replace(scratch, directory)
+    except OSError as error:
+        reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
+        raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return read_card(directory)
+
+
+def _signature(model, signature: Signature | None, label: str) -> tuple[Signature, tuple[int, ...]]:
+    """The signature of a model, and the shape of one row as the model takes it: (n,) but for images and the like."""
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise ArtifactError("the model has not been built: give it a keras.Input, or call it on a row first")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ArtifactError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs: only one each is exported")
+    shape = tuple(inputs[0].shape[1:])
+    if not shape or None in shape:
+        raise ArtifactError(f"the model takes rows of shape {shape}: only a fixed number of features can be exported")
+    n = int(np.prod(shape))
+    if signature is None:
+        signature = Signature(tuple(Feature(f"g{i + 1}") for i in range(n)), label)
+    if signature.n != n:
+        raise ArtifactError(f"the signature lists {signature.n} features, the model takes {n}")
+    return signature, shape
+
+
+def _write_all(model, folder: Path, signature: Signature, formats: tuple[str, ...]) -> dict[str, str]:
+    """Write each format; return those that cannot hold the model, with the reason."""
+    refused = {}
+    for name in formats:
+        try:
+            WRITERS[name](model, folder / FILES[name], signature)
+        except OSError:
+            raise  # a full disk is not the format's fault
+        except Exception as error:
+            refused[name] = first_line(error)
+            _remove(folder / FILES[name])
+    return refused
+
+
+# ---- the folder ----
+
+
+def _check_folder(directory: Path) -> None:
+    """Refuse to replace a folder that holds anything but an export."""
+    ours = {*FILES.values(), "card.json"}
+    if directory.is_dir():
+        foreign = sorted(
+            path.name for path in directory.iterdir() if not path.name.startswith(".") and path.name not in ours
+        )
+        if foreign:
+            raise ArtifactError(
+                f"{directory.name}/ holds other files ({', '.join(foreign[:3])}): give a folder of its own"
+            )
+    elif directory.exists():
+        raise ArtifactError(f"{directory.name} is a file: give the name of a folder")
+
+
+def _replace(scratch: Path, directory: Path) -> None:
+    """Put `scratch` in the place of `directory`; where that fails, `directory` is what it was."""
+    aside = scratch.with_name(scratch.name.replace(".new-", ".old-"))
+    if directory.exists():
+        os.replace(directory, aside)
+    try:
+        os.replace(scratch, directory)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, directory)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,229 @@
+"""One writer for each file format that a Keras model can be exported to.
+
+A Keras model comes in with the signature of its features; each `write_*(model, path, signature)` writes one file (or
+folder) and raises whatever the road to that format raises for a model that it cannot hold. The same model gives
+the same bytes in `.h5`, `.onnx`, `.tflite` and `.npz`; `.keras` and a SavedModel carry the time or ids of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.signature import Signature
+from helpers.export.legacy import hushed
+from helpers.quiet import quiet
+
+FILES = {
+    "keras": "model.keras",
+    "h5": "model.h5",
+    "saved_model": "saved_model",
+    "onnx": "model.onnx",
+    "tflite": "model.tflite",
+    "npz": "model.npz",
+}
+FORMATS = tuple(FILES)
+
+ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
+
+# Activations that `predictors.NumpyPredictor` knows by name.
+NUMPY_ACTIVATIONS = (
+    "linear relu relu6 leaky_relu elu selu softplus softsign silu tanh sigmoid exponential softmax".split()
+)
+# Layers that do something while training only, or nothing at all to a matrix.
+PASS_THROUGH = (
+    "InputLayer Dropout GaussianDropout AlphaDropout GaussianNoise ActivityRegularization Identity Flatten".split()
+)
+
+
+def write_keras(model, path: Path, signature: Signature) -> None:
+    """Keras's own file of today, `.keras`: architecture, weights, and how it was compiled."""
+    model.save(path)
+
+
+def write_h5(model, path: Path, signature: Signature) -> None:
+    """The HDF5 file of the Keras of 2018, which Keras still writes."""
+    with hushed(), quiet():
+        model.save(path)
+
+
+def write_saved_model(model, path: Path, signature: Signature) -> None:
+    """TensorFlow's SavedModel, a folder: what TensorFlow Serving, Java and C++ read."""
+    with hushed(), quiet():
+        model.export(path, format="tf_saved_model", verbose=False)
+
+
+def write_tflite(model, path: Path, signature: Signature) -> None:
+    """LiteRT (once TensorFlow Lite): what phones and small devices read."""
+    with hushed(), quiet(), _dividing(model):
+        model.export(path, format="litert", verbose=False)
+
+
+def write_onnx(model, path: Path, signature: Signature) -> None:
+    """ONNX, with one input `features` (rows, n), one output `prediction`, and the feature names in its metadata.
+
+    `model.export(format="onnx")` takes the constants of a Normalization layer for inputs; so the constants are frozen
+    into the graph first, and tf2onnx is given the graph.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="features")
+    answer = tf.function(lambda features: model(features, training=False), input_signature=[spec])
+    with hushed(), quiet(), _dividing(model):
+        frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+        converted, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            input_names=[frozen.inputs[0].name],
+            output_names=[frozen.outputs[0].name],
+            opset=ONNX_OPSET,
+        )
+    _rename(converted.graph)
+    onnx.helper.set_model_props(converted, {"features": json.dumps(signature.names), "label": signature.label})
+    onnx.checker.check_model(converted, full_check=True)
+    path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _dividing(model):
+    """Inside the `with` block, Normalization layers divide by their spread when they run, as Keras does.
+
+    A converter turns a division by a constant into a product with its reciprocal, or works it into the weights of the
+    next layer, which rounds otherwise: with one feature around 500 the answers moved by 1e-6. So the spread gets a
+    zero added that depends on the features, and is no constant any more.
+    """
+    import keras
+    import tensorflow as tf
+
+    def dividing(layer):
+        mean, spread = np.asarray(layer.mean), _spread(layer)
+        return lambda rows: (rows - mean) / (spread + tf.minimum(tf.abs(rows), 0.0))
+
+    found = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Normalization) and not layer.invert]
+    for layer in found:
+        layer.call = dividing(layer)
+    try:
+        yield
+    finally:
+        for layer in found:
+            del layer.call  # back to the method of its class
+
+
+def _spread(layer) -> np.ndarray:
+    """What a Normalization layer divides by: the standard deviation, but no less than Keras's epsilon."""
+    return np.maximum(np.sqrt(np.asarray(layer.variance)), np.float32(1e-7))
+
+
+def _layers(model) -> list:
+    """The layers of a model in order, models inside it unfolded."""
+    import keras
+
+    nested = [_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in nested for layer in layers]
+
+
+def _rename(graph) -> None:
+    """Names that say what a tensor is, in place of TensorFlow's, which count up with every export."""
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # branches and loops refer to outer names: left as they are
+    new = {graph.input[0].name: "features"}
+    for i, node in enumerate(graph.node):
+        node.name = f"{i}_{node.op_type}"
+        new |= {output: f"{node.name}_out{j or ''}" for j, output in enumerate(node.output) if output}
+    new[graph.output[0].name] = "prediction"
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for j, name in enumerate(node.input):
+            if name in constants and name not in new:
+                new[name] = f"{node.name}_constant{j}"
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+    used = sorted((new[name], tensor) for name, tensor in constants.items() if name in new)
+    ordered = []
+    for name, tensor in used:
+        copy = type(tensor)()
+        copy.CopyFrom(tensor)
+        copy.name = name
+        ordered.append(copy)
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(ordered)
+    graph.name = "model"
+    for value in (*graph.input, *graph.output):
+        value.name = new[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = "rows"
+
+
+def write_npz(model, path: Path, signature: Signature) -> None:
+    """The weights, and in `layers` what to do with them, for a predictor written in plain NumPy.
+
+    Knows straight chains of Dense, Normalization, BatchNormalization, Rescaling and the usual activations. Raises
+    ValueError that names any other layer.
+    """
+    import keras
+
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        raise ValueError(f"NumPy knows no models of a class of their own ({type(model).__name__})")
+    arrays: dict[str, np.ndarray] = {}
+    steps = []
+    # One input and one output make a straight chain, unless a layer joins branches, which `_steps` does not know.
+    for layer in _layers(model):
+        for step, weights in _steps(layer):
+            at = len(steps)
+            arrays |= {f"{at}.{name}": np.asarray(array, dtype=np.float32) for name, array in weights.items()}
+            steps.append(step)
+    np.savez(path, layers=json.dumps(steps), features=json.dumps(signature.names), **arrays)
+
+
+def _steps(layer) -> list[tuple[dict, dict]]:
+    """A layer as steps of the NumPy predictor, each with its weights; ValueError for a layer that it does not know."""
+    kind = type(layer).__name__ if type(layer).__module__.startswith("keras.") else "of your own"
+    if kind in PASS_THROUGH:
+        return []
+    if kind == "Dense":
+        kernel = layer.get_weights()[0]
+        bias = layer.get_weights()[1] if layer.use_bias else np.zeros(kernel.shape[1])
+        return [({"do": "dense"}, {"kernel": kernel, "bias": bias}), *_activation(layer, layer.activation)]
+    if kind == "Activation":
+        return _activation(layer, layer.activation)
+    if kind == "Normalization" and not layer.invert:
+        return [({"do": "standardize"}, {"mean": np.asarray(layer.mean), "spread": _spread(layer)})]
+    if kind == "BatchNormalization" and layer.axis in (-1, 1):
+        spread = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+        gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(spread)
+        beta = np.asarray(layer.beta) if layer.center else np.zeros_like(spread)
+        scale = gamma / spread
+        return [({"do": "affine"}, {"scale": scale, "offset": beta - np.asarray(layer.moving_mean) * scale})]
+    if kind == "Rescaling":
+        return [({"do": "affine"}, {"scale": layer.scale, "offset": layer.offset})]
+    if kind == "LeakyReLU":
+        return [({"do": "leaky_relu", "slope": float(layer.negative_slope)}, {})]
+    if kind == "ReLU" and layer.max_value is None and not layer.negative_slope and not layer.threshold:
+        return [({"do": "relu"}, {})]
+    if kind == "Softmax" and layer.axis in (-1, 1):
+        return [({"do": "softmax"}, {})]
+    raise ValueError(f"NumPy does not know the layer {layer.name} ({type(layer).__name__})")
+
+
+def _activation(layer, function) -> list[tuple[dict, dict]]:
+    import keras
+
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in NUMPY_ACTIVATIONS or function is not keras.activations.get(name):
+        raise ValueError(f"NumPy does not know the activation {name} of the layer {layer.name}")
+    return [] if name == "linear" else [({"do": name}, {})]
+
+
+WRITERS = {
+    "keras": write_keras,
+    "h5": write_h5,
+    "saved_model": write_saved_model,
+    "onnx": write_onnx,
+    "tflite": write_tflite,
+    "npz": write_npz,
+}

@@ -1,0 +1,185 @@
+"""The proof that every format answers like Keras: on which inputs, how far it may differ, and what each format costs.
+
+`export_model` holds each file that it wrote against the model before it counts; `parity(directory)` measures an export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from helpers import PROJECT
+from helpers.data.signature import Signature
+from helpers.export.card import read_card
+from helpers.export.errors import ArtifactError
+from helpers.export.formats import FILES, FORMATS
+from helpers.export.legacy import load_keras
+from helpers.export.predictors import compiled, load_predictor
+
+BACKENDS = {"keras": "keras", "onnx": "onnx", "tflite": "litert", "npz": "numpy"}
+TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run
+
+TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `_limit`
+SAMPLE = 10_000  # rows compared where not every input can be listed
+
+
+def parity(directory: str | Path):
+    """Every exported format held against Keras, as a pandas DataFrame with one row per format.
+
+    Columns: format; bytes (of the file or folder); largest_difference (from `model.keras`, over every input where all
+    features are 0/1 and at most 16, otherwise over 10,000 random ones); load_s (seconds to the first answer: importing
+    the runtime, reading the file, one row; NumPy is there before); latency_ms (median of single rows); memory_mb (of
+    the process).
+
+    Each runtime is measured in a process that imports nothing else. The three formats that TensorFlow runs share one
+    process: its import counts for each, its memory is that of TensorFlow plus what the format added.
+    Raises `ArtifactError` where there is no export, or no Keras file to compare with.
+    """
+    import pandas as pd
+
+    directory = Path(directory)
+    card = read_card(directory)
+    written = [name for name in FORMATS if name in card["formats"]]
+    reference = next((name for name in TENSORFLOW if name in written), None)
+    if reference is None:
+        raise ArtifactError(f"{directory.name}/ holds no format of Keras to compare with: export 'keras' as well")
+    groups = [[name for name in written if name in TENSORFLOW], *([name] for name in written if name not in TENSORFLOW)]
+    with tempfile.TemporaryDirectory() as answers:
+        measured = {}
+        for group in groups:
+            measured |= _measure_in_process(directory, group, Path(answers))
+        expected = np.load(Path(answers) / f"{reference}.npy")
+        rows = []
+        for name in written:
+            found = np.load(Path(answers) / f"{name}.npy")
+            size = sum(e["bytes"] for path, e in card["files"].items() if path.split("/")[0] == FILES[name])
+            rows.append(
+                {
+                    "format": name,
+                    "bytes": size,
+                    "largest_difference": float(np.abs(found - expected).max()),
+                    **measured[name],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def inputs_of(signature: Signature) -> tuple[np.ndarray, str]:
+    """The rows on which formats are compared, (k, n) float32, and what to call them."""
+    every = signature.every_input()
+    if every is not None:
+        return every, f"all {len(every):,} inputs"
+    return signature.sample(SAMPLE), f"a sample of {SAMPLE:,} inputs"
+
+
+def limit_of(answer: Callable, signature: Signature, inputs: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference from Keras that counts as the same model.
+
+    `TOLERANCE`, times the largest answer where that is above 1. Each runtime adds up in an order of its own, and a
+    model can amplify the rounding: where features are real-valued, twice what Keras's own answers change when every
+    input changes in its last bit is allowed too. (A network on 300 features, with logits up to 65, changed by 3e-6.)
+    """
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if signature.all_binary:
+        return allowed
+    moved = blockwise(answer, np.nextafter(inputs, np.float32(np.inf)))
+    return max(allowed, 2 * float(np.abs(moved - expected).max()))
+
+
+def compare(
+    folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, limit: float
+) -> tuple[str | None, float]:
+    """What is wrong with a format that was written, or None; and its largest difference from the model."""
+    try:
+        found = blockwise(_loaded(folder, name), inputs)
+    except Exception as error:
+        return f"it cannot be read back ({first_line(error)})", np.inf
+    difference = float(np.abs(found - expected).max())
+    return (None if difference <= limit else f"its answers differ from Keras by up to {difference:.1e}"), difference
+
+
+def _loaded(folder: Path, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function (k, n) -> answers that the file of one format holds."""
+    if name in BACKENDS:
+        return load_predictor(folder, BACKENDS[name])
+    shape = read_card(folder).get("input_shape")
+    if name == "h5":
+        answer = compiled(load_keras(folder / FILES[name], compile=False))
+    else:
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(folder / FILES[name]))
+        answer = lambda rows: loaded.serve(tf.constant(rows)).numpy()  # noqa: E731
+        answer.model = loaded  # which would be collected while its function is still in use
+    return answer if shape is None else lambda rows: answer(rows.reshape(-1, *shape))
+
+
+def blockwise(answer: Callable, inputs: np.ndarray, size: int = 2048) -> np.ndarray:
+    """Answers to all inputs, (k,) or (k, m), asked for in blocks."""
+    answers = np.concatenate([answer(inputs[i : i + size]) for i in range(0, len(inputs), size)])
+    return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _measure_in_process(directory: Path, names: list[str], answers: Path) -> dict[str, dict]:
+    """`_measure` in an interpreter of its own."""
+    code = "import sys; from helpers.export.parity import _measure; _measure(*sys.argv[1:])"
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(directory.resolve()), ",".join(names), str(answers)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ArtifactError(f"measuring {', '.join(names)} failed: {last}")
+    return json.loads((answers / f"{names[0]}.json").read_text(encoding="utf-8"))
+
+
+def _measure(directory: str, names: str, answers: str) -> None:
+    """Load each format, time it, and leave its answers to every input as `<format>.npy` in the folder `answers`."""
+    import psutil
+
+    process, measured = psutil.Process(), {}
+    formats = names.split(",")
+    started = time.perf_counter()
+    if formats[0] in TENSORFLOW:
+        import keras  # noqa: F401
+    imported = time.perf_counter() - started
+    runtime = before = process.memory_info().rss
+    for name in formats:
+        started = time.perf_counter()
+        answer = _loaded(Path(directory), name)
+        signature = Signature.from_dict(read_card(directory)["signature"])
+        row = signature.sample(1)
+        answer(row)
+        load = imported + time.perf_counter() - started
+        after = process.memory_info().rss
+        times = []
+        for _ in range(500):
+            at = time.perf_counter()
+            answer(row)
+            times.append(time.perf_counter() - at)
+        measured[name] = {
+            "load_s": load,
+            "latency_ms": statistics.median(times) * 1e3,
+            "memory_mb": (runtime + after - before) / 2**20,
+        }
+        np.save(Path(answers) / f"{name}.npy", blockwise(answer, inputs_of(signature)[0]))
+        before = process.memory_info().rss
+    (Path(answers) / f"{formats[0]}.json").write_text(json.dumps(measured), encoding="utf-8")

@@ -1,0 +1,342 @@
+"""One callable over Keras, ONNX Runtime, LiteRT and NumPy: rows in, predictions out.
+
+`load_predictor(directory, backend)` reads what `artifacts.export_model` wrote, holds it against its model card and
+answers a row before it returns: what is wrong with an artifact is a `PredictorError` at load, not at the first request.
+Data comes in as a (k, n) float32 matrix in the order of the signature and goes out as a (k,) float32 vector.
+Only the package of the chosen backend is imported, so that a service on ONNX Runtime starts without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.signature import Signature
+from helpers.export.card import read_card
+from helpers.export.errors import PredictorError
+from helpers.quiet import quiet
+
+FLOAT32 = np.dtype(np.float32)
+LITERT_BLOCK = (
+    1024  # rows per call of a LiteRT interpreter, which keeps the memory of the largest call that it has seen
+)
+
+
+class Predictor:
+    """A loaded model: `predictor(rows)` takes (k, n) float32 and returns (k,) float32.
+
+    Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
+    `card` (the model card as a dict), `version` (the first 12 digits of the artifact's SHA-256). A model that answers
+    with m > 1 numbers per row returns (k, m). Made by `load_predictor`.
+    """
+
+    backend: str
+    file: str  # the artifact that the backend reads
+    package: str  # what pip installs for it
+    threads: str
+
+    def __init__(self, artifact: Path, content: bytes, card: dict):
+        self.card = card
+        self.signature = Signature.from_dict(card["signature"])
+        self.version = hashlib.sha256(content).hexdigest()[:12]
+        self._row_shape = (self.signature.n,)
+        # The shape of a row as the model takes it, where that is not (n,): an image, say.
+        self._model_shape = tuple(card.get("input_shape") or self._row_shape)
+        run = self._load(artifact, content)
+        if self._model_shape != self._row_shape:
+            shaped, run = run, lambda rows: shaped(rows.reshape(-1, *self._model_shape))
+        self._run = run
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Predictions for `rows`, (k, n) float32, columns as in `signature.names`; ValueError for any other matrix."""
+        if rows.dtype != FLOAT32 or rows.shape[1:] != self._row_shape:
+            raise ValueError(f"expected a (k, {self.signature.n}) float32 matrix, got {rows.shape} {rows.dtype}")
+        return self._run(rows)
+
+    def close(self) -> None:
+        """Let go of the model: calls under way finish, later ones raise `PredictorError`."""
+        self._run = _closed
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.version}: {self.signature.n} features -> {self.signature.label}>"
+
+    def _load(self, artifact: Path, content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+        """The function that answers a matrix of the right shape; ValueError where the model takes other features."""
+        raise NotImplementedError
+
+    def _check_shape(self, shape) -> None:
+        """Hold the model's input shape, rows first, against the card."""
+        found = tuple(int(size) for size in shape[1:])
+        if found != self._model_shape:
+            raise ValueError(f"the model takes rows of shape {found}, its card says {self._model_shape}")
+
+    def _check_names(self, names: str) -> None:
+        """Hold the feature names that the artifact carries, a JSON list, against the card."""
+        if tuple(json.loads(names)) != self.signature.names:
+            raise ValueError("the model and its card list other features, or in another order")
+
+
+class KerasPredictor(Predictor):
+    """Keras on TensorFlow: the reference."""
+
+    backend, file, package = "keras", "model.keras", "tensorflow"
+    threads = "one compiled function shared by all threads, which TensorFlow allows; it may use its own threads inside"
+
+    def _load(self, artifact, content):
+        with quiet():
+            import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
+
+        from helpers.export.legacy import load_keras
+
+        model = load_keras(artifact, compile=False)
+        self._check_shape(model.input_shape)
+        return compiled(model)
+
+
+class OnnxPredictor(Predictor):
+    """ONNX Runtime: the default, a few microseconds a row."""
+
+    backend, file, package = "onnx", "model.onnx", "onnxruntime"
+    threads = (
+        "one session shared by all threads, which ONNX Runtime allows; a call computes on the thread that makes it"
+    )
+
+    def _load(self, artifact, content):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # a damaged file is told by the exception
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs instead of one each")
+        self._check_shape(inputs[0].shape)
+        names = session.get_modelmeta().custom_metadata_map.get("features")
+        if names is not None:
+            self._check_names(names)
+        feed, wanted, run_options = inputs[0].name, [outputs[0].name], onnxruntime.RunOptions()
+        # InferenceSession.run looks names up and checks its options again at every call: a third of the time of a row.
+        run = getattr(session, "_sess", session).run
+        if len(outputs[0].shape) == 2 and outputs[0].shape[1] == 1:
+            return lambda rows: run(wanted, {feed: rows}, run_options)[0].reshape(-1)
+        return lambda rows: run(wanted, {feed: rows}, run_options)[0]
+
+
+class LiteRTPredictor(Predictor):
+    """LiteRT, once TensorFlow Lite."""
+
+    backend, file, package = "litert", "model.tflite", "ai-edge-litert"
+    threads = (
+        "an interpreter serves one thread at a time: each call takes one from a pool that grows to the calls at once"
+    )
+
+    def _load(self, artifact, content):
+        from ai_edge_litert.interpreter import Interpreter
+
+        def new(rows: int):
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            source = interpreter.get_input_details()[0]["index"]
+            if rows != 1:
+                interpreter.resize_tensor_input(source, (rows, *self._model_shape))
+            interpreter.allocate_tensors()
+            return interpreter, source, interpreter.get_output_details()[0]["index"]
+
+        with quiet():  # the first interpreter of a process announces itself
+            first = new(1)
+        self._check_shape(first[0].get_input_details()[0]["shape_signature"])
+        # Two pools, so that no interpreter is ever resized: for one row, and for blocks that short ones are padded to.
+        single, blocks = deque([first]), deque()
+
+        def invoke(pool, size, rows):
+            try:
+                entry = pool.pop()  # pop and append of a deque are atomic
+            except IndexError:
+                entry = new(size)
+            interpreter, source, target = entry
+            interpreter.set_tensor(source, rows)
+            interpreter.invoke()
+            answer = interpreter.get_tensor(target)  # a copy
+            pool.append(entry)
+            return answer
+
+        def run(rows):
+            if len(rows) == 1:
+                return _flat(invoke(single, 1, rows))
+            answers = [np.empty((0, *invoke(single, 1, np.zeros((1, *rows.shape[1:]), FLOAT32)).shape[1:]), FLOAT32)]
+            for start in range(0, len(rows), LITERT_BLOCK):
+                block = rows[start : start + LITERT_BLOCK]
+                padded = np.zeros((LITERT_BLOCK, *rows.shape[1:]), FLOAT32)
+                padded[: len(block)] = block
+                answers.append(invoke(blocks, LITERT_BLOCK, padded)[: len(block)])
+            return _flat(np.concatenate(answers))
+
+        return run
+
+
+class NumpyPredictor(Predictor):
+    """The layers written out in NumPy: what a network is when the framework is taken away."""
+
+    backend, file, package = "numpy", "model.npz", "numpy"
+    threads = "threads share nothing but the weights, which are only read"
+
+    def _load(self, artifact, content):
+        with np.load(io.BytesIO(content), allow_pickle=False) as data:
+            steps = [
+                _numpy_step(step, {name: data[f"{i}.{name}"] for name in NUMPY_WEIGHTS.get(step["do"], ())})
+                for i, step in enumerate(json.loads(str(data["layers"])))
+            ]
+            self._check_names(str(data["features"]))
+
+        def run(rows):
+            for step in steps:
+                rows = step(rows)
+            return _flat(rows)
+
+        return run
+
+
+BACKENDS: dict[str, type[Predictor]] = {
+    kind.backend: kind for kind in (KerasPredictor, OnnxPredictor, LiteRTPredictor, NumpyPredictor)
+}
+
+
+def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
+    """The model that `export_model` wrote to `directory`, run by `backend`: "keras", "onnx", "litert" or "numpy".
+
+    Raises `PredictorError` for an unknown backend, a missing package, an artifact that is missing, damaged, or does not
+    match its card, and a model that does not answer a row with finite numbers.
+    """
+    if backend not in BACKENDS:
+        raise PredictorError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    kind = BACKENDS[backend]
+    directory = Path(directory)
+    card = read_card(directory)
+    content = _checked(directory, kind.file, card)
+    try:
+        predictor = kind(directory / kind.file, content, card)
+        answer = predictor(predictor.signature.sample(1))
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("helpers"):
+            raise
+        raise PredictorError(f"the backend {backend!r} needs a package: pip install {kind.package}") from error
+    except Exception as error:
+        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {_first_line(error)}") from error
+    if not np.isfinite(answer).all():
+        raise PredictorError(
+            f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
+        )
+    return predictor
+
+
+def _checked(directory: Path, file: str, card: dict) -> bytes:
+    """The content of an artifact that is as its card says."""
+    where = f"{directory.name}/{file}"
+    expected = card["files"].get(file)
+    if expected is None:
+        refused = {entry["file"]: entry["reason"] for entry in card.get("not_exported", {}).values()}
+        because = f" because {refused[file]}" if file in refused else ""
+        raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
+    try:
+        content = (directory / file).read_bytes()
+    except OSError as error:
+        raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
+    if len(content) != expected["bytes"]:
+        problem = f"has {len(content):,} bytes instead of {expected['bytes']:,}"
+    elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        problem = "is not the file that its card describes (SHA-256 differs)"
+    else:
+        return content
+    raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
+
+
+def compiled(model) -> Callable[[np.ndarray], np.ndarray]:
+    """A Keras model as a function of a float32 matrix, compiled once for every number of rows.
+
+    `model.predict` sets up a data pipeline at every call, and `model(rows)` runs layer by layer in Python; this runs
+    the graph.
+    """
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    graph = tf.function(lambda rows: model(rows, training=False), input_signature=[spec]).get_concrete_function()
+    return lambda rows: _flat(graph(tf.constant(rows)).numpy())
+
+
+NUMPY_WEIGHTS = {"dense": ("kernel", "bias"), "standardize": ("mean", "spread"), "affine": ("scale", "offset")}
+
+
+def _numpy_step(step: dict, weights: dict) -> Callable[[np.ndarray], np.ndarray]:
+    """One step of `model.npz` as a function of its input matrix."""
+    do = step["do"]
+    if do == "dense":
+        kernel, bias = weights["kernel"], weights["bias"]
+        return lambda x: x @ kernel + bias
+    if do == "standardize":
+        mean, spread = weights["mean"], weights["spread"]
+        return lambda x: (x - mean) / spread
+    if do == "affine":
+        scale, offset = weights["scale"], weights["offset"]
+        return lambda x: x * scale + offset
+    if do == "leaky_relu":
+        slope = step.get("slope", 0.2)
+        return lambda x: np.where(x > 0, x, slope * x)
+    if do not in ACTIVATIONS:
+        raise ValueError(f"NumPy does not know the step {do!r}")
+    return ACTIVATIONS[do]
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))  # of a number that is not positive, so that nothing overflows
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def _elu(x):
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "elu": _elu,
+    # constants of Klambauer et al., Self-Normalizing Neural Networks, 2017
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "silu": lambda x: x * _sigmoid(x),
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "exponential": np.exp,
+    "softmax": _softmax,
+}
+
+
+def _flat(answers: np.ndarray) -> np.ndarray:
+    """(k, 1) as (k,); answers of more than one number per row as they are."""
+    return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _closed(rows):
+    raise PredictorError("this predictor was closed: load it again")

@@ -1,0 +1,355 @@
+"""Figures of notebook 02: learning curves, ROC, precision and recall, calibration, the choice of a threshold."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from helpers.figures.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    label_bars,
+    label_line,
+    new_figure,
+    percent,
+    style,
+)
+from helpers.model import evaluation
+
+
+def correlations(names: list[str], values: np.ndarray, label: str, most: int = 12) -> Figure:
+    """Bars of the correlation of each feature with the label, the `most` strongest of them.
+
+    `names` of the features, `values` (d,) between -1 and 1.
+    """
+    strongest = np.argsort(-np.abs(values))[:most][::-1]
+    with style():
+        figure, axes = new_figure(size=(8.0, 1.5 + 0.32 * len(strongest)))
+        bars = axes.barh(
+            [names[i] for i in strongest],
+            values[strongest],
+            color=[BLUE if values[i] >= 0 else ORANGE for i in strongest],
+        )
+        label_bars(axes, bars, [f"{values[i]:+.2f}" for i in strongest])
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.margins(x=0.15)
+        axes.grid(axis="y", visible=False)
+        which = "The features" if len(strongest) == len(names) else f"The {len(strongest)} of {len(names)} features"
+        axes.set_title(f"{names[strongest[-1]]} says most about {label}" if len(names) > 1 else "One feature only")
+        axes.set_xlabel(
+            f"correlation with {label} ({which[0].lower() + which[1:]} that say most)"
+            if len(strongest) < len(names)
+            else f"correlation with {label}"
+        )
+    return figure
+
+
+def learning_curves(history: dict[str, list[float]], epochs: int | None = None) -> Figure:
+    """Loss and AUC by epoch, for training and validation, with the best validation AUC marked.
+
+    `history`: lists "loss", "auc" and, where rows were held out, "val_loss", "val_auc", as in a Keras History.
+    `epochs`: how many are planned, to keep the axis still while a training is under way. The scale fits the epochs from
+    the second on, as the first is far off and would flatten the rest.
+    """
+    done = len(history["loss"])
+    x = np.arange(1, done + 1)
+    with style():
+        figure, panels = new_figure(1, 2, size=(9.6, 4.0))
+        for axes, name, title in zip(panels, ("loss", "auc"), ("Loss", "AUC"), strict=True):
+            ends = []
+            for key, text, color in ((name, "training", ORANGE), (f"val_{name}", "validation", BLUE)):
+                if key in history:
+                    axes.plot(x, history[key], color=color, marker="." if done == 1 else "")
+                    ends.append((history[key][-1], text, color))
+            axes.set(xlabel="epoch", xlim=(0, max(epochs or 0, done) + 0.5), title=title)
+            fit_scale(axes, [history[key] for key in (name, f"val_{name}") if key in history])
+            label_ends(axes, done, ends)
+        panels[0].set_ylabel("loss (cross-entropy)")
+        panels[1].set_ylabel("ROC AUC")
+        figure.suptitle(_what_learning_shows(history, epochs), x=0.01, ha="left", fontsize=14, fontweight="bold")
+        if "val_auc" in history and done > 1:
+            mark_best(panels[0], history["val_loss"], np.argmin)
+            mark_best(panels[1], history["val_auc"], np.argmax)
+    return figure
+
+
+def mark_best(axes: Axes, values: list[float], best) -> None:
+    """A ring around the best epoch of a curve, with its number."""
+    epoch = int(best(values)) + 1
+    axes.plot(epoch, values[epoch - 1], "o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=4)
+    below = best is np.argmin
+    axes.annotate(
+        f"best: {epoch}",
+        (epoch, values[epoch - 1]),
+        xytext=(0, -9 if below else 9),
+        textcoords="offset points",
+        ha="center",
+        va="top" if below else "bottom",
+    )
+
+
+def fit_scale(axes: Axes, curves: list[list[float]]) -> None:
+    """Scale the y axis to what the curves do from their second value on, with room for labels."""
+    values = np.concatenate([curve[1:] or curve for curve in curves])
+    margin = 0.15 * (np.ptp(values) or 0.01)
+    axes.set_ylim(values.min() - margin, values.max() + margin)
+
+
+def label_ends(axes: Axes, x: float, ends: list[tuple[float, str, str]]) -> None:
+    """Names of lines at their right ends, (y, text, colour) each, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    apart, previous = 0.075 * (high - low), -np.inf
+    for y, text, color in sorted(ends):
+        previous = max(y, previous + apart)
+        label_line(axes, x, previous, text, color)
+
+
+def _what_learning_shows(history: dict[str, list[float]], epochs: int | None) -> str:
+    done = len(history["loss"])
+    if epochs and done < epochs:
+        return f"Epoch {done} of {epochs}"
+    if "val_loss" not in history:
+        return f"{done} epochs"
+    best = int(np.argmin(history["val_loss"])) + 1
+    if best > 0.8 * done:
+        return "Training and validation improve together to the end"
+    return f"Validation loss is lowest at epoch {best}; after it only the training rows improve"
+
+
+def epoch_times(seconds: dict[str, float]) -> Figure:
+    """Bars of the seconds that an epoch takes in different ways, {"name of the way": seconds}, as measured."""
+    names = list(seconds)[::-1]
+    slowest, fastest = max(seconds.values()), min(seconds.values())
+    with style():
+        figure, axes = new_figure(size=(8.6, 1.4 + 0.5 * len(names)))
+        colors = [BLUE if seconds[name] == fastest else FAINT for name in names]
+        bars = axes.barh(names, [1000 * seconds[name] for name in names], color=colors, edgecolor=MUTED)
+        label_bars(axes, bars, [f"{1000 * seconds[name]:.0f} ms" for name in names])
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.12)
+        axes.set_xlabel("one epoch of training (milliseconds)")
+        axes.set_title(f"The same epoch can be {_times_as_fast(slowest / fastest)}")
+    return figure
+
+
+def _times_as_fast(ratio: float) -> str:
+    return f"{ratio:.0f} times as fast" if ratio >= 3 else f"{ratio:.1f} times as fast"
+
+
+def streaming_auc(training: list[float], test: list[float]) -> Figure:
+    """AUC by epoch over the batches that were trained on, against the exact AUC of rows never seen.
+
+    training, test: one AUC for each epoch.
+    """
+    x = np.arange(1, len(test) + 1)
+    with style():
+        figure, axes = new_figure(size=(8.6, 4.2))
+        axes.plot(x, training, color=ORANGE)
+        axes.plot(x, test, color=BLUE)
+        axes.set(xlabel="epoch", ylabel="ROC AUC", xlim=(0, len(test) + 0.5))
+        fit_scale(axes, [training, test])
+        ends = [
+            (training[-1], f"training batches {training[-1]:.3f}", ORANGE),
+            (test[-1], f"test {test[-1]:.3f}", BLUE),
+        ]
+        label_ends(axes, x[-1], ends)
+        gap = training[-1] - test[-1]
+        axes.set_title(
+            f"The AUC of the training batches ends {gap:.3f} above that of the test rows"
+            if gap > 0.0005
+            else "Here the training batches do not flatter"
+        )
+    return figure
+
+
+def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
+    """ROC curves of several models on the same rows, and beside them each AUC with its 95 % interval.
+
+    y_true (n,) of 0 and 1; scores {"name": (n,)}, the model in question first.
+    """
+    with style():
+        figure, (curves, areas) = new_figure(1, 2, size=(9.6, 4.4), width_ratios=(1.15, 1))
+        curves.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="dashed")
+        curves.annotate("guessing", (0.72, 0.66), rotation=37, color=MUTED)
+        aucs = {}
+        for row, (name, score, color) in enumerate(_colored(scores)):
+            false_positive_rate, true_positive_rate, _ = evaluation.roc_curve(y_true, score)
+            curves.plot(false_positive_rate, true_positive_rate, color=color)
+            low, high = evaluation.roc_auc_interval(y_true, score)
+            aucs[name] = area = evaluation.roc_auc(y_true, score)
+            areas.plot([low, high], [-row, -row], color=color, linewidth=4, solid_capstyle="butt")
+            areas.plot(area, -row, "o", color=color, markersize=10)
+            text = f"{name}: {area:.3f} ({low:.3f} to {high:.3f})"
+            areas.annotate(text, (area, -row), xytext=(0, 12), textcoords="offset points", ha="center", color=color)
+        curves.set(
+            xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
+        )
+        curves.set_title(_who_ranks_better(aucs))
+        areas.set(yticks=[], ylim=(-len(scores) + 0.4, 0.6), xlabel="ROC AUC with 95 % interval")
+        areas.spines["left"].set_visible(False)
+        areas.margins(x=0.45)
+    return figure
+
+
+def _who_ranks_better(aucs: dict[str, float]) -> str:
+    (first, area), *others = aucs.items()
+    if not others:
+        return f"AUC {area:.3f}"
+    other, other_area = others[0]
+    if area - other_area > 0.0005:
+        return f"The {first} ranks better than the {other}, by {area - other_area:.3f}"
+    return f"The {first} ranks no better than the {other}"
+
+
+def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
+    """Precision against recall for several models on the same rows; arguments as in `roc`."""
+    share = float(np.mean(y_true))
+    with style():
+        figure, axes = new_figure(size=(8.6, 4.2))
+        axes.axhline(share, color=MUTED, linewidth=1, linestyle="dashed")
+        axes.annotate(
+            f"guessing: {percent(share)}",
+            (0.02, share),
+            xytext=(0, -4),
+            textcoords="offset points",
+            va="top",
+            color=MUTED,
+        )
+        ends = []
+        for name, score, color in _colored(scores):
+            precision, recall, _ = evaluation.precision_recall_curve(y_true, score)
+            axes.plot(recall, precision, color=color, drawstyle="steps-pre")  # as average precision sums it
+            ends.append((float(precision[np.searchsorted(recall, 0.5)]), name, color))
+        axes.set(
+            xlabel="recall: share of all positives that are found", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
+        )
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        for (precision, name, color), above in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
+            shift = (8, 8) if above else (-8, -8)
+            anchor = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
+            label_line(axes, 0.5, precision, name, color, xytext=shift, **anchor)
+        at_half, *_ = ends[0]
+        axes.set_title(f"To find half of the positives, {percent(at_half)} of those called are right")
+    return figure
+
+
+def calibration(y_true, y_prob, bins: int = 10) -> Figure:
+    """Predicted against observed shares of positives, in groups of about equal size, with 95 % intervals (Wilson)."""
+    groups = evaluation.calibration_bins(y_true, y_prob, bins)
+    z2, n, p = 1.96**2, groups.count, groups.observed
+    center = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    within = int(np.sum((center - half <= groups.predicted) & (groups.predicted <= center + half)))
+    with style():
+        figure, axes = new_figure(size=(8.6, 4.4))
+        top = min(1.0, 1.08 * max(groups.predicted.max(), (center + half).max()))
+        axes.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle="dashed")
+        axes.annotate(
+            "as promised", (0.62 * top, 0.62 * top), xytext=(12, -12), textcoords="offset points", va="top", color=MUTED
+        )
+        axes.vlines(groups.predicted, center - half, center + half, color=BLUE, linewidth=2)
+        axes.plot(groups.predicted, p, "o", color=BLUE, markersize=7)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="predicted probability", ylabel="observed share of positives")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        drift = float(np.mean(y_true) - np.mean(y_prob))
+        what = (
+            "about right on the whole"
+            if abs(drift) < 0.02
+            else "too low on the whole"
+            if drift > 0
+            else "too high on the whole"
+        )
+        axes.set_title(f"Probabilities are {what}: {within} of {len(n)} groups keep their promise")
+    return figure
+
+
+def predictions(y_true, y_prob, bins: int = 40) -> Figure:
+    """Histograms of the predicted probabilities: those of the positives above those of the negatives."""
+    y_true, y_prob = np.ravel(y_true).astype(bool), np.ravel(y_prob)
+    edges = np.linspace(0, 1, bins + 1)
+    with style():
+        figure, panels = new_figure(2, 1, size=(8.6, 4.6), sharex=True)
+        for axes, rows, text, color in ((panels[0], y_true, "label 1", ORANGE), (panels[1], ~y_true, "label 0", BLUE)):
+            axes.hist(y_prob[rows], edges, weights=np.full(rows.sum(), 1 / rows.sum()), color=color)
+            axes.annotate(
+                f"{text}: {rows.sum():,} rows",
+                (0.98, 0.85),
+                xycoords="axes fraction",
+                ha="right",
+                va="top",
+                color=color,
+                fontweight="bold",
+            )
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+            axes.set_ylabel("share of rows")
+        panels[1].set(xlabel="predicted probability", xlim=(0, 1))
+        above = float(np.mean(y_prob[y_true] >= 0.5))
+        panels[0].set_title(f"{percent(above)} of the positives get a probability of 50 % or more")
+    return figure
+
+
+def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
+    """What a decision threshold does: the point on the ROC curve, and the four counts."""
+    counts = evaluation.confusion_counts(y_true, y_prob, threshold)
+    false_positive_rate, true_positive_rate, _ = evaluation.roc_curve(y_true, y_prob)
+    positives = counts.true_positives + counts.false_negatives
+    negatives = counts.false_positives + counts.true_negatives
+    with style():
+        figure, (curve, table) = new_figure(1, 2, size=(9.6, 4.2))
+        curve.plot(false_positive_rate, true_positive_rate, color=BLUE)
+        point = (counts.false_positives / negatives, counts.true_positives / positives)
+        curve.plot(*point, "o", color=ORANGE, markersize=13, markeredgecolor="white", clip_on=False, zorder=4)
+        curve.set(
+            xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
+        )
+        curve.set_title(
+            f"At {percent(threshold)}: finds {percent(point[1])} of label 1, calls {percent(point[0] + 0)} of label 0"
+        )
+        cells = [[counts.true_positives, counts.false_negatives], [counts.false_positives, counts.true_negatives]]
+        names = [["found", "missed"], ["false alarms", "left in peace"]]
+        shade = [
+            [counts.true_positives / positives, counts.false_negatives / positives],
+            [counts.false_positives / negatives, counts.true_negatives / negatives],
+        ]
+        for row in range(2):
+            for column in range(2):
+                good = row == column
+                table.add_patch(
+                    plt.Rectangle(
+                        (column, 1 - row),
+                        0.96,
+                        0.94,
+                        color=BLUE if good else ORANGE,
+                        alpha=0.12 + 0.35 * shade[row][column],
+                    )
+                )
+                table.text(
+                    column + 0.48,
+                    1.55 - row,
+                    f"{cells[row][column]:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=20,
+                    fontweight="bold",
+                )
+                table.text(column + 0.48, 1.25 - row, names[row][column], ha="center", va="center")
+        table.set(xlim=(0, 2), ylim=(0, 2), xticks=(0.48, 1.48), yticks=(1.47, 0.47))
+        table.set_xticklabels(["called 1", "called 0"])
+        table.set_yticklabels(["label 1", "label 0"])
+        table.tick_params(length=0)
+        table.grid(visible=False)
+        for spine in table.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+def _colored(scores: dict[str, np.ndarray]):
+    """(name, score, colour) of each model: the first in blue, what it is held against in orange, then green."""
+    return [(name, score, color) for (name, score), color in zip(scores.items(), (BLUE, ORANGE, GREEN), strict=False)]

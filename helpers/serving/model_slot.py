@@ -1,0 +1,142 @@
+"""The place of the model in a service: what stands in it answers, and it can be replaced while requests come in.
+
+A new predictor is loaded, warmed up and compared before one assignment puts it in place; whatever is wrong with it is
+raised as `ModelRejected`, and the old one goes on answering.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+log = logging.getLogger("helpers.serving.services")
+
+
+class ModelRejected(RuntimeError):
+    """A new model was not put in place; the message says why. The one before it goes on answering."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What a replaced model changed: versions, and how far the answers moved (absolute difference of probabilities)."""
+
+    old: str
+    new: str
+    largest_change: float
+    mean_change: float
+
+
+class ModelSlot:
+    """Holds the predictor that answers as `.current`. A request reads it once and uses that one to its end."""
+
+    def __init__(self, predictor):
+        self.current = predictor
+        self.ready = False  # True once a model has answered
+        self.problem: str | None = None  # why the warm-up failed
+        self.on_swap: list[Callable[[str], None]] = []  # called with "ok" or "rejected"
+        self._lock = threading.Lock()
+
+    @property
+    def version(self) -> str:
+        return str(getattr(self.current, "version", "unversioned"))
+
+    def warm_up(self) -> bool:
+        """Let the model answer a few rows; True (and `.ready`) if it can."""
+        try:
+            _check(self.current)
+        except Exception as error:
+            self.problem = f"{type(error).__name__}: {error}"
+            log.exception("the model does not answer")
+            return False
+        self.ready, self.problem = True, None
+        return True
+
+    def swap(self, load: Callable[[], Callable]) -> Swap:
+        """Replace the model by the predictor that `load()` returns. Raises `ModelRejected`, and keeps the old one.
+
+        The new one must take the same features by name and answer in probabilities, the same for a row alone as for
+        the row among others.
+        """
+        with self._lock:
+            try:
+                swap = self._replace(load)
+            except Exception as error:
+                for tell in self.on_swap:
+                    tell("rejected")
+                raise ModelRejected(f"the new model was rejected, {self.version} goes on serving: {error}") from error
+            for tell in self.on_swap:
+                tell("ok")
+            return swap
+
+    def _replace(self, load: Callable[[], Callable]) -> Swap:
+        new, old = load(), self.current
+        added, gone = (sorted(set(a.signature.names) - set(b.signature.names)) for a, b in ((new, old), (old, new)))
+        if added or gone:
+            raise ValueError(f"it takes other features (new: {added}, gone: {gone}): serve it at another address")
+        rows, answers = _check(new)
+        columns = [new.signature.names.index(name) for name in old.signature.names]
+        change = np.abs(answers - old(np.ascontiguousarray(rows[:, columns])))
+        swap = Swap(
+            self.version, str(getattr(new, "version", "unversioned")), float(change.max()), float(change.mean())
+        )
+        self.current = new  # the switch: one assignment, seen by the next request
+        self.ready, self.problem = True, None
+        return swap
+
+
+def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and their probabilities, (k, n) and (k,) float32; ValueError where these are not probabilities."""
+    rows = predictor.signature.sample(256)
+    answers = np.asarray(predictor(rows))
+    if answers.shape != (len(rows),) or not ((answers >= 0) & (answers <= 1)).all():
+        raise ValueError(f"it does not answer {len(rows)} rows with as many probabilities between 0 and 1")
+    alone = np.concatenate([predictor(rows[i : i + 1]) for i in range(8)])
+    if not np.allclose(alone, answers[:8], atol=1e-5):
+        raise ValueError("it answers a row alone otherwise than among others")
+    return rows, answers
+
+
+class Watcher:
+    """A thread that looks at a model directory every `seconds` and swaps in what has changed there."""
+
+    def __init__(self, slot: ModelSlot, directory: Path | str, load: Callable[[], Callable], seconds: float = 1.0):
+        self.slot, self.directory, self.load, self.seconds = slot, Path(directory), load, seconds
+        self._seen = self._stamp()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _stamp(self) -> tuple:
+        """Names, sizes and times of the directory's files: another stamp means that somebody has written there."""
+        try:
+            files = sorted(self.directory.iterdir())
+            return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files if (stat := path.stat()))
+        except OSError:  # a file was replaced between the two calls: look again at the next turn
+            return ()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.seconds):
+            stamp = self._stamp()
+            if stamp == self._seen or not stamp:
+                continue
+            time.sleep(min(self.seconds, 0.2))
+            if self._stamp() != stamp:
+                continue  # still being written
+            self._seen = stamp
+            try:
+                swap = self.slot.swap(self.load)
+                log.warning(
+                    "model %s replaced by %s, answers moved by at most %.3g", swap.old, swap.new, swap.largest_change
+                )
+            except ModelRejected as error:
+                log.error("%s", error)

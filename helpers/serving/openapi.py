@@ -1,0 +1,179 @@
+"""The prediction service in OpenAPI 3.1, made from the signature of the model that answers."""
+
+from __future__ import annotations
+
+from helpers.data.signature import BINARY, Feature, Signature
+
+_JSON = "application/json"
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
+_HTML = {"text/html": {"schema": {"type": "string"}}}
+_ID = {
+    "X-Request-ID": {
+        "description": "the id under which the service's log knows this request",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def describe(signature: Signature, version: str, needs_key: bool = False, max_body_bytes: int = 1024 * 1024) -> dict:
+    """The OpenAPI document as plain JSON types.
+
+    needs_key: whether `/predict` and `/metrics` want an API key. max_body_bytes: the limit that 413 speaks of.
+    """
+    example = signature.example()
+    locked = {"security": [{"key": []}, {"bearer": []}]} if needs_key else {}
+    refusals = {
+        "422": _refusal("A field is missing, unknown, repeated, not a number or out of its range; each is named."),
+        "500": _refusal("The model failed. The cause is in the service's log under the request id."),
+        **({"401": _refusal("The API key is missing or wrong.")} if needs_key else {}),
+    }
+    body_refusals = {
+        "400": _refusal("The body is not valid JSON."),
+        "413": _refusal(f"The body is larger than {max_body_bytes:,} bytes."),
+        "415": _refusal("The body is neither JSON nor a form."),
+    }
+    row = {"$ref": "#/components/schemas/Row"}
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Predictions of {signature.label}",
+            "version": version,
+            "description": f"The probability of `{signature.label}` = 1, given {signature.n} features. "
+            "Features are matched by name, in any case and any order.",
+        },
+        "paths": {
+            "/predict": {
+                "get": {
+                    "operationId": "predictOne",
+                    "summary": "One prediction, the features in the query string",
+                    "parameters": [_parameter(feature, example[feature.name]) for feature in signature.features],
+                    "responses": {"200": _answer("Prediction"), **refusals},
+                    **locked,
+                },
+                "post": {
+                    "operationId": "predict",
+                    "summary": "One prediction, or a list of them in the order sent",
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            _JSON: {
+                                "schema": {"anyOf": [row, _list(row), {"$ref": "#/components/schemas/Instances"}]},
+                                "examples": {"one": {"value": example}, "list": {"value": [example, example]}},
+                            },
+                            "application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/Form"}},
+                        },
+                    },
+                    "responses": {"200": _answer("Prediction", "Predictions"), **refusals, **body_refusals},
+                    **locked,
+                },
+            },
+            "/health/live": {"get": _plain("live", "Whether the process answers", {"200": _answer("Live")})},
+            "/health/ready": {
+                "get": _plain(
+                    "ready",
+                    "Whether the model has answered once",
+                    {"200": _answer("Ready"), "503": _refusal("The model has not answered yet.")},
+                )
+            },
+            "/metrics": {
+                "get": {
+                    **_plain("metrics", "Metrics in Prometheus' text format", {"200": _content(_TEXT)}),
+                    **locked,
+                }
+            },
+            "/openapi.json": {
+                "get": _plain("openapi", "This description", {"200": _content({_JSON: {"schema": {"type": "object"}}})})
+            },
+            "/docs": {"get": _plain("docs", "This description as a page", {"200": _content(_HTML)})},
+            "/": {"get": _plain("page", "A page with a control for each feature", {"200": _content(_HTML)})},
+        },
+        "components": {"schemas": _schemas(signature)},
+    }
+    if needs_key:
+        document["paths"]["/metrics"]["get"]["responses"]["401"] = refusals["401"]
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+    return document
+
+
+def _schemas(signature: Signature) -> dict:
+    names = list(signature.names)
+    probability = {"type": "number", "minimum": 0, "maximum": 1}
+    success = {"type": "boolean", "const": True}
+
+    def row(value):
+        properties = {feature.name: value(feature) for feature in signature.features}
+        return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+
+    return {
+        "Row": row(_json_value),
+        "Form": row(_number),
+        "Instances": _object({"instances": _list({"$ref": "#/components/schemas/Row"})}),
+        "Prediction": _object(
+            {
+                "prediction": {"type": "string", "description": "the float32 written in full"},
+                "probability": probability,
+                "success": success,
+            }
+        ),
+        "Predictions": _object({"predictions": {"type": "array", "items": probability}, "success": success}),
+        "Live": _object({"success": success}),
+        "Ready": _object({"success": success, "model": {"type": "string", "description": "its version"}}),
+        "Refusal": {
+            "type": "object",
+            "properties": {
+                "success": {"type": "boolean", "const": False},
+                "error": {"type": "string"},
+                "fields": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "required": ["success", "error"],
+            "additionalProperties": False,
+        },
+    }
+
+
+def _number(feature: Feature) -> dict:
+    if feature.kind == BINARY:
+        return {"type": "integer", "enum": [0, 1]}
+    return {"type": "number", "minimum": feature.low, "maximum": feature.high}
+
+
+def _json_value(feature: Feature) -> dict:
+    """What JSON may hold: for a binary feature also `true` and the article's `"1"`."""
+    return {"enum": [0, 1, False, True, "0", "1"]} if feature.kind == BINARY else _number(feature)
+
+
+def _parameter(feature: Feature, example: float) -> dict:
+    return {"name": feature.name, "in": "query", "required": True, "schema": _number(feature), "example": example}
+
+
+def _plain(operation: str, summary: str, responses: dict) -> dict:
+    return {"operationId": operation, "summary": summary, "responses": responses}
+
+
+def _object(properties: dict) -> dict:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list(items: dict) -> dict:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _content(content: dict, description: str = "The answer") -> dict:
+    return {"description": description, "headers": _ID, "content": content}
+
+
+def _answer(*schemas: str) -> dict:
+    refs = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
+    return _content({_JSON: {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}})
+
+
+def _refusal(description: str) -> dict:
+    return _content({_JSON: {"schema": {"$ref": "#/components/schemas/Refusal"}}}, description)

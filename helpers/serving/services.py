@@ -1,0 +1,364 @@
+"""The Flask applications behind the endpoints: an echo, and a model's predictions.
+
+An HTTP request comes in by GET, JSON or form; its parameters go through the signature into a float32 matrix, that
+through the predictor, and the answer goes out as JSON. Every error has one JSON shape. Both applications stand on the
+same layers (errors, request ids, metrics), so that the echo is what the price of a prediction is held against.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
+
+from helpers.data.signature import InvalidRequest
+from helpers.serving.model_slot import ModelSlot
+from helpers.serving.observability import Metrics, Observed
+from helpers.serving.openapi import describe
+
+log = logging.getLogger("helpers.serving.services")
+
+BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
+FORM, MULTIPART, JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+
+_KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
+          415: "media_type", 422: "invalid"}  # fmt: skip
+_SENTENCES = {
+    404: "there is no such path: the service answers at /predict, its page at /, its description at /openapi.json",
+    405: "this path does not take that method",
+    413: "the request is larger than this service takes",
+    415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
+}
+
+
+class ModelFailure(RuntimeError):
+    """The model did not answer a legal request with finite numbers."""
+
+
+class MalformedJSON(ValueError):
+    """A body that calls itself JSON and is none."""
+
+
+def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
+    """The echo service: `GET /predict?msg=Hello`, or POST of JSON or a form, answers `{"response": "Hello", ...}`.
+
+    Written the way a Flask application usually is (`request.args`, `jsonify`).
+    """
+    app, _ = _application("echo", access_log, paths=["/predict"])
+
+    @app.route("/predict", methods=["GET", "POST"])
+    def echo():
+        if request.method == "GET":
+            params = request.args
+        elif not _body() or request.mimetype in (FORM, MULTIPART):
+            params = request.form
+        else:
+            params = _json_body()
+        if not isinstance(params, dict):
+            raise InvalidRequest('send an object like {"msg": "Hello"}', {"msg": "missing"})
+        message = params.get("msg")
+        if message is None:
+            raise InvalidRequest("1 bad field: msg: missing", {"msg": "missing"})
+        return jsonify(response=message, success=True)
+
+    return app
+
+
+def create_predict_app(
+    predictor: Callable | ModelSlot,
+    *,
+    api_key: str | None = None,
+    max_body_bytes: int = BODY_BYTES,
+    access_log: TextIO | None = None,
+    warm_up: bool = True,
+) -> Flask:
+    """The prediction service around a predictor, a callable (k, n) float32 -> (k,) float32 with a `.signature`.
+
+    predictor: pass a `ModelSlot` to be able to replace the model while the service runs.
+    api_key: if given, `/predict` and `/metrics` want it as `X-API-Key` or `Authorization: Bearer`.
+    max_body_bytes: a larger request body is answered with 413.
+    access_log: a text stream that gets one JSON line per request.
+    warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
+
+    Where a request passes, nothing is done that can be done once: the query string is parsed as bytes by the compiled
+    signature, the answer is put together as bytes, and a plain GET is answered without Flask's routing (`_FastLane`).
+    """
+    slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
+    paths = ["/", "/docs", "/predict", "/health/live", "/health/ready", "/metrics", "/openapi.json"]
+    app, metrics = _application("predict", access_log, paths)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.extensions["model"] = slot
+    may_pass = _key_check(api_key)
+    guard = _guard(may_pass)
+    # innermost, so that what it answers has a request id and is counted
+    app.wsgi_app.app = _FastLane(app, app.wsgi_app.app, slot, may_pass)
+
+    @app.get("/predict")
+    @guard
+    def predict_query():
+        model = slot.current
+        answers = _run(model, model.signature.parse_query(request.query_string))
+        return Response(_one_answer(slot, answers), content_type=JSON)
+
+    @app.post("/predict")
+    @guard
+    def predict_body():
+        model = slot.current
+        rows, is_list = _read_rows(model.signature)
+        answers = _run(model, rows)
+        return Response((_list_answer if is_list else _one_answer)(slot, answers), content_type=JSON)
+
+    @app.get("/health/live")
+    def live():
+        return jsonify(success=True)
+
+    @app.get("/health/ready")
+    def ready():
+        if slot.ready:
+            return jsonify(success=True, model=slot.version)
+        error = f"the model has not answered yet ({slot.problem})" if slot.problem else "the model has not answered yet"
+        return jsonify(success=False, error=error), 503
+
+    @app.get("/metrics")
+    @guard
+    def prometheus():
+        return Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+
+    @app.get("/openapi.json")
+    def openapi():
+        return jsonify(describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes))
+
+    @app.get("/")
+    def page():
+        return _page("index.html", slot, needs_key=api_key is not None)
+
+    @app.get("/docs")
+    def docs():
+        return _page("docs.html", slot, needs_key=api_key is not None)
+
+    _count_models(slot, metrics)
+    if warm_up:
+        slot.warm_up()
+    return app
+
+
+# ---- one prediction ----
+
+
+def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
+    try:
+        answers = model(rows)
+    except Exception as error:
+        raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
+    if len(answers) != len(rows):
+        raise ModelFailure(f"the model answered {len(rows)} row(s) with {len(answers)} value(s)")
+    return answers
+
+
+def _one_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
+    answer = answers[0]
+    if not math.isfinite(answer):
+        raise ModelFailure(f"the model answered {answer}")
+    slot.ready = True
+    text = str(answer)  # a float32 in full: the shortest decimals that give it back
+    return f'{{"prediction":"{text}","probability":{text},"success":true}}\n'.encode()
+
+
+def _list_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
+    if not np.isfinite(answers).all():
+        raise ModelFailure("the model answered with numbers that are not finite")
+    slot.ready = True
+    return f'{{"predictions":[{",".join(map(str, answers))}],"success":true}}\n'.encode()
+
+
+# ---- reading a request ----
+
+
+def _read_rows(signature) -> tuple[np.ndarray, bool]:
+    """The rows of a POST, (k, n) float32, and whether they came as a list."""
+    body = _body()
+    if request.mimetype == MULTIPART:
+        params = request.form.copy()
+        params.update(request.files)  # an uploaded file is no number, and is named as such
+        return signature.parse(params), False
+    if request.query_string and body:
+        fields = {name: "in the query string of a request with a body" for name in request.args}
+        raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
+    if not body:
+        return signature.parse_query(request.query_string), False
+    if request.mimetype == FORM:
+        return signature.parse_query(body), False
+    content = _json_body()
+    if isinstance(content, dict) and "instances" not in signature.names and isinstance(content.get("instances"), list):
+        others = {name: "unknown" for name in content if name != "instances"}
+        if others:
+            raise InvalidRequest('send nothing beside "instances"', others)
+        content = content["instances"]
+    return signature.parse(content), isinstance(content, list)
+
+
+def _body() -> bytes:
+    """The request's body, whole. werkzeug cuts one without a Content-Length off at the limit instead of refusing it."""
+    body = request.get_data()
+    if request.content_length is None and len(body) >= request.max_content_length:
+        raise RequestEntityTooLarge
+    return body
+
+
+def _json_body():
+    """The decoded JSON body, of which no object may hold a name twice."""
+    if not request.is_json:
+        raise UnsupportedMediaType
+    try:
+        return json.loads(request.get_data(), object_pairs_hook=_once)
+    except InvalidRequest:
+        raise
+    except json.JSONDecodeError as error:
+        where = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise MalformedJSON(f"the body is not valid JSON: {where}") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, or nested too deeply
+        raise MalformedJSON("the body is not valid JSON") from error
+
+
+def _once(pairs: list[tuple]) -> dict:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        fields = {name: "repeated" for name in names if names.count(name) > 1}
+        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {', '.join(fields)}", fields)
+    return content
+
+
+# ---- what both applications stand on ----
+
+
+def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tuple[Flask, Metrics]:
+    app = Flask(name, root_path=str(Path(__file__).parent))
+    app.json.compact, app.json.sort_keys = True, False
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    metrics = Metrics()
+    app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log)
+
+    def refuse(code: int, error: str, kind: str | None = None, headers=(), **more):
+        metrics.errors.labels(kind or _KINDS.get(code, str(code))).inc()
+        return jsonify(success=False, error=error, **more), code, list(headers)
+
+    @app.errorhandler(InvalidRequest)
+    def invalid(error: InvalidRequest):
+        return refuse(422, str(error), fields=error.fields)
+
+    @app.errorhandler(MalformedJSON)
+    def malformed(error: MalformedJSON):
+        return refuse(400, str(error))
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException):
+        # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
+        headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
+        return refuse(error.code or 500, _SENTENCES.get(error.code) or error.description or error.name, headers=headers)
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception):
+        request_id = request.environ["request.id"]
+        log.error("request %s failed", request_id, exc_info=error)
+        what, kind = (
+            ("the model failed", "model") if isinstance(error, ModelFailure) else ("internal error", "internal")
+        )
+        return refuse(500, f"{what}; the cause is in the log under {request_id}", kind)
+
+    return app, metrics
+
+
+class _FastLane:
+    """Answers a plain `GET /predict` before Flask routes it, at a third of the time; passes everything else on.
+
+    It calls the same functions as the Flask view and gives the same bytes. A request that fails in any way is passed
+    on too, so that errors have one place. Functions added to the application as `before_request` or the like are
+    honoured: with any of them, every request goes through Flask.
+    """
+
+    def __init__(self, app: Flask, through_flask: Callable, slot: ModelSlot, may_pass: Callable[[dict], bool]):
+        self.app, self.through_flask, self.slot, self.may_pass = app, through_flask, slot, may_pass
+
+    def __call__(self, environ: dict, start_response: Callable):
+        app = self.app
+        hooks = app.before_request_funcs or app.after_request_funcs or app.teardown_request_funcs
+        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "GET" and not hooks:
+            model = self.slot.current
+            try:
+                if self.may_pass(environ):
+                    answers = _run(model, model.signature.parse_query(environ["QUERY_STRING"].encode("latin-1")))
+                    body = _one_answer(self.slot, answers)
+                    start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
+                    return [body]
+            except Exception:  # found again, and answered, by the view
+                pass
+        return self.through_flask(environ, start_response)
+
+
+def _key_check(api_key: str | None) -> Callable[[dict], bool]:
+    """Whether a request, given as its WSGI environ, may pass: anyone where no key is set."""
+    if api_key is None:
+        return lambda environ: True
+    expected = api_key.encode()
+
+    def may_pass(environ: dict) -> bool:
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        given = environ.get("HTTP_X_API_KEY") or (token.strip() if scheme.lower() == "bearer" else "")
+        # compare_digest takes as long for a nearly right key as for any other
+        return hmac.compare_digest(given.encode(), expected)
+
+    return may_pass
+
+
+def _guard(may_pass: Callable[[dict], bool]) -> Callable:
+    """A decorator that lets a request through to a view only with the key."""
+
+    def decorate(view):
+        @functools.wraps(view)
+        def guarded():
+            if not may_pass(request.environ):
+                error = "send the service's key in the header X-API-Key or as Authorization: Bearer"
+                raise Unauthorized(error, www_authenticate=WWWAuthenticate("bearer"))
+            return view()
+
+        return guarded
+
+    return decorate
+
+
+def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
+    signature = slot.current.signature
+    content = {**signature.to_dict(), "example": signature.example(), "needs_key": needs_key}
+    response = Response(render_template(template, label=signature.label, version=slot.version, content=content))
+    # whatever a page would load from another host is refused by the browser
+    response.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:"
+    return response
+
+
+def _count_models(slot: ModelSlot, metrics: Metrics) -> None:
+    """Keep the metrics on the model that answers: which one it is, and the attempts to replace it."""
+    shown: list[str] = []
+
+    def show(result: str | None = None) -> None:
+        if result:
+            metrics.swaps.labels(result).inc()
+        if shown[-1:] != [slot.version]:
+            for version in shown:
+                metrics.model.labels(version, backend).set(0)
+            shown.append(slot.version)
+            metrics.model.labels(slot.version, backend).set(1)
+
+    backend = str(getattr(slot.current, "backend", "callable"))
+    slot.on_swap.append(show)
+    show()

@@ -1,0 +1,1 @@
+"""The project's own commands: notebooks executed and reported, the environment checked, speed measured."""

@@ -1,0 +1,378 @@
+"""The measurements behind `tutorial.py bench`: each figure beside its baseline, taken in the same run.
+
+Every service runs in a process of its own, and the load comes from another: from wrk where it is installed, else from
+`load_test`. Services that are compared are loaded in turn, round by round, so that what else the machine does meets
+both. Prints a table, and writes `build/bench.json` and `build/bench.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import psutil
+
+from helpers import PROJECT
+from helpers.serving.production import CannotServe, ensure_exported
+
+BACKENDS = ("keras", "onnx", "litert", "numpy")
+UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: a value, and the same of a baseline.
+
+    `ratio` says how many times better the value is: value / baseline, for times and memory baseline / value.
+    """
+
+    what: str
+    value: float
+    unit: str
+    baseline: str = ""
+    baseline_value: float | None = None
+    ratio: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One load of one URL: good answers per second, latencies in milliseconds, answers that failed."""
+
+    per_second: float
+    p50: float
+    p99: float
+    failed: int
+
+
+def main(argv: list[str]) -> int:
+    cli = argparse.ArgumentParser(
+        prog="tutorial.py bench", description="Measure speed, each figure beside its baseline."
+    )
+    cli.add_argument("--model", type=Path, default=PROJECT / "models" / "games", metavar="DIR")
+    cli.add_argument("--seconds", type=float, default=3.0, help="of load in each round (default: 3)")
+    cli.add_argument("--rounds", type=int, default=5, help="of each comparison, and starts (default: 5)")
+    cli.add_argument("--epochs", type=int, default=100, help="of training (default: 100)")
+    cli.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
+    chosen = cli.parse_args(argv)
+    try:
+        ensure_exported(chosen.model, *BACKENDS)
+    except CannotServe as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+
+    figures = []
+    print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
+    for figure in measure(chosen.model.resolve(), chosen.seconds, chosen.rounds, chosen.epochs):
+        figures.append(figure)
+        print(line(figure), flush=True)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    client = "wrk" if shutil.which("wrk") else "helpers.tools.load_test"
+    content = {"machine": machine, "client": client, "figures": [asdict(figure) for figure in figures]}
+    (chosen.output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draw(figures).savefig(chosen.output / "bench.png")
+    print(f"\nload by {client}; written to {chosen.output / 'bench.json'} and bench.png")
+    return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
+
+
+def measure(model: Path, seconds: float, rounds: int, epochs: int) -> Iterator[Figure]:
+    """Every figure in turn, as soon as it is measured."""
+    from helpers.data.signature import Signature
+    from helpers.export.card import read_card
+
+    example = Signature.from_dict(read_card(model)["signature"]).example()
+    ask, say = f"/predict?{urlencode(example)}", "/predict?msg=Hello"
+    failed = 0
+
+    def compare(a: str, b: str) -> tuple[Sample, Sample, float]:
+        nonlocal failed
+        first, second, ratio = side_by_side(a, b, seconds, rounds)
+        failed += first.failed + second.failed
+        return first, second, ratio
+
+    with service("echo", model) as echo, service("predict", model) as predict:
+        ours, theirs, ratio = compare(predict + ask, echo + say)
+        yield Figure(
+            "predict, notebook server", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
+        )
+        with service("predict-view", model) as view:
+            ours, theirs, ratio = compare(view + ask, echo + say)
+            note = "through Flask's routing"
+            yield Figure(f"predict, {note}", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio)
+        yield rows_per_second(predict, example, seconds)
+
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with production(model) as (predict, _), service("echo-workers", model, str(free_port()), str(workers)) as echo:
+        ours, theirs, ratio = compare(predict + ask, echo + say)
+        yield Figure(
+            "predict, tutorial.py serve", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
+        )
+        many = load(predict + ask, 64, seconds)
+        failed += many.failed
+        allowed = 5 * many.p50
+        yield Figure("its p99 at 64 connections", many.p99, "ms", "5 times its p50", allowed, allowed / many.p99)
+        with service("article", model) as article:
+            ours, theirs, ratio = compare(predict + ask, article + ask)
+        yield Figure("predict, tutorial.py serve", ours.per_second, "req/s", "article's way", theirs.per_second, ratio)
+    yield Figure("failed requests of all", failed, "", "expected", 0)
+
+    seen = {backend: in_process(model, backend) for backend in ("model.predict", *BACKENDS)}
+    slowest = seen["model.predict"]
+    for backend in BACKENDS:
+        ms, base = seen[backend]["ms"], slowest["ms"]
+        yield Figure(f"one row, {backend}", ms, "ms", "model.predict", base, base / ms)
+    for backend in BACKENDS:
+        mb, base = seen[backend]["mb"], slowest["mb"]
+        yield Figure(f"memory of a process, {backend}", mb, "MB", "with TensorFlow", base, base / mb)
+
+    starts = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        with production(model) as (url, process):
+            get(url + ask)
+            starts.append((time.perf_counter() - started, worker_memory(process)))
+    cold, memory = min(starts)[0], max(mb for _, mb in starts)
+    base = slowest["seconds"]
+    yield Figure("from typing serve to its first answer", cold, "s", "loading Keras alone", base, base / cold)
+    yield Figure("memory of its largest worker", memory, "MB", "a Keras process", slowest["mb"], slowest["mb"] / memory)
+
+    seen = _in_an_interpreter(_TRAINING, str(epochs))
+    ours, theirs = seen["compiled"], seen["fit"]
+    yield Figure(
+        f"training, {epochs} epochs, compiling included", ours, "s", "fit with keras.metrics.AUC", theirs, theirs / ours
+    )
+
+
+def line(figure: Figure) -> str:
+    value = f"{number(figure.value)} {figure.unit}"
+    beside = "" if figure.baseline_value is None else number(figure.baseline_value)
+    ratio = "" if figure.ratio is None else f"{number(figure.ratio)} x"
+    return f"{figure.what:<44}{value:>14}  {figure.baseline:<28}{beside:>12}{ratio:>9}"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def draw(figures: list[Figure]):
+    from helpers.figures import throughput_by_service
+
+    by_name = {}
+    for figure in figures:
+        if figure.unit == "req/s":
+            by_name[figure.what] = figure.value
+            place = figure.what.partition(", ")[2]
+            name = figure.baseline if figure.baseline == "article's way" else f"echo, {place}"
+            if figure.baseline_value and "through" not in place:
+                by_name[name] = figure.baseline_value
+    return throughput_by_service(dict(sorted(by_name.items(), key=lambda item: item[1])))
+
+
+# ---- the services ----
+
+
+@contextmanager
+def service(kind: str, model: Path, *rest: str) -> Iterator[str]:
+    """The address of a service of `bench_services`, running for the time of the block."""
+    command = [sys.executable, "-m", "helpers.tools.bench_services", kind, str(model), *rest]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        url = process.stdout.readline().strip()
+        if not url:
+            raise RuntimeError(f"the service {kind!r} did not start")
+        wait_for(url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+@contextmanager
+def production(model: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """`tutorial.py serve` with its default workers."""
+    port = free_port()
+    set_up = (PROJECT / ".venv" / "installed.sha256").exists()  # else the launcher would install everything first
+    launcher = [str(PROJECT / "tutorial.py")] if set_up else ["-m", "helpers"]
+    command = [sys.executable, *launcher, "serve", "--port", str(port), "--model", str(model)]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str, seconds: float = 60) -> None:
+    """Return as soon as `url` answers anything."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            get(f"{url}/health/live")
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+def get(url: str, body: bytes | None = None) -> bytes:
+    headers = {"Content-Type": "application/json"} if body else {}
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+        return answer.read()
+
+
+def worker_memory(process: subprocess.Popen) -> float:
+    """Resident memory in MB of the largest process that `process` has started, or of itself where it starts none."""
+    main = psutil.Process(process.pid)
+    return max(member.memory_info().rss for member in (main.children(recursive=True) or [main])) / 1e6
+
+
+# ---- the load ----
+
+
+def side_by_side(a: str, b: str, seconds: float, rounds: int) -> tuple[Sample, Sample, float]:
+    """Medians of two URLs at 8 connections, loaded in turn, and the median of the rounds' ratios a / b."""
+    for url in (a, b):
+        get(url)
+        load(url, 8, min(seconds, 1.0))  # a warm-up
+    pairs = [(load(a, 8, seconds), load(b, 8, seconds)) for _ in range(rounds)]
+    return (
+        median([first for first, _ in pairs]),
+        median([second for _, second in pairs]),
+        statistics.median(first.per_second / second.per_second for first, second in pairs),
+    )
+
+
+def median(samples: list[Sample]) -> Sample:
+    middle = (statistics.median(getattr(s, name) for s in samples) for name in ("per_second", "p50", "p99"))
+    return Sample(*middle, failed=sum(sample.failed for sample in samples))
+
+
+def load(url: str, connections: int, seconds: float) -> Sample:
+    """Load a URL from outside of this process and of the server's, until there is at least one good answer."""
+    sample = _load(url, connections, seconds)
+    if not sample.per_second and not sample.failed:  # a slow service and a short load
+        return load(url, connections, 2 * seconds)
+    return sample
+
+
+def _load(url: str, connections: int, seconds: float) -> Sample:
+    if not shutil.which("wrk") or seconds < 1:  # wrk counts in whole seconds
+        from helpers.tools.load_test import measure as load_test
+
+        seen = load_test(url, connections, seconds, processes=min(2, connections))
+        return Sample(seen.per_second, seen.percentile(50), seen.percentile(99), seen.failed)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "10s", "--latency", url]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ms = {p: float(v) * UNITS[u] for p, v, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)}
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    failed = sum(map(int, errors.groups())) if errors else 0
+    failed += int(refused[1]) if refused else 0
+    return Sample(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), ms["50"], ms["99"], failed)
+
+
+def rows_per_second(url: str, example: dict, seconds: float) -> Figure:
+    """Lists of 1,000 rows in one POST beside single requests, one client, one connection for each."""
+    from helpers.tools.load_test import measure as load_test
+
+    lists = load_test(f"{url}/predict", 1, seconds, body=json.dumps([example] * 1000).encode())
+    single = load_test(f"{url}/predict?{urlencode(example)}", 1, seconds)
+    rows = lists.per_second * 1000
+    return Figure("rows in lists of 1,000", rows, "rows/s", "one by one", single.per_second, rows / single.per_second)
+
+
+def in_process(model: Path, backend: str) -> dict:
+    """`ms` for one row, `mb` of memory and `seconds` to load of a backend, in an interpreter of its own."""
+    return _in_an_interpreter(_ONE_BACKEND, str(model), backend)
+
+
+def _in_an_interpreter(program: str, *arguments: str) -> dict:
+    """What the program prints on its last line, as JSON."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+_ONE_BACKEND = """
+import json, sys, time
+started = time.perf_counter()
+model, backend = sys.argv[1:]
+if backend == "model.predict":
+    from helpers.export.legacy import load_keras
+    keras = load_keras(f"{model}/model.keras", compile=False)
+    from helpers.export.card import read_card
+    from helpers.data.signature import Signature
+    rows, call, times = Signature.from_dict(read_card(model)["signature"]).sample(1), None, 3
+    call = lambda: keras.predict(rows, verbose=0)
+else:
+    from helpers.export.predictors import load_predictor
+    predictor = load_predictor(model, backend)
+    rows, times = predictor.signature.sample(1), 1000
+    call = lambda: predictor(rows)
+call()
+seconds = time.perf_counter() - started
+from timeit import repeat
+import psutil
+ms = min(repeat(call, number=times, repeat=5)) / times * 1000
+print(json.dumps({"ms": ms, "mb": psutil.Process().memory_info().rss / 1e6, "seconds": seconds}))
+"""
+
+# The article's network on the sample. The compiled epochs run before and after `fit`, so that neither has the quieter
+# machine, nor the cost of being first; their mean counts.
+_TRAINING = """
+import json, sys, time
+from helpers.data import games, tables
+from helpers.model import training
+import keras
+epochs = int(sys.argv[1])
+x, y = tables.features_and_label(games.split(games.load_games())[0])
+options = {"epochs": epochs, "batch_size": 100, "validation_split": 0.2, "verbose": 0}
+
+def fit():
+    model = training.build_classifier(x.shape[1])
+    model.compile("rmsprop", "binary_crossentropy", metrics=[keras.metrics.AUC()])
+    started = time.perf_counter()
+    model.fit(x, y, **options)
+    return time.perf_counter() - started
+
+def compiled():
+    model = training.build_classifier(x.shape[1])
+    started = time.perf_counter()
+    training.fit(model, x, y, seed=0, **options)
+    return time.perf_counter() - started
+
+before, between, after = compiled(), fit(), compiled()
+print(json.dumps({"compiled": (before + after) / 2, "fit": between}))
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""From a table to an exported model without a notebook: trained where there is none, exported where a format lacks."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.data.signature import Signature
+from helpers.export.artifacts import export_model
+from helpers.export.card import read_card
+from helpers.export.errors import ArtifactError
+from helpers.export.pipeline import ensure_export, train_and_export
+from helpers.export.predictors import load_predictor
+from helpers.tools import runner
+
+
+def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_csv, tmp_path):
+    card = train_and_export(tmp_path / "article", data=article_csv, formats=("onnx",))
+    assert card["metrics"]["rows"] == 22_905
+    assert card["metrics"]["test_rows"] == 5_000
+    assert 0.78 <= card["metrics"]["test_auc"] <= 0.81
+
+
+def test_where_there_is_no_model_it_is_trained_on_the_sample(tmp_path, capsys):
+    card = ensure_export(tmp_path / "games", formats=("onnx", "npz"))
+    assert "training it on the sample data" in capsys.readouterr().out
+    low, high = card["metrics"]["test_auc_interval"]
+    assert 0.78 <= card["metrics"]["test_auc"] <= 0.84
+    assert low < card["metrics"]["test_auc"] < high
+    assert load_predictor(tmp_path / "games")(card_example(card)).shape == (1,)
+
+
+def card_example(card):
+    signature = Signature.from_dict(card["signature"])
+    return signature.parse(signature.example())
+
+
+def test_a_missing_format_is_exported_from_the_model_that_is_there(trained, sample, tmp_path, capsys):
+    signature = Signature.from_table(sample.drop(columns="label"))
+    metrics = {"data": "some data", "test_auc": 0.5}
+    export_model(trained, tmp_path / "games", signature=signature, metrics=metrics, formats=("keras",))
+    card = ensure_export(tmp_path / "games", formats=("keras", "onnx"))
+    assert card["formats"] == ["keras", "onnx"]
+    assert card["metrics"] == metrics
+    assert capsys.readouterr().out == ""
+
+
+def test_an_export_that_is_there_is_left_alone(exported):
+    before = read_card(exported)
+    assert ensure_export(exported) == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(ArtifactError, match="make locked/ writable"):
+        train_and_export(tmp_path / "locked" / "games", data="there is no such table")
+
+
+def test_notebook_04_serves_a_readers_own_table(tmp_path):
+    """300 real-valued features of all magnitudes, in names that need quoting; the network is hardly trained."""
+    random, columns = np.random.default_rng(0), 300
+    scale, offset = 10 ** random.uniform(-3, 3, columns), random.normal(0, 100, columns)
+    x = random.normal(size=(500, columns))
+    table = pd.DataFrame(offset + scale * x, columns=[f"Size & weight {i}" for i in range(columns)])
+    table.assign(bought=(x.sum(axis=1) > 0).astype(int)).to_csv(tmp_path / "mine.csv", index=False)
+    served = ("keras", "onnx", "tflite", "npz")
+    train_and_export(tmp_path / "mine", tmp_path / "mine.csv", "bought", epochs=2, formats=served)
+    notebook = runner.read(runner.NOTEBOOKS / "04_serve-predictions.ipynb")
+    runner.set_parameters(notebook, {"MODEL": str(tmp_path / "mine")})
+    runner.execute(notebook, "04_serve-predictions")

@@ -1,0 +1,147 @@
+"""Figures of training and evaluation: what they show is in the arrays, and a title says what it shows."""
+
+from io import BytesIO
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from helpers.figures import style
+from helpers.figures import training as figures
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Labels of 600 rows, good probabilities for them, and worse ones."""
+    random = np.random.default_rng(0)
+    y = random.random(600) < 0.3
+    good, worse = (1 / (1 + np.exp(1 - 2 * y - random.normal(size=600) * spread)) for spread in (1, 3))
+    return y.astype("float32"), good, worse
+
+
+@pytest.fixture
+def history():
+    """Eight epochs; the validation loss is lowest in the third."""
+    return {
+        "loss": [0.9, 0.6, 0.5, 0.45, 0.4, 0.38, 0.36, 0.35],
+        "auc": [0.5, 0.7, 0.75, 0.78, 0.8, 0.81, 0.82, 0.83],
+        "val_loss": [0.8, 0.6, 0.55, 0.56, 0.58, 0.6, 0.61, 0.62],
+        "val_auc": [0.6, 0.7, 0.74, 0.74, 0.73, 0.73, 0.72, 0.72],
+    }
+
+
+def words(figure: Figure) -> str:
+    """Everything that is written in a figure."""
+    figure.canvas.draw()
+    found = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+    return "\n".join(filter(None, found))
+
+
+def all_figures(rows, history) -> dict[str, Figure]:
+    y, good, worse = rows
+    scores = {"network": good, "logistic regression": worse}
+    return {
+        "correlations": figures.correlations(["a", "b"], np.array([0.1, -0.3]), "label"),
+        "learning_curves": figures.learning_curves(history),
+        "epoch_times": figures.epoch_times({"fit": 0.5, "compiled": 0.04}),
+        "streaming_auc": figures.streaming_auc(history["auc"], history["val_auc"]),
+        "roc": figures.roc(y, scores),
+        "precision_recall": figures.precision_recall(y, scores),
+        "calibration": figures.calibration(y, good),
+        "predictions": figures.predictions(y, good),
+        "threshold_choice": figures.threshold_choice(y, good, 0.5),
+    }
+
+
+def test_every_figure_has_a_title_labelled_axes_and_text_that_can_be_read(rows, history):
+    for name, figure in all_figures(rows, history).items():
+        titles = [axes.get_title(loc="left") for axes in figure.axes] + [figure.get_suptitle()]
+        assert any(len(title.split()) >= 4 for title in titles), name
+        assert any(axes.get_xlabel() for axes in figure.axes) or name == "threshold_choice", name
+        figure.canvas.draw()
+        sizes = [t.get_fontsize() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_text()]
+        assert min(sizes) >= 11, name
+        assert figure.dpi == 100 and figure.get_figwidth() <= 10, name
+
+
+def test_figures_leave_nothing_open_and_the_readers_settings_alone(rows, history):
+    before = dict(plt.rcParams)
+    all_figures(rows, history)
+    assert plt.get_fignums() == []
+    assert dict(plt.rcParams) == before
+
+
+def test_the_colours_can_be_told_apart_without_seeing_colour():
+    """Lightness (CIE L*) of what stands beside each other: blue lines, orange lines, the grey of references."""
+
+    def lightness(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+        return 116 * float(np.dot([0.2126, 0.7152, 0.0722], linear)) ** (1 / 3) - 16
+
+    assert abs(lightness(style.BLUE) - lightness(style.ORANGE)) > 15
+    assert lightness(style.MUTED) < 50 < lightness(style.FAINT)
+
+
+def test_learning_curves_name_their_lines_and_mark_the_best_epoch(history):
+    text = words(figures.learning_curves(history))
+    assert "training" in text and "validation" in text and "best: 3" in text
+    assert "Validation loss is lowest at epoch 3" in text
+
+
+def test_learning_curves_follow_a_training_under_way(history):
+    first = {name: values[:1] for name, values in history.items()}
+    assert "Epoch 1 of 8" in words(figures.learning_curves(first, epochs=8))
+    figure = figures.learning_curves({name: values[:5] for name, values in history.items()}, epochs=8)
+    assert figure.axes[0].get_xlim()[1] == 8.5
+
+
+def test_learning_curves_work_without_validation(history):
+    text = words(figures.learning_curves({"loss": history["loss"], "auc": history["auc"]}))
+    assert "training" in text and "validation" not in text
+
+
+def test_learning_that_goes_well_is_not_called_overfitting(history):
+    history["val_loss"] = sorted(history["val_loss"], reverse=True)
+    assert "improve together" in words(figures.learning_curves(history))
+
+
+def test_only_the_strongest_correlations_are_drawn_strongest_first():
+    values = np.linspace(-0.5, 0.4, 300)
+    figure = figures.correlations([f"f{i}" for i in range(300)], values, "churned")
+    text = words(figure)
+    assert len(figure.axes[0].patches) == 12
+    assert "f0 says most about churned" in text and "12 of 300 features" in text and "-0.50" in text
+
+
+def test_the_titles_say_what_was_found(rows):
+    y, good, worse = rows
+    assert "ranks better than the logistic regression" in words(
+        figures.roc(y, {"network": good, "logistic regression": worse})
+    )
+    assert "no better than the logistic regression" in words(
+        figures.roc(y, {"network": worse, "logistic regression": good})
+    )
+    assert "too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
+    assert "too low on the whole" in words(figures.calibration(y, good * 0.3))
+    assert "0.030 above that of the test rows" in words(figures.streaming_auc([0.7, 0.82], [0.7, 0.79]))
+    assert "do not flatter" in words(figures.streaming_auc([0.7, 0.75], [0.7, 0.79]))
+    assert "12 times as fast" in words(figures.epoch_times({"fit": 0.48, "compiled": 0.04}))
+
+
+def test_the_threshold_figure_shows_the_counts_and_the_point_on_the_curve():
+    y, prob = [1, 1, 1, 0, 0, 0, 0, 0], [0.9, 0.8, 0.2, 0.7, 0.1, 0.1, 0.1, 0.1]
+    figure = figures.threshold_choice(y, prob, threshold=0.5)
+    curve, point = figure.axes[0].lines
+    assert point.get_xydata().tolist() == [[1 / 5, 2 / 3]]
+    assert [1 / 5, 2 / 3] in curve.get_xydata().tolist()
+    counts = [text.get_text() for text in figure.axes[1].texts if text.get_text().isdigit()]
+    assert counts == ["2", "1", "1", "4"]
+    for nobody_or_all in (0.0, 1.0):
+        words(figures.threshold_choice(y, prob, nobody_or_all))
+
+
+def test_a_figure_becomes_a_png():
+    assert style.png(figures.epoch_times({"a": 1.0, "b": 2.0})).startswith(b"\x89PNG")
+    assert plt.imread(BytesIO(style.png(figures.epoch_times({"a": 1.0, "b": 2.0})))).shape[1] == 860

@@ -1,0 +1,346 @@
+"""`tutorial.py serve`: real processes, real signals, a real model."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import psutil
+import pytest
+import requests
+
+from helpers import PROJECT
+from helpers.export.predictors import load_predictor
+from helpers.serving.production import STOP_SECONDS
+
+ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
+posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+def start(*options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "helpers", "serve", *map(str, options)]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until(condition, seconds: float = 20.0):
+    """The first true value of `condition()`; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return value
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health/ready", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def family(process: subprocess.Popen) -> list[psutil.Process]:
+    """The process and everything it has started."""
+    try:
+        main = psutil.Process(process.pid)
+        return [main, *main.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@contextmanager
+def serving(model, port: int, *options: str):
+    """A running service; at the end it is told to stop, and must leave nothing."""
+    process = start("--model", model, "--port", port, *options)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: is_ready(url) or process.poll() is not None)
+        assert process.poll() is None, process.stdout.read()
+        yield process, url
+    finally:
+        members = family(process)
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_SECONDS + 5)
+        finally:
+            left = [member for member in members if not gone([member])]
+            for member in left:
+                member.kill()
+        assert not left
+
+
+@pytest.fixture
+def model(exported, tmp_path):
+    """A copy of the exported model that a test may spoil."""
+    return shutil.copytree(exported, tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory, sample):
+    """Another model of the same features: an untrained one, whose answers are all different."""
+    from helpers.data.signature import Signature
+    from helpers.export.artifacts import export_model
+    from helpers.model.training import build_classifier
+
+    directory = tmp_path_factory.mktemp("other") / "model"
+    signature = Signature.from_table(sample.drop(columns="label"))
+    export_model(build_classifier(10, seed=5), directory, signature=signature, formats=("keras", "onnx"))
+    return directory
+
+
+def test_two_workers_answer_as_the_model_does_and_none_imports_tensorflow(exported, free_port):
+    predictor = load_predictor(exported)
+    with serving(exported, free_port, "--workers", "2") as (process, url):
+        workers = until(lambda: len(family(process)) == 3 and family(process))
+        assert len(workers) == 3
+        rows = predictor.signature.sample(50)
+        for row, want in zip(rows, predictor(rows), strict=True):
+            params = dict(zip(predictor.signature.names, row, strict=True))
+            got = requests.get(f"{url}/predict", params=params).json()["probability"]
+            assert np.float32(got) == pytest.approx(want, abs=1e-6)
+        if sys.platform == "linux":
+            for worker in workers:
+                loaded = {os.path.basename(m.path) for m in worker.memory_maps()}
+                assert not any("tensorflow" in name or "pywrap" in name for name in loaded)
+            assert any("onnxruntime" in m.path for m in workers[1].memory_maps())
+
+
+def test_the_contract_is_that_of_the_notebook_server(exported, free_port):
+    with serving(exported, free_port, "--workers", "1") as (_, url):
+        assert (
+            requests.post(f"{url}/predict", json=ARTICLE).content
+            == requests.post(f"{url}/predict", data=ARTICLE).content
+        )
+        assert len(requests.post(f"{url}/predict", json=[ARTICLE] * 3).json()["predictions"]) == 3
+        for answer, status in (
+            (requests.get(f"{url}/predict", params={"g1": 5}), 422),
+            (requests.post(f"{url}/predict", data=b"{", headers={"Content-Type": "application/json"}), 400),
+            (requests.get(f"{url}/nothing"), 404),
+            (requests.put(f"{url}/predict"), 405),
+            (requests.post(f"{url}/predict", data=b" " * 1_100_000, headers={"Content-Type": "application/json"}), 413),
+            (requests.post(f"{url}/predict", data=(b" " * 65536 for _ in range(20))), 413),
+            (requests.post(f"{url}/predict", data=b"x", headers={"Content-Type": "text/plain"}), 415),
+        ):
+            assert answer.status_code == status
+            assert answer.json()["success"] is False and answer.json()["error"]
+        assert "text/html" in requests.get(url).headers["Content-Type"]
+        assert requests.get(f"{url}/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def test_a_normal_client_is_answered_beside_500_slow_bodies_and_headers(exported, free_port):
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with serving(exported, free_port, "--workers", "1") as (_, url):
+        slow = [socket.create_connection(("127.0.0.1", free_port)) for _ in range(500)]
+        for i, connection in enumerate(slow):
+            connection.sendall(head if i % 2 else b"GET /predict HTTP/1.1\r\nX-Slow")
+        for _ in range(5):
+            assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).status_code == 200
+        for connection in slow:
+            connection.close()
+
+
+def test_the_metrics_of_all_workers_are_added_up(exported, free_port):
+    with serving(exported, free_port, "--workers", "2") as (process, url):
+        until(lambda: len(family(process)) == 3)
+        for _ in range(40):  # each over a connection of its own, so that both workers get some
+            assert requests.get(f"{url}/predict", params=ARTICLE).ok
+        for _ in range(6):
+            text = requests.get(f"{url}/metrics").text
+            assert 'http_requests_total{code="200",method="GET",path="/predict"} 40.0' in text
+
+
+def test_the_access_log_is_one_json_line_per_request(exported, free_port):
+    with serving(exported, free_port, "--workers", "1", "--access-log") as (process, url):
+        requests.get(f"{url}/predict", params=ARTICLE, headers={"X-Request-ID": "mine-1"})
+        requests.get(f"{url}/nothing", headers={"X-Request-ID": "mine-2"})
+        process.terminate()
+        lines = [json.loads(line) for line in process.communicate(timeout=20)[0].splitlines() if line.startswith("{")]
+    mine = {line["id"]: line for line in lines if line["id"].startswith("mine")}
+    assert mine["mine-1"]["status"] == 200 and mine["mine-1"]["path"] == "/predict" and mine["mine-1"]["ms"] >= 0
+    assert mine["mine-2"]["status"] == 404 and mine["mine-2"]["method"] == "GET"
+    assert "g1" not in json.dumps(mine)  # the data stay out of the log
+
+
+def test_the_api_key_comes_from_a_file(exported, free_port, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("open sesame\n")
+    with serving(exported, free_port, "--workers", "1", "--api-key-file", key) as (_, url):
+        assert requests.get(f"{url}/predict", params=ARTICLE).status_code == 401
+        assert requests.get(f"{url}/predict", params=ARTICLE, headers={"X-API-Key": "open sesame"}).ok
+
+
+# ---- what cannot be served is said in one sentence ----
+
+
+def refused(*options: str) -> str:
+    process = start(*options)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode != 0 and "Traceback" not in output
+    return [line for line in output.splitlines() if line.startswith("serve: ")][0]
+
+
+def test_a_taken_port_is_said(exported):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}" in refused("--model", exported, "--port", port)
+
+
+def test_a_second_service_does_not_share_the_port_of_the_first(exported, free_port):
+    with serving(exported, free_port, "--workers", "1"):
+        assert str(free_port) in refused("--model", exported, "--port", free_port)
+
+
+def test_a_missing_or_empty_key_file_is_said(exported, free_port, tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for path in (empty, tmp_path / "no such file"):
+        assert str(path) in refused("--model", exported, "--port", free_port, "--api-key-file", path)
+
+
+def test_a_damaged_model_is_said_and_ends_every_process(model, free_port):
+    (model / "model.onnx").write_bytes((model / "model.onnx").read_bytes()[:1000])
+    assert "model.onnx" in refused("--model", model, "--port", free_port, "--workers", "2")
+
+
+# ---- signals ----
+
+
+@posix_only
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2])
+def test_sigterm_ends_every_process_at_whatever_moment_it_comes(exported, free_port, delay):
+    process = start("--model", exported, "--port", free_port, "--workers", "2")
+    time.sleep(delay)
+    members = family(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=STOP_SECONDS + 10)
+    until(lambda: gone(members))
+    port = str(free_port)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if port in (p.info["cmdline"] or []) and not gone([p])]
+
+
+@posix_only
+def test_sigterm_also_ends_the_training_of_a_model_that_is_not_there_yet(tmp_path, free_port):
+    process = start("--model", tmp_path / "new", "--port", free_port)
+    members = until(lambda: len(family(process)) > 1 and family(process))
+    process.send_signal(signal.SIGTERM)
+    assert "Nothing to serve" in process.communicate(timeout=20)[0]
+    until(lambda: gone(members))
+
+
+@posix_only
+def test_sigterm_lets_a_request_in_flight_finish(exported, free_port):
+    body = json.dumps(ARTICLE).encode()
+    with serving(exported, free_port, "--workers", "1") as (process, _):
+        with socket.create_connection(("127.0.0.1", free_port)) as client:
+            head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+            client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body[:5])
+            time.sleep(0.3)  # the service is reading it
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            client.sendall(body[5:])
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@posix_only
+def test_a_killed_worker_loses_only_what_it_held_and_is_replaced(exported, free_port):
+    clients, failures, answers, stop = 8, [], [], threading.Event()
+
+    def ask():
+        with requests.Session() as session:
+            while not stop.is_set():
+                try:
+                    answers.append(session.get(f"{url}/predict", params=ARTICLE, timeout=10).status_code)
+                except requests.RequestException as error:
+                    failures.append(error)
+
+    with serving(exported, free_port, "--workers", "2") as (process, url):
+        workers = until(lambda: len(family(process)) == 3 and family(process)[1:])
+        threads = [threading.Thread(target=ask) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(answers) > 200)
+        workers[0].kill()
+        until(lambda: len(family(process)) == 3 and workers[0] not in family(process))
+        before = len(answers)
+        until(lambda: len(answers) > before + 200)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert len(failures) <= clients  # one request at a time on each connection
+        assert set(answers) == {200}
+
+
+@posix_only
+def test_workers_that_are_killed_again_and_again_are_replaced_again_and_again(exported, free_port):
+    with serving(exported, free_port, "--workers", "1") as (process, url):
+        for _ in range(3):
+            worker = until(lambda: family(process)[1:])[0]
+            worker.kill()
+            until(lambda worker=worker: gone([worker]) and is_ready(url))
+        assert requests.get(f"{url}/predict", params=ARTICLE).ok
+
+
+@posix_only
+def test_workers_end_when_the_process_that_started_them_is_killed(exported, free_port):
+    process = start("--model", exported, "--port", free_port, "--workers", "2")
+    until(lambda: is_ready(f"http://127.0.0.1:{free_port}") and len(family(process)) == 3)
+    workers = family(process)[1:]
+    process.kill()
+    process.communicate()
+    until(lambda: gone(workers))
+
+
+# ---- another model while it serves ----
+
+
+def put(model, other) -> None:
+    """Write the files of `other` over those of `model`, the card last, as an export does."""
+    for name in ("model.keras", "model.onnx", "card.json"):
+        shutil.copy(other / name, model / f"{name}.new")
+        os.replace(model / f"{name}.new", model / name)
+
+
+def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, free_port):
+    old, new = load_predictor(model), load_predictor(other)
+    legal = {str(p(p.signature.parse(ARTICLE))[0]) for p in (old, new)}
+    assert len(legal) == 2
+    seen, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            seen.append(requests.get(f"{url}/predict", params=ARTICLE, timeout=10).json().get("prediction"))
+
+    with serving(model, free_port, "--workers", "2") as (_, url):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        until(lambda: len(seen) > 20)
+        put(model, other)
+        until(lambda: all(requests.get(f"{url}/health/ready").json()["model"] == new.version for _ in range(10)))
+        stop.set()
+        thread.join()
+        assert requests.get(f"{url}/predict", params=ARTICLE).json()["prediction"] in legal - {seen[0]}
+    assert set(seen) == legal
+
+
+def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
+    old = load_predictor(model)
+    with serving(model, free_port, "--workers", "1") as (process, url):
+        (model / "model.onnx").write_bytes(b"no model")
+        until(lambda: 'model_swaps_total{result="rejected"} 1.0' in requests.get(f"{url}/metrics").text)
+        answer = requests.get(f"{url}/predict", params=ARTICLE).json()
+        assert answer["prediction"] == str(old(old.signature.parse(ARTICLE))[0])
+        put(model, other)
+        until(lambda: requests.get(f"{url}/health/ready").json()["model"] != old.version)
+        process.terminate()
+        log = process.communicate(timeout=20)[0]
+    assert "rejected" in log and "model.onnx" in log

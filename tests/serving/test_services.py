@@ -1,0 +1,420 @@
+"""The services beyond single requests: any input at all, the key, the metrics, the swap of a model, steady memory."""
+
+import gc
+import io
+import json
+import logging
+import threading
+
+import hypothesis
+import numpy as np
+import psutil
+import pytest
+import requests
+import schemathesis
+from hypothesis import given
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+
+from helpers.data.signature import Feature, Signature
+from helpers.export.predictors import load_predictor
+from helpers.serving.model_slot import ModelRejected, ModelSlot, Watcher
+from helpers.serving.notebook_server import serve
+from helpers.serving.openapi import describe
+from helpers.serving.services import create_echo_app, create_predict_app
+
+ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
+GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
+MIXED = Signature(
+    (Feature("Mean Radius".lower(), "real", 6.5, 28.0, 13.0), Feature("smoker"), Feature("age", "real", 18, 99, 45)),
+    "malignant",
+)
+
+
+class Logistic:
+    """A small predictor of our own: the services know no more of a model than this."""
+
+    backend = "own"
+
+    def __init__(self, signature: Signature = GAMES, seed: int = 0, version: str = "one"):
+        self.signature, self.version = signature, version
+        self.weights = np.random.default_rng(seed).normal(size=signature.n).astype(np.float32)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return (1 / (1 + np.exp(-(rows @ self.weights) / 10))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def service():
+    with serve(create_predict_app(Logistic()), port=0) as server:
+        yield server.url
+
+
+# ---- any input ----
+
+
+@pytest.mark.parametrize("signature", [GAMES, MIXED], ids=["binary", "mixed"])
+def test_the_service_keeps_to_its_own_openapi(signature):
+    """What fits the description is answered as described; what does not is refused as described."""
+    seen = set()
+
+    def ask(strategy):
+        @given(case=strategy)
+        @hypothesis.settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        def check(case):
+            answer = case.call_and_validate(timeout=10)
+            seen.add((case.method, case.path, answer.status_code))
+
+        check()
+
+    with serve(create_predict_app(Logistic(signature)), port=0) as server:
+        schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+        for operation in (result.ok() for result in schema.get_all_operations()):
+            ask(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+            if operation.path == "/predict":
+                ask(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    paths = describe(signature, "x")["paths"]
+    described = {(method.upper(), path) for path in paths for method in paths[path] if path != "/openapi.json"}
+    assert {(method, path) for method, path, _ in seen} >= described  # schemathesis leaves the description itself out
+    for method in ("GET", "POST"):
+        assert {(method, "/predict", 200), (method, "/predict", 422)} <= seen
+
+
+values = st.one_of(
+    st.sampled_from(
+        ["0", "1", "0", "1", "2", "-1", "nan", "inf", "", " ", "1e400", "1_0", "٣", "true", "0x1", "1.0", "+1"]
+    ),
+    st.text(max_size=8),
+    st.floats().map(str),
+)
+names = st.one_of(st.sampled_from(list(ARTICLE)), st.sampled_from(["G1", "g11", "", "g 1"]), st.text(max_size=6))
+any_json = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from([0, 1])),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=12)),
+    max_leaves=30,
+)
+any_row = st.one_of(
+    st.fixed_dictionaries({name: st.one_of(st.sampled_from([0, 1]), values) for name in ARTICLE}),
+    st.fixed_dictionaries({name: st.sampled_from([0, 1, True, "1"]) for name in ARTICLE}),
+    st.dictionaries(names, values, max_size=12),
+)
+on_a_socket = hypothesis.settings(
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+
+
+def is_prediction_or_names_the_field(answer: requests.Response, known: set[str]) -> None:
+    """The one thing that may come of a request for one prediction, whatever was sent."""
+    content = answer.json()
+    if answer.status_code == 200:
+        assert content["success"] is True and 0 <= content["probability"] <= 1
+        assert float(content["prediction"]) == content["probability"]
+    else:
+        assert answer.status_code == 422 and content["success"] is False
+        assert content["fields"] and set(content["fields"]) <= known
+
+
+@on_a_socket
+@given(pairs=st.lists(st.tuples(names, values), max_size=14))
+def test_every_query_is_a_prediction_or_a_422_that_names_the_field(service, pairs):
+    known = set(ARTICLE) | {name for name, _ in pairs}
+    is_prediction_or_names_the_field(requests.get(f"{service}/predict", params=pairs), known)
+    is_prediction_or_names_the_field(requests.post(f"{service}/predict", data=pairs), known)
+
+
+@on_a_socket
+@given(row=any_row)
+def test_query_form_and_json_of_a_row_agree_in_everything(service, row):
+    known = set(ARTICLE) | set(row)
+    as_text = {name: str(int(v) if isinstance(v, bool) else v) for name, v in row.items()}
+    answers = [
+        requests.get(f"{service}/predict", params=as_text),
+        requests.post(f"{service}/predict", data=as_text),
+        requests.post(f"{service}/predict", json=as_text),
+    ]
+    for answer in answers:
+        is_prediction_or_names_the_field(answer, known)
+    assert len({(answer.status_code, json.dumps(answer.json(), sort_keys=True)) for answer in answers}) == 1
+
+
+@on_a_socket
+@given(content=any_json)
+def test_any_json_at_all_gets_predictions_or_a_422(service, content):
+    body = json.dumps(content)
+    answer = requests.post(f"{service}/predict", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (200, 422)
+    assert answer.json()["success"] is (answer.status_code == 200)
+
+
+@on_a_socket
+@given(body=st.binary(max_size=200), kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded",
+       "multipart/form-data; boundary=x", "multipart/form-data", "text/plain", "", "\x7f"]))  # fmt: skip
+def test_any_bytes_at_all_get_an_answer_in_json(service, body, kind):
+    answer = requests.post(f"{service}/predict", data=body, headers={"Content-Type": kind})
+    assert answer.status_code in (200, 400, 413, 415, 422) and answer.json()["success"] is (answer.status_code == 200)
+
+
+def test_other_features_than_the_games_are_served_as_well():
+    model = Logistic(MIXED)
+    row = {"mean radius": 13.5, "smoker": 1, "age": 40}
+    want = str(model(MIXED.parse(row))[0])
+    with serve(create_predict_app(model), port=0) as server:
+        for answer in (
+            requests.get(f"{server.url}/predict", params=row),
+            requests.post(f"{server.url}/predict", json={"AGE": "40", "Smoker": True, "Mean Radius": 13.5}),
+            requests.post(f"{server.url}/predict", data=row),
+        ):
+            assert answer.json()["prediction"] == want
+        beyond = requests.get(f"{server.url}/predict", params={**row, "age": 100})
+        assert beyond.json()["fields"] == {"age": "must be between 18 and 99"}
+        assert "mean radius" in requests.get(server.url).text
+
+
+# ---- the fast lane ----
+
+
+def test_the_fast_lane_gives_the_bytes_and_headers_of_the_flask_view():
+    fast, flask = create_predict_app(Logistic()), create_predict_app(Logistic())
+
+    @flask.before_request
+    def count():  # a hook sends every request through Flask
+        hooked.append(1)
+
+    hooked = []
+    questions = [ARTICLE, {**ARTICLE, "g3": 1}, {**ARTICLE, "g3": 7}, {}, {**ARTICLE, "G1": 0}]
+    with serve(fast, port=0) as one, serve(flask, port=0) as two:
+        for question in questions:
+            a, b = (requests.get(f"{server.url}/predict", params=question) for server in (one, two))
+            assert (a.status_code, a.content) == (b.status_code, b.content)
+            assert set(a.headers) == set(b.headers) and a.headers["Content-Type"] == b.headers["Content-Type"]
+    assert len(hooked) == len(questions)
+
+
+# ---- a model that fails ----
+
+
+class Broken(Logistic):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def __call__(self, rows):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return np.full(len(rows), self.answer, dtype=np.float32)
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("secret detail"), np.nan, np.inf], ids=str)
+def test_a_model_failure_is_a_500_whose_cause_is_in_the_log_only(caplog, answer):
+    with serve(create_predict_app(Broken(answer)), port=0) as server, caplog.at_level(logging.ERROR):
+        for got in (
+            requests.get(f"{server.url}/predict", params=ARTICLE),
+            requests.post(f"{server.url}/predict", json=[ARTICLE]),
+        ):
+            content = got.json()
+            assert got.status_code == 500 and content["success"] is False
+            request_id = got.headers["X-Request-ID"]
+            assert request_id in content["error"] and "secret" not in got.text
+            assert any(request_id in record.getMessage() for record in caplog.records)
+        assert requests.get(f"{server.url}/health/live").ok
+        assert requests.get(f"{server.url}/health/ready").status_code == 503
+    assert ("secret detail" in caplog.text) is isinstance(answer, Exception)
+
+
+def test_a_service_is_ready_only_when_its_model_has_answered():
+    with serve(create_predict_app(Logistic(), warm_up=False), port=0) as server:
+        ready = requests.get(f"{server.url}/health/ready")
+        assert ready.status_code == 503 and ready.json()["success"] is False
+        assert requests.get(f"{server.url}/predict", params=ARTICLE).ok
+        assert requests.get(f"{server.url}/health/ready").ok
+
+
+# ---- the key ----
+
+
+def test_the_key_is_asked_for_by_predictions_and_metrics_only():
+    with serve(create_predict_app(Logistic(), api_key="open sesame"), port=0) as server:
+        for path in ("/predict", "/metrics"):
+            url = server.url + path
+            for headers in ({}, {"X-API-Key": "open"}, {"Authorization": "Bearer x"}, {"Authorization": "open sesame"}):
+                answer = requests.get(url, params=ARTICLE, headers=headers)
+                assert answer.status_code == 401 and "WWW-Authenticate" in answer.headers
+                assert answer.json()["success"] is False and "sesame" not in answer.text
+            assert requests.get(url, params=ARTICLE, headers={"X-API-Key": "open sesame"}).ok
+            assert requests.get(url, params=ARTICLE, headers={"Authorization": "Bearer open sesame"}).ok
+        assert requests.post(f"{server.url}/predict", json=ARTICLE).status_code == 401
+        assert requests.post(f"{server.url}/predict", json=ARTICLE, headers={"X-API-Key": "open sesame"}).ok
+        for path in ("/health/live", "/health/ready", "/", "/docs", "/openapi.json"):
+            assert requests.get(server.url + path).ok
+        assert "securitySchemes" in requests.get(f"{server.url}/openapi.json").json()["components"]
+
+
+# ---- what an operator sees ----
+
+
+def metric(url: str, line: str) -> float:
+    """The value of one line of /metrics; 0 where it is not there."""
+    lines = requests.get(f"{url}/metrics").text.splitlines()
+    return next((float(found.rpartition(" ")[2]) for found in lines if found.startswith(line + " ")), 0.0)
+
+
+def test_requests_latency_errors_and_model_are_counted():
+    with serve(create_predict_app(Logistic()), port=0) as server:
+        for _ in range(3):
+            requests.get(f"{server.url}/predict", params=ARTICLE)
+        requests.get(f"{server.url}/predict")
+        requests.post(f"{server.url}/predict", data=b"{", headers={"Content-Type": "application/json"})
+        for i in range(5):
+            requests.get(f"{server.url}/scanner/{i}")
+        ok = 'http_requests_total{code="200",method="GET",path="/predict"}'
+        assert metric(server.url, ok) == 3
+        assert metric(server.url, 'http_request_seconds_count{path="/predict"}') == 5
+        assert metric(server.url, 'http_errors_total{kind="invalid"}') == 1
+        assert metric(server.url, 'http_errors_total{kind="malformed"}') == 1
+        assert metric(server.url, 'http_requests_total{code="404",method="GET",path="other"}') == 5
+        assert metric(server.url, 'model_info{backend="own",version="one"}') == 1
+        assert "scanner" not in requests.get(f"{server.url}/metrics").text
+
+
+def test_the_access_log_is_a_json_line_per_request():
+    log = io.StringIO()
+    with serve(create_echo_app(access_log=log), port=0) as server:
+        requests.get(f"{server.url}/predict", params={"msg": "private"}, headers={"X-Request-ID": "a1"})
+        requests.get(f"{server.url}/predict")
+    first, second = map(json.loads, log.getvalue().splitlines())
+    assert first["id"] == "a1" and first["status"] == 200 and first["method"] == "GET" and first["path"] == "/predict"
+    assert second["status"] == 422 and "private" not in log.getvalue()
+
+
+# ---- another model while it serves ----
+
+
+def test_a_swap_changes_the_answers_and_fails_no_request():
+    slot = ModelSlot(Logistic())
+    new = Logistic(seed=1, version="two")
+    legal = {str(model(GAMES.parse(ARTICLE))[0]) for model in (slot.current, new)}
+    seen, stop = [], threading.Event()
+
+    def ask():
+        with requests.Session() as session:
+            while not stop.is_set():
+                seen.append(session.get(f"{server.url}/predict", params=ARTICLE).json()["prediction"])
+
+    with serve(create_predict_app(slot), port=0) as server:
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        swap = slot.swap(lambda: new)
+        after = requests.get(f"{server.url}/predict", params=ARTICLE).json()["prediction"]
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert metric(server.url, 'model_info{backend="own",version="two"}') == 1
+        assert metric(server.url, 'model_info{backend="own",version="one"}') == 0
+        assert metric(server.url, 'model_swaps_total{result="ok"}') == 1
+    assert (swap.old, swap.new) == ("one", "two") and 0 < swap.mean_change <= swap.largest_change < 1
+    assert set(seen) <= legal and after == str(new(GAMES.parse(ARTICLE))[0])
+
+
+def raise_damaged():
+    raise OSError("model.onnx is damaged")
+
+
+@pytest.mark.parametrize(
+    ("load", "why"),
+    [
+        (raise_damaged, "model.onnx is damaged"),
+        (lambda: Logistic(MIXED), "other features"),
+        (lambda: Broken(np.nan), "probabilities"),
+        (lambda: Broken(7.0), "probabilities"),
+        (lambda: Broken(RuntimeError("no weights")), "no weights"),
+        (lambda: "text", "signature"),
+    ],
+)
+def test_a_bad_model_is_rejected_and_the_old_one_goes_on(load, why):
+    slot = ModelSlot(Logistic())
+    with serve(create_predict_app(slot), port=0) as server:
+        before = requests.get(f"{server.url}/predict", params=ARTICLE).content
+        with pytest.raises(ModelRejected, match=why) as rejected:
+            slot.swap(load)
+        assert "one goes on serving" in str(rejected.value)
+        assert requests.get(f"{server.url}/predict", params=ARTICLE).content == before
+        assert metric(server.url, 'model_swaps_total{result="rejected"}') == 1
+
+
+def test_a_model_that_takes_the_features_in_another_order_may_replace_the_first():
+    turned = Logistic(Signature(tuple(reversed(GAMES.features))), version="turned")
+    slot = ModelSlot(Logistic())
+    turned.weights = slot.current.weights[::-1].copy()
+    with serve(create_predict_app(slot), port=0) as server:
+        before = requests.get(f"{server.url}/predict", params=ARTICLE).json()["probability"]
+        assert slot.swap(lambda: turned).largest_change < 1e-6
+        assert requests.get(f"{server.url}/predict", params=ARTICLE).json()["probability"] == pytest.approx(before)
+
+
+def test_the_watcher_swaps_in_what_was_written_and_survives_what_is_broken(tmp_path, caplog):
+    file = tmp_path / "model.txt"
+    file.write_text("0")
+    load = lambda: Logistic(seed=int(file.read_text()), version=file.read_text())  # noqa: E731
+    slot = ModelSlot(load())
+    swapped = threading.Condition()
+    results = []
+
+    def tell(result):
+        with swapped:
+            results.append(result)
+            swapped.notify_all()
+
+    slot.on_swap.append(tell)
+    watcher = Watcher(slot, tmp_path, load, seconds=0.02)
+    try:
+        for content, want, version in (("7", "ok", "7"), ("broken", "rejected", "7"), ("31", "ok", "31")):
+            file.write_text(content)
+            with swapped:
+                assert swapped.wait_for(lambda want=want: results[-1:] == [want], timeout=10)
+                results.clear()
+            assert slot.version == version
+    finally:
+        watcher.stop()
+
+
+# ---- for a long time ----
+
+
+def descriptors() -> int:
+    process = psutil.Process()
+    return process.num_handles() if psutil.WINDOWS else process.num_fds()
+
+
+def test_thousands_of_requests_leave_threads_descriptors_and_memory_as_they_were(exported):
+    process = psutil.Process()
+    wrong = {**ARTICLE, "g1": 5}
+    with serve(create_predict_app(load_predictor(exported)), port=0) as server, requests.Session() as session:
+        url = f"{server.url}/predict"
+
+        def ask(times: int) -> None:
+            for i in range(times):
+                assert session.get(url, params={**ARTICLE, "g2": i % 2}).status_code == 200
+                assert session.get(url, params=wrong).status_code == 422
+                assert session.post(url, json=[ARTICLE] * 5).status_code == 200
+                session.get(f"{server.url}/nothing/{i}")
+                if i % 10 == 0:
+                    requests.get(url, params=ARTICLE, headers={"X-Request-ID": f"own-{i}"})  # a connection of its own
+
+        ask(150)
+        gc.collect()
+        threads, open_files, memory = threading.active_count(), descriptors(), process.memory_info().rss
+        ask(600)
+        gc.collect()
+        assert threading.active_count() == threads
+        assert descriptors() == open_files
+        assert process.memory_info().rss - memory < 5e6

@@ -1,0 +1,70 @@
+"""`bench` on a small scale: every figure is measured and stands beside its baseline. How fast is not tested here."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_echo_app
+from helpers.tools import bench
+
+
+@pytest.fixture(scope="module")
+def report(exported, tmp_path_factory):
+    output = tmp_path_factory.mktemp("bench")
+    arguments = ["--model", str(exported), "--seconds", "0.4", "--rounds", "1", "--epochs", "1"]
+    arguments += ["--output", str(output)]
+    assert bench.main(arguments) == 0
+    return output
+
+
+def test_every_figure_stands_beside_its_baseline(report):
+    content = json.loads((report / "bench.json").read_text())
+    figures = {(figure["what"], figure["baseline"]): figure for figure in content["figures"]}
+    assert content["machine"]["cores"] and content["client"] in ("wrk", "helpers.tools.load_test")
+    for figure in figures.values():
+        assert figure["baseline"] and figure["baseline_value"] is not None
+        assert math.isfinite(figure["value"]) and figure["value"] >= 0
+        if figure["ratio"] is not None:
+            numbers = figure["value"], figure["baseline_value"]
+            faster = figure["unit"] in ("req/s", "rows/s")
+            ratio = numbers[0] / numbers[1] if faster else numbers[1] / numbers[0]
+            assert figure["ratio"] == pytest.approx(ratio, rel=1e-6)
+    assert figures["failed requests of all", "expected"]["value"] == 0
+
+
+def test_services_backends_start_and_memory_are_all_there(report):
+    names = [(f["what"], f["baseline"]) for f in json.loads((report / "bench.json").read_text())["figures"]]
+    for place in ("notebook server", "tutorial.py serve"):
+        assert (f"predict, {place}", "echo, same server") in names
+    assert ("predict, tutorial.py serve", "article's way") in names
+    for backend in ("keras", "onnx", "litert", "numpy"):
+        assert (f"one row, {backend}", "model.predict") in names
+        assert (f"memory of a process, {backend}", "with TensorFlow") in names
+    whats = [what for what, _ in names]
+    assert {"rows in lists of 1,000", "its p99 at 64 connections", "memory of its largest worker"} <= set(whats)
+    assert any("first answer" in what for what in whats)
+    assert any(what.startswith("training, 1 epoch") and "fit" in baseline for what, baseline in names)
+
+
+def test_the_figure_is_a_picture(report):
+    assert (report / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrk_and_our_own_client_see_the_same_service(monkeypatch):
+    with serve(create_echo_app(), port=0) as server:
+        seen = {}
+        if shutil.which("wrk"):
+            seen["wrk"] = bench.load(f"{server.url}/predict?msg=Hello", 4, 1.0), bench.load(f"{server.url}/no", 4, 1.0)
+        monkeypatch.setenv("PATH", "")  # a machine without wrk
+        seen["own"] = bench.load(f"{server.url}/predict?msg=Hello", 4, 1.0), bench.load(f"{server.url}/no", 4, 1.0)
+    for good, bad in seen.values():
+        assert good.failed == 0 and good.per_second > 10 and 0 < good.p50 <= good.p99
+        assert bad.failed > 0
+
+
+def test_a_line_of_the_table_reads_well():
+    figure = bench.Figure("predict", 3733.4, "req/s", "echo", 2974.0, 1.2553)
+    assert bench.line(figure).split() == ["predict", "3,733", "req/s", "echo", "2,974", "1.26", "x"]

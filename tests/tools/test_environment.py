@@ -1,0 +1,140 @@
+"""Notebook 00's checks: what is well is said to be well, and each thing that is not comes with its remedy."""
+
+import re
+import socket
+import threading
+from importlib.metadata import version
+
+import pytest
+import requests
+
+from helpers import PROJECT
+from helpers.tools import environment
+from helpers.tools.environment import MEND, NOTE, WELL, Check, Report
+
+LOCK = PROJECT / "requirements.lock"
+
+
+def test_every_line_that_is_not_well_has_a_remedy_and_no_other():
+    report = environment.check_environment(browser_seconds=0.1)
+    assert [check.name for check in report] == [
+        *("Python", "packages", "folder", "disk", "memory", "curl", "port 5000", "browser")
+    ]
+    for check in report:
+        assert (check.status == WELL) == (check.remedy == ""), check
+        assert check.status in (WELL, NOTE, MEND)
+
+
+def test_an_old_python_is_to_be_replaced():
+    assert environment.check_python((3, 11, 0)).status == WELL
+    old = environment.check_python((3, 10, 9))
+    assert old.status == MEND and old.found == "3.10.9" and "3.11" in old.remedy
+
+
+def test_the_lock_is_read_with_its_markers_and_comments(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        "# a comment\npytest==1.0\n    # via nbval\nrequests[socks]==2.0 ; python_version >= '3'\n"
+        "appnope==3.0 ; sys_platform == 'no-such-system'\n"
+    )
+    assert environment.read_lock(lock) == {"pytest": "1.0", "requests": "2.0"}
+
+
+def test_the_lock_of_this_project_names_what_the_notebooks_import():
+    assert {"flask", "jupyter", "keras", "onnxruntime", "pandas", "tensorflow"} <= set(environment.read_lock(LOCK))
+
+
+def test_the_same_versions_are_well(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"pytest=={version('pytest')}\nnbval=={version('nbval')}\n")
+    assert environment.check_packages(lock) == Check("packages", "all 2 as in requirements.lock")
+
+
+def test_another_version_is_noted_with_both(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"pytest==0.0.1\nnbval=={version('nbval')}\n")
+    check = environment.check_packages(lock)
+    assert check.status == NOTE
+    assert check.found == f"pytest {version('pytest')} (lock: 0.0.1) differ from requirements.lock"
+    assert "requirements.lock" in check.remedy
+
+
+def test_missing_packages_are_counted(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("".join(f"no-such-package-{letter}==1.0\n" for letter in "abcdefg"))
+    check = environment.check_packages(lock)
+    assert check.status == MEND and check.found.startswith("no-such-package-a, ")
+    assert check.found.endswith("no-such-package-d and 3 more missing")
+
+
+def test_a_folder_that_cannot_be_written_is_to_be_left(tmp_path):
+    assert environment.check_folder(tmp_path).status == WELL
+    assert list(tmp_path.iterdir()) == []
+    gone = environment.check_folder(tmp_path / "nowhere")  # even the superuser, as whom CI runs, cannot write there
+    assert gone.status == MEND and "Copy the project" in gone.remedy
+
+
+def test_disk_and_memory_are_held_against_what_is_needed():
+    assert environment.check_disk(PROJECT, needed=1).status == WELL
+    assert environment.check_disk(PROJECT, needed=2**80).status == MEND
+    assert environment.check_memory(needed=1).status == WELL
+    assert environment.check_memory(needed=2**80).status == NOTE
+
+
+def test_a_hubs_memory_limit_counts(monkeypatch):
+    monkeypatch.setenv("MEM_LIMIT", str(512 * 1024**2))
+    check = environment.check_memory()
+    assert (check.found, check.status) == ("0.5 GiB available", NOTE)
+
+
+def test_curl_is_looked_for(tmp_path):
+    assert environment.check_curl().status == WELL
+    assert environment.check_curl(path=str(tmp_path)).status == MEND
+
+
+def test_a_taken_port_is_noted_and_a_free_one_is_well(free_port):
+    assert environment.check_port(free_port).status == WELL
+    with socket.socket() as other_program:
+        other_program.bind(("127.0.0.1", free_port))
+        other_program.listen()
+        check = environment.check_port(free_port)
+    assert check.status == NOTE and "AirPlay" in check.remedy
+    assert environment.check_port(free_port).status == WELL
+
+
+def visit(road: str):
+    """A `show` that does what the page's script does, on one of its two roads."""
+
+    def show(page: str) -> None:
+        assert "<script>" in page
+        address = re.search(r"http://127\.0\.0\.1:\d+/\w+/direct", page)[0]
+        requests.get(address.replace("/direct", road), timeout=5)
+
+    return show
+
+
+@pytest.mark.parametrize(("road", "words"), [("/direct", "at 127.0.0.1"), ("/proxy", "through Jupyter's proxy")])
+def test_a_browser_that_calls_is_seen_with_its_road(road, words):
+    check = environment.check_browser(1.0 if road == "/direct" else 0.2, show=visit(road))
+    assert check == Check("browser", f"reaches the kernel {words}")
+
+
+def test_a_caller_that_does_not_know_the_token_is_not_the_browser():
+    check = environment.check_browser(0.2, show=visit("/something-else"))
+    assert check.status == NOTE and "Trust Notebook" in check.remedy
+
+
+def test_the_browser_check_leaves_no_thread_and_no_port():
+    before, pages = threading.active_count(), []
+    environment.check_browser(0.1, show=pages.append)
+    assert threading.active_count() == before
+    port = int(re.search(r"127\.0\.0\.1:(\d+)", pages[0])[1])
+    assert environment.check_port(port).status == WELL
+
+
+def test_the_report_is_a_table_with_everything_in_it():
+    report = Report([Check("curl", "installed"), Check("disk", "<1 GiB free", MEND, "Make room.")])
+    page, text = report._repr_html_(), repr(report)
+    assert page.count("<tr>") == 3 and "&lt;1 GiB free" in page and "Make room." in page
+    assert text.splitlines()[0].split() == ["✓", "curl", "installed"] and "Make room." in text
+    assert not report.ready and Report(report[:1]).ready
