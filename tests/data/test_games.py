@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data import games
+from helpers.data import games, tables
 from helpers.data.games import download_article, load_games, split
 from helpers.data.tables import DataError, features_and_label
 
@@ -161,7 +161,7 @@ def test_a_damaged_cache_is_downloaded_again(files, tmp_path):
     ],
 )
 def test_a_failed_download_says_why_and_leaves_nothing(files, tmp_path, monkeypatch, path, sha256, says):
-    monkeypatch.setattr(games, "TIMEOUT", 1)
+    monkeypatch.setattr(tables, "TIMEOUT", 1)
     url = f"{files}{path}" if path else "http://127.0.0.1:9/nobody-listens"
     with pytest.raises(DataError, match=says):
         download_article(tmp_path / "article.csv", url, sha256)
