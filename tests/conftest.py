@@ -25,7 +25,7 @@ def trained(sample):
     """A small classifier of the sample: a few epochs are enough where the weights do not matter."""
     from helpers.model.training import build_classifier, fit
 
-    x, y = features_and_label(split(sample)[0])
+    x, y = features_and_label(split(sample)[0], Signature.from_table(sample.drop(columns="label")))
     model = build_classifier(x.shape[1])
     fit(model, x, y, epochs=3, seed=0, verbose=0)
     return model

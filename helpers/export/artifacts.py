@@ -12,16 +12,18 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from helpers.data.columns import Column
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.errors import ArtifactError
 from helpers.export.formats import FILES, FORMATS, WRITERS
-from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of
+from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of, proves_nothing
 from helpers.export.predictors import compiled
 
 # ---- export ----
@@ -34,17 +36,19 @@ def export_model(
     metrics: Mapping | None = None,
     label: str = "label",
     formats: Iterable[str] = FORMATS,
+    columns: Iterable[Column] = (),
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
     model: a Keras model with one input and one output. signature: what its features are; None takes them for 0/1
-    features named g1..gn. metrics: what was measured, with the data it was measured on under "data".
+    features named g1..gn. metrics: what was measured, with the data it was measured on under "data". columns: what
+    became of each column of the table (`Table.columns`).
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
     real-valued features by what the model makes of a change in their last bit, where that is more ("limit" in the
-    card). The folder is replaced as a whole at the end: where anything fails before, the previous export is
-    untouched. Raises `ArtifactError` where nothing can be
+    card). Where that proves nothing, a warning and "proved" in the card say so. The folder is replaced as a whole at
+    the end: where anything fails before, the previous export is untouched. Raises `ArtifactError` where nothing can be
     exported, and where `directory` holds files that are no export, which are not overwritten.
     """
     directory, formats = Path(directory), tuple(formats)
@@ -59,6 +63,9 @@ def export_model(
     limit = limit_of(lambda rows: answer(rows.reshape(-1, *shape)), signature, inputs, expected)
     if not np.isfinite(expected).all():
         raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+    nothing = proves_nothing(limit, expected)
+    if nothing:
+        warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
 
     scratch = directory.parent / f".{directory.name}.new-{uuid.uuid4().hex[:8]}"
     try:
@@ -71,7 +78,9 @@ def export_model(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        if shape != (signature.n,):
+        if columns:
+            card["columns"] = [asdict(column) for column in columns]
+        if shape != (signature.width,):
             card["input_shape"] = list(shape)
         write_card(scratch, card | {"files": files_of(scratch)})
         differences = {}
@@ -90,6 +99,7 @@ def export_model(
         card["parity"] = {
             "inputs": described,
             "limit": limit,
+            "proved": not nothing,
             "largest_difference": max(differences.values()),
             "by_format": differences,
         }
@@ -117,8 +127,8 @@ def _signature(model, signature: Signature | None, label: str) -> tuple[Signatur
     n = int(np.prod(shape))
     if signature is None:
         signature = Signature(tuple(Feature(f"g{i + 1}") for i in range(n)), label)
-    if signature.n != n:
-        raise ArtifactError(f"the signature lists {signature.n} features, the model takes {n}")
+    if signature.width != n:
+        raise ArtifactError(f"the signature makes rows of {signature.width} numbers, the model takes {n}")
     return signature, shape
 
 

@@ -5,14 +5,17 @@ reader who opens notebook 03 or 04 first.
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from helpers import PROJECT
-from helpers.data.games import load_games, split
+from helpers.data import games
 from helpers.data.signature import Signature
-from helpers.data.tables import features_and_label
+from helpers.data.tables import Table, features_and_label, load_table, remark_on_test
 
 MODEL = PROJECT / "models" / "games"
+PATIENCE = 10  # epochs without a better validation loss, after which the training of a reader's table ends
+SMALL = 5_000  # rows: below these batches of 32, so that an epoch has steps enough
 
 
 def train_and_export(
@@ -22,33 +25,73 @@ def train_and_export(
     epochs: int = 100,
     formats: tuple[str, ...] | None = None,
     verbose: int = 0,
+    positive: str | None = None,
+    drop: Iterable[str] = (),
+    treat_as: Mapping[str, str] | None = None,
 ) -> dict:
     """Train the classifier on a table, export it to `directory`, and return the model card.
 
-    data, label: as `games.load_games` takes them. formats: None for all of them. verbose: 1 shows progress.
+    data: "sample", "article", or the path or address of a table; label, positive, drop, treat_as: as `load_table` takes
+    them. formats: None for all of them. verbose: 1 shows progress.
     """
-    from helpers.export.artifacts import export_model
-    from helpers.export.formats import FORMATS
+    table = load_table(games.locate(data), label, positive, drop, treat_as)
+    return export_table(table, directory, Path(data).name, epochs, formats, verbose)
+
+
+def export_table(
+    table: Table,
+    directory: Path | str,
+    data: str,
+    epochs: int = 100,
+    formats: tuple[str, ...] | None = None,
+    verbose: int = 0,
+) -> dict:
+    """Train the classifier on a loaded table, export it to `directory`, and return the model card.
+
+    data: what to call the table in the card. The tables of the ten games train for all `epochs`, as the article did;
+    any other ends when the validation loss gets no better, and keeps its best weights.
+    """
+    from helpers.export.artifacts import FORMATS, export_model
+
+    _check_writable(Path(directory))
+    model, metrics = train(table, epochs, verbose)
+    metrics = {"data": data, **metrics}
+    return export_model(
+        model,
+        directory,
+        signature=table.signature(),
+        metrics=metrics,
+        formats=formats or FORMATS,
+        columns=table.columns,
+    )
+
+
+def train(table: Table, epochs: int = 100, verbose: int = 0):
+    """The classifier trained on a table, and what was measured on rows set aside: rows, test_rows, AUC, interval."""
+    import keras
+
     from helpers.model.evaluation import roc_auc, roc_auc_interval
     from helpers.model.training import build_classifier, fit
 
-    _check_writable(Path(directory))
-    table = load_games(data, label)
-    train, test = split(table, label)
-    signature = Signature.from_table(table.drop(columns=label), label)
-    x, y = features_and_label(train, label)
-    x_test, y_test = features_and_label(test, label)
-    model = build_classifier(signature.n, standardize=None if signature.all_binary else x)
-    fit(model, x, y, epochs=epochs, seed=0, verbose=verbose)
+    signature = table.signature()
+    train, test = games.split(table.frame, table.label)
+    (x, y), (x_test, y_test) = features_and_label(train, signature), features_and_label(test, signature)
+    model = build_classifier(signature.width, standardize=None if signature.all_binary else x)
+    if games.are_games(table.frame):
+        fit(model, x, y, epochs=epochs, seed=0, verbose=verbose)
+    else:
+        stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True)
+        batch = 100 if len(x) >= SMALL else 32
+        fit(model, x, y, epochs=epochs, batch_size=batch, seed=0, callbacks=[stopping], verbose=verbose)
     probabilities = model(x_test).numpy().ravel()
     metrics = {
-        "data": Path(data).name,
-        "rows": len(table),
+        "rows": len(table.frame),
         "test_rows": len(test),
         "test_auc": roc_auc(y_test, probabilities),
         "test_auc_interval": list(roc_auc_interval(y_test, probabilities)),
     }
-    return export_model(model, directory, signature=signature, metrics=metrics, formats=formats or FORMATS)
+    remark = remark_on_test(y_test)
+    return model, metrics | ({"remark": remark} if remark else {})
 
 
 def ensure_export(directory: Path | str = MODEL, formats: tuple[str, ...] | None = None) -> dict:

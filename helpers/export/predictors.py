@@ -2,7 +2,7 @@
 
 `load_predictor(directory, backend)` reads what `artifacts.export_model` wrote, holds it against its model card and
 answers a row before it returns: what is wrong with an artifact is a `PredictorError` at load, not at the first request.
-Data comes in as a (k, n) float32 matrix in the order of the signature and goes out as a (k,) float32 vector.
+Data comes in as the (k, m) float32 matrix that the signature makes and goes out as a (k,) float32 vector.
 Only the package of the chosen backend is imported, so that a service on ONNX Runtime starts without TensorFlow.
 """
 
@@ -29,7 +29,7 @@ LITERT_BLOCK = (
 
 
 class Predictor:
-    """A loaded model: `predictor(rows)` takes (k, n) float32 and returns (k,) float32.
+    """A loaded model: `predictor(rows)` takes (k, m) float32 and returns (k,) float32.
 
     Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
     `card` (the model card as a dict), `version` (the first 12 digits of the artifact's SHA-256). A model that answers
@@ -45,8 +45,8 @@ class Predictor:
         self.card = card
         self.signature = Signature.from_dict(card["signature"])
         self.version = hashlib.sha256(content).hexdigest()[:12]
-        self._row_shape = (self.signature.n,)
-        # The shape of a row as the model takes it, where that is not (n,): an image, say.
+        self._row_shape = (self.signature.width,)
+        # The shape of a row as the model takes it, where that is not (m,): an image, say.
         self._model_shape = tuple(card.get("input_shape") or self._row_shape)
         run = self._load(artifact, content)
         if self._model_shape != self._row_shape:
@@ -54,9 +54,9 @@ class Predictor:
         self._run = run
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Predictions for `rows`, (k, n) float32, columns as in `signature.names`; ValueError for any other matrix."""
+        """Predictions for `rows`, (k, m) float32 with `signature.columns`; ValueError for any other matrix."""
         if rows.dtype != FLOAT32 or rows.shape[1:] != self._row_shape:
-            raise ValueError(f"expected a (k, {self.signature.n}) float32 matrix, got {rows.shape} {rows.dtype}")
+            raise ValueError(f"expected a (k, {self.signature.width}) float32 matrix, got {rows.shape} {rows.dtype}")
         return self._run(rows)
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Predictor:
 
     def _check_names(self, names: str) -> None:
         """Hold the feature names that the artifact carries, a JSON list, against the card."""
-        if tuple(json.loads(names)) != self.signature.names:
+        if tuple(json.loads(names)) != self.signature.columns:
             raise ValueError("the model and its card list other features, or in another order")
 
 

@@ -353,7 +353,8 @@ from helpers.data import games, tables
 from helpers.model import training
 import keras
 epochs = int(sys.argv[1])
-x, y = tables.features_and_label(games.split(games.load_games())[0])
+sample = tables.load_table(games.SAMPLE)
+x, y = tables.features_and_label(games.split(sample.frame)[0], sample.signature())
 options = {"epochs": epochs, "batch_size": 100, "validation_split": 0.2, "verbose": 0}
 
 def fit():
