@@ -103,11 +103,22 @@ def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Watcher:
-    """A thread that looks at a model directory every `seconds` and swaps in what has changed there."""
+    """A thread that looks at a model directory every `seconds` and swaps in what has changed there.
 
-    def __init__(self, slot: ModelSlot, directory: Path | str, load: Callable[[], Callable], seconds: float = 1.0):
+    seen: `Watcher.stamp(directory)` from before the slot's model was loaded, so that what was written while it was
+    being loaded counts as a change; without it, what is there now is taken for what the slot holds.
+    """
+
+    def __init__(
+        self,
+        slot: ModelSlot,
+        directory: Path | str,
+        load: Callable[[], Callable],
+        seconds: float = 1.0,
+        seen: tuple | None = None,
+    ):
         self.slot, self.directory, self.load, self.seconds = slot, Path(directory), load, seconds
-        self._seen = self._stamp()
+        self._seen = self.stamp(self.directory) if seen is None else seen
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
         self._thread.start()
@@ -116,21 +127,22 @@ class Watcher:
         self._stop.set()
         self._thread.join()
 
-    def _stamp(self) -> tuple:
+    @staticmethod
+    def stamp(directory: Path) -> tuple:
         """Names, sizes and times of the directory's files: another stamp means that somebody has written there."""
         try:
-            files = sorted(self.directory.iterdir())
-            return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files if (stat := path.stat()))
+            stats = [(path.name, path.stat()) for path in sorted(directory.iterdir())]
         except OSError:  # a file was replaced between the two calls: look again at the next turn
             return ()
+        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
 
     def _run(self) -> None:
         while not self._stop.wait(self.seconds):
-            stamp = self._stamp()
+            stamp = self.stamp(self.directory)
             if stamp == self._seen or not stamp:
                 continue
             time.sleep(min(self.seconds, 0.2))
-            if self._stamp() != stamp:
+            if self.stamp(self.directory) != stamp:
                 continue  # still being written
             self._seen = stamp
             try:

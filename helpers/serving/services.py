@@ -12,7 +12,8 @@ import hmac
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +23,8 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
 from helpers.data.signature import InvalidRequest
+from helpers.serving.callers import CallerCheck, Callers
+from helpers.serving.lane import FORM, JSON, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
@@ -29,7 +32,8 @@ from helpers.serving.openapi import describe
 log = logging.getLogger("helpers.serving.services")
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
-FORM, MULTIPART, JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+MULTIPART = "multipart/form-data"
+CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
@@ -81,6 +85,8 @@ def create_predict_app(
     max_body_bytes: int = BODY_BYTES,
     access_log: TextIO | None = None,
     warm_up: bool = True,
+    allow_hosts: Iterable[str] | None = None,
+    allow_origins: Iterable[str] = (),
 ) -> Flask:
     """The prediction service around a predictor, a callable (k, n) float32 -> (k,) float32 with a `.signature`.
 
@@ -89,34 +95,38 @@ def create_predict_app(
     max_body_bytes: a larger request body is answered with 413.
     access_log: a text stream that gets one JSON line per request.
     warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
+    allow_hosts: names that are answered beside those of this machine itself; None: a request for any name is answered.
+    allow_origins: the origins whose pages a browser lets read the answers, such as "http://localhost:3000"; "*": every.
 
     Where a request passes, nothing is done that can be done once: the query string is parsed as bytes by the compiled
-    signature, the answer is put together as bytes, and a plain GET is answered without Flask's routing (`_FastLane`).
+    signature, the answer is put together as bytes, and plain requests are answered without Flask's routing (`lane`).
     """
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
+    callers = Callers(allow_hosts, allow_origins)
     paths = ["/", "/docs", "/predict", "/health/live", "/health/ready", "/metrics", "/openapi.json"]
-    app, metrics = _application("predict", access_log, paths)
+    app, metrics = _application("predict", access_log, paths, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.extensions["model"] = slot
     may_pass = _key_check(api_key)
     guard = _guard(may_pass)
-    # innermost, so that what it answers has a request id and is counted
-    app.wsgi_app.app = _FastLane(app, app.wsgi_app.app, slot, may_pass)
+    # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
+    no_hooks = lambda: not (app.before_request_funcs or app.after_request_funcs or app.teardown_request_funcs)  # noqa: E731
+    lane = app.extensions["lane"] = Lane(slot, may_pass, _rows_of, _answer, no_hooks)
+    app.extensions["callers"] = callers
+    # within the layer that gives ids and counts
+    app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
 
     @app.get("/predict")
     @guard
     def predict_query():
         model = slot.current
-        answers = _run(model, model.signature.parse_query(request.query_string))
-        return Response(_one_answer(slot, answers), content_type=JSON)
+        return _prediction(slot, model, model.signature.parse_query(request.query_string), False)
 
     @app.post("/predict")
     @guard
     def predict_body():
         model = slot.current
-        rows, is_list = _read_rows(model.signature)
-        answers = _run(model, rows)
-        return Response((_list_answer if is_list else _one_answer)(slot, answers), content_type=JSON)
+        return _prediction(slot, model, *_read_rows(model.signature))
 
     @app.get("/health/live")
     def live():
@@ -155,6 +165,26 @@ def create_predict_app(
 # ---- one prediction ----
 
 
+def _prediction(slot: ModelSlot, model: Callable, rows: np.ndarray, is_list: bool) -> Response:
+    headers = {"X-Model-Version": version(model)}
+    return Response(_answer(slot, model, rows, is_list), headers=headers, content_type=JSON)
+
+
+def _answer(slot: ModelSlot, model: Callable, rows: np.ndarray, is_list: bool) -> bytes:
+    """The body of the answer to `rows`, (k, n) float32, from `model`; raises `ModelFailure`."""
+    if is_list:
+        parts = [_texts(_run(model, rows[i : i + CHUNK_ROWS])) for i in range(0, len(rows), CHUNK_ROWS)]
+        body = f'{{"predictions":[{",".join(parts)}],"success":true}}\n'.encode()
+    else:
+        answer = _run(model, rows)[0]
+        if not math.isfinite(answer):
+            raise ModelFailure(f"the model answered {answer}")
+        text = str(answer)  # a float32 in full: the shortest decimals that give it back
+        body = f'{{"prediction":"{text}","probability":{text},"success":true}}\n'.encode()
+    slot.ready = True
+    return body
+
+
 def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
     try:
         answers = model(rows)
@@ -165,20 +195,10 @@ def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
     return answers
 
 
-def _one_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
-    answer = answers[0]
-    if not math.isfinite(answer):
-        raise ModelFailure(f"the model answered {answer}")
-    slot.ready = True
-    text = str(answer)  # a float32 in full: the shortest decimals that give it back
-    return f'{{"prediction":"{text}","probability":{text},"success":true}}\n'.encode()
-
-
-def _list_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
+def _texts(answers: np.ndarray) -> str:
     if not np.isfinite(answers).all():
         raise ModelFailure("the model answered with numbers that are not finite")
-    slot.ready = True
-    return f'{{"predictions":[{",".join(map(str, answers))}],"success":true}}\n'.encode()
+    return ",".join(map(str, answers))
 
 
 # ---- reading a request ----
@@ -198,7 +218,11 @@ def _read_rows(signature) -> tuple[np.ndarray, bool]:
         return signature.parse_query(request.query_string), False
     if request.mimetype == FORM:
         return signature.parse_query(body), False
-    content = _json_body()
+    return _rows_of(signature, _json_body())
+
+
+def _rows_of(signature, content) -> tuple[np.ndarray, bool]:
+    """The rows of a decoded JSON body, (k, n) float32, and whether they came as a list."""
     if isinstance(content, dict) and "instances" not in signature.names and isinstance(content.get("instances"), list):
         others = {name: "unknown" for name in content if name != "instances"}
         if others:
@@ -233,8 +257,8 @@ def _json_body():
 def _once(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        fields = {name: "repeated" for name in names if names.count(name) > 1}
+        counts = Counter(name for name, _ in pairs)
+        fields = {name: "repeated" for name, count in counts.items() if count > 1}
         raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {', '.join(fields)}", fields)
     return content
 
@@ -242,12 +266,16 @@ def _once(pairs: list[tuple]) -> dict:
 # ---- what both applications stand on ----
 
 
-def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tuple[Flask, Metrics]:
+def _application(
+    name: str, access_log: TextIO | None, paths: list[str], model_version: Callable[[], str] | None = None
+) -> tuple[Flask, Metrics]:
     app = Flask(name, root_path=str(Path(__file__).parent))
     app.json.compact, app.json.sort_keys = True, False
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     metrics = Metrics()
-    app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log)
+    app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
+    app.extensions["observed"] = app.wsgi_app
+    app.url_map.merge_slashes = False  # "//x" is another path than "/x", and no reason to send a caller elsewhere
 
     def refuse(code: int, error: str, kind: str | None = None, headers=(), **more):
         metrics.errors.labels(kind or _KINDS.get(code, str(code))).inc()
@@ -279,55 +307,32 @@ def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tupl
     return app, metrics
 
 
-class _FastLane:
-    """Answers a plain `GET /predict` before Flask routes it, at a third of the time; passes everything else on.
-
-    It calls the same functions as the Flask view and gives the same bytes. A request that fails in any way is passed
-    on too, so that errors have one place. Functions added to the application as `before_request` or the like are
-    honoured: with any of them, every request goes through Flask.
-    """
-
-    def __init__(self, app: Flask, through_flask: Callable, slot: ModelSlot, may_pass: Callable[[dict], bool]):
-        self.app, self.through_flask, self.slot, self.may_pass = app, through_flask, slot, may_pass
-
-    def __call__(self, environ: dict, start_response: Callable):
-        app = self.app
-        hooks = app.before_request_funcs or app.after_request_funcs or app.teardown_request_funcs
-        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "GET" and not hooks:
-            model = self.slot.current
-            try:
-                if self.may_pass(environ):
-                    answers = _run(model, model.signature.parse_query(environ["QUERY_STRING"].encode("latin-1")))
-                    body = _one_answer(self.slot, answers)
-                    start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
-                    return [body]
-            except Exception:  # found again, and answered, by the view
-                pass
-        return self.through_flask(environ, start_response)
-
-
-def _key_check(api_key: str | None) -> Callable[[dict], bool]:
-    """Whether a request, given as its WSGI environ, may pass: anyone where no key is set."""
+def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
+    """Whether a request with these headers `X-API-Key` and `Authorization` may pass: any where no key is set."""
     if api_key is None:
-        return lambda environ: True
+        return lambda given, authorization: True
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError(
+            "the API key holds characters that a header cannot carry: use letters, digits and signs of ASCII"
+        )
     expected = api_key.encode()
 
-    def may_pass(environ: dict) -> bool:
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        given = environ.get("HTTP_X_API_KEY") or (token.strip() if scheme.lower() == "bearer" else "")
+    def may_pass(given: str | None, authorization: str | None) -> bool:
+        scheme, _, token = (authorization or "").partition(" ")
+        given = given or (token.strip() if scheme.lower() == "bearer" else "")
         # compare_digest takes as long for a nearly right key as for any other
         return hmac.compare_digest(given.encode(), expected)
 
     return may_pass
 
 
-def _guard(may_pass: Callable[[dict], bool]) -> Callable:
+def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
     """A decorator that lets a request through to a view only with the key."""
 
     def decorate(view):
         @functools.wraps(view)
         def guarded():
-            if not may_pass(request.environ):
+            if not may_pass(request.environ.get("HTTP_X_API_KEY"), request.environ.get("HTTP_AUTHORIZATION")):
                 error = "send the service's key in the header X-API-Key or as Authorization: Bearer"
                 raise Unauthorized(error, www_authenticate=WWWAuthenticate("bearer"))
             return view()
