@@ -19,8 +19,12 @@ import numpy as np
 BINARY, REAL = "binary", "real"
 MAX_ENUMERATED = 16  # 2**16 rows of 16 float32 are 4 MB: as many inputs as are worth listing one by one
 
-# A decimal number as JSON and people write it. Python's float() would also take "1_000", "nan" and Arabic digits.
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# A decimal number as JSON and people write it. Python's float() would also take "1_000", "nan" and Arabic digits. Each
+# character can be matched in one way only, so that the time is linear in the length.
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER_CHARACTERS = 64  # more than the longest decimals of a float need
+NAMED_FIELDS = 100  # of those that are wrong with a request, an answer names so many and counts the rest
+_NAME_CHARACTERS = 200  # of a name that a caller has sent, an answer repeats so many
 
 
 class InvalidRequest(ValueError):
@@ -32,7 +36,27 @@ class InvalidRequest(ValueError):
 
     def __init__(self, message: str, fields: Mapping[str, str] | None = None):
         super().__init__(message)
-        self.fields = dict(fields or {})
+        self.fields = _Problems()
+        self.fields.update(fields or {})
+
+
+class _Problems(dict):
+    """What is wrong with a request, field by field: the first `NAMED_FIELDS` by name, of the others the number."""
+
+    def __init__(self):
+        super().__init__()
+        self.unnamed = 0
+
+    def __setitem__(self, name: str, problem: str) -> None:
+        if len(self) < NAMED_FIELDS or name in self:
+            super().__setitem__(name if len(name) <= _NAME_CHARACTERS else name[:_NAME_CHARACTERS] + "…", problem)
+        else:
+            self.unnamed += 1
+
+    def update(self, problems: Mapping[str, str]) -> None:
+        for name, problem in problems.items():
+            self[name] = problem
+        self.unnamed += getattr(problems, "unnamed", 0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +160,7 @@ class Signature:
         Values are numbers, booleans or numbers written as text. Raises `InvalidRequest` naming every bad field.
         """
         if isinstance(params, Mapping):
-            fields: dict[str, str] = {}
+            fields = _Problems()
             row = self._row(params, fields)
             if fields:
                 raise _refusal(fields)
@@ -186,7 +210,7 @@ class Signature:
         """Column and value of one `name=value`; ValueError where it is not a legal number in plain characters."""
         name, _, text = pair.decode("ascii").partition("=")
         column = self._encoded_columns.get(name.lower())
-        if column is None or not _DECIMAL.fullmatch(text):
+        if column is None or len(text) > NUMBER_CHARACTERS or not _DECIMAL.fullmatch(text):
             raise ValueError
         value = float(text)
         if self.features[column].problem(value):
@@ -216,7 +240,7 @@ class Signature:
         return row
 
     def _matrix(self, rows) -> np.ndarray:
-        fields: dict[str, str] = {}
+        fields = _Problems()
         matrix = np.zeros((len(rows), self.n), dtype=np.float32)
         for i, params in enumerate(rows):
             if isinstance(params, Mapping):
@@ -277,6 +301,8 @@ def _number(value) -> tuple[float, str | None]:
     """A JSON value or text as a finite number and None, or 0 and what is wrong with it."""
     if isinstance(value, str):
         text = value.strip()
+        if len(text) > NUMBER_CHARACTERS:
+            return 0.0, f"longer than {NUMBER_CHARACTERS} characters"
         if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
             return 0.0, "not finite"
         if not _DECIMAL.fullmatch(text):
@@ -296,7 +322,8 @@ def _as_float32(value: float) -> float:
         return float(np.float32(value))
 
 
-def _refusal(fields: dict[str, str]) -> InvalidRequest:
+def _refusal(fields: _Problems) -> InvalidRequest:
     named = ", ".join(f"{name}: {problem}" for name, problem in list(fields.items())[:3])
-    more = f" and {len(fields) - 3} more" if len(fields) > 3 else ""
-    return InvalidRequest(f"{len(fields)} bad field{'s' if len(fields) > 1 else ''}: {named}{more}", fields)
+    count = len(fields) + fields.unnamed
+    more = f" and {count - 3:,} more" if count > 3 else ""
+    return InvalidRequest(f"{count:,} bad field{'s' if count > 1 else ''}: {named}{more}", fields)

@@ -45,6 +45,12 @@ _SENTENCES = {
 }
 
 
+_IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
+# Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
+_FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
+_POLICY = f"default-src 'self'; img-src 'self' data:; frame-ancestors {_FRAMED_BY}"
+
+
 class ModelFailure(RuntimeError):
     """The model did not answer a legal request with finite numbers."""
 
@@ -216,7 +222,7 @@ def _read_rows(signature) -> tuple[np.ndarray, bool]:
         raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
     if not body:
         return signature.parse_query(request.query_string), False
-    if request.mimetype == FORM:
+    if request.mimetype == FORM and not _looks_like_json(body):
         return signature.parse_query(body), False
     return _rows_of(signature, _json_body())
 
@@ -233,6 +239,11 @@ def _rows_of(signature, content) -> tuple[np.ndarray, bool]:
 
 def _body() -> bytes:
     """The request's body, whole. werkzeug cuts one without a Content-Length off at the limit instead of refusing it."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType(
+            f"the body is encoded as {encoding[:40]}: send it as it is, without Content-Encoding"
+        )
     body = request.get_data()
     if request.content_length is None and len(body) >= request.max_content_length:
         raise RequestEntityTooLarge
@@ -242,7 +253,7 @@ def _body() -> bytes:
 def _json_body():
     """The decoded JSON body, of which no object may hold a name twice."""
     if not request.is_json:
-        raise UnsupportedMediaType
+        raise UnsupportedMediaType(_IS_JSON if _looks_like_json(request.get_data()) else None)
     try:
         return json.loads(request.get_data(), object_pairs_hook=_once)
     except InvalidRequest:
@@ -254,12 +265,19 @@ def _json_body():
         raise MalformedJSON("the body is not valid JSON") from error
 
 
+def _looks_like_json(body: bytes) -> bool:
+    """Whether a body that calls itself something else, or nothing, is an object or a list in JSON."""
+    text = body.strip()
+    return text[:1] + text[-1:] in (b"{}", b"[]")
+
+
 def _once(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         fields = {name: "repeated" for name, count in counts.items() if count > 1}
-        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {', '.join(fields)}", fields)
+        named = ", ".join(name[:40] for name in list(fields)[:3])
+        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {named}", fields)
     return content
 
 
@@ -283,7 +301,12 @@ def _application(
 
     @app.errorhandler(InvalidRequest)
     def invalid(error: InvalidRequest):
-        return refuse(422, str(error), fields=error.fields)
+        fields = error.fields
+        if (
+            "_" in fields and "_" in request.args
+        ):  # what jQuery and its like add to an address, so that no cache answers
+            fields["_"] = "unknown: an extra parameter against caches; leave it out, as no answer is cached here"
+        return refuse(422, str(error), fields=fields)
 
     @app.errorhandler(MalformedJSON)
     def malformed(error: MalformedJSON):
@@ -293,7 +316,8 @@ def _application(
     def http(error: HTTPException):
         # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
-        return refuse(error.code or 500, _SENTENCES.get(error.code) or error.description or error.name, headers=headers)
+        own = error.description if error.description != type(error).description else None  # not werkzeug's sentence
+        return refuse(error.code or 500, own or _SENTENCES.get(error.code) or error.name, headers=headers)
 
     @app.errorhandler(Exception)
     def failed(error: Exception):
@@ -347,7 +371,7 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     content = {**signature.to_dict(), "example": signature.example(), "needs_key": needs_key}
     response = Response(render_template(template, label=signature.label, version=slot.version, content=content))
     # whatever a page would load from another host is refused by the browser
-    response.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:"
+    response.headers["Content-Security-Policy"] = _POLICY
     return response
 
 
