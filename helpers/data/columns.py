@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from helpers.data.parameters import LARGEST
 from helpers.data.reading import ROW_NUMBERS, DataError
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
 KINDS = (NUMBER, YES_NO, CATEGORY)
 
-LARGEST = float(np.finfo(np.float32).max)  # the model computes in float32
 ENOUGH_ROWS = 20  # below these nothing is called an identifier: in ten rows most columns differ in each
 NEARLY_EVERY = 0.95  # share of the rows in which an identifier differs
 SHOWN = 6  # values that a report names
@@ -229,7 +229,7 @@ def _check_range(values: pd.Series, first_line: int) -> None:
         line = int(np.argmax(wrong)) + first_line
         raise DataError(
             f"column {values.name!r} holds {numbers[wrong][0]:g} in line {line}, beyond what a model can compute with "
-            f"({LARGEST:.1e}): correct it, or leave the column out with --drop {values.name}"
+            f"({LARGEST:g}): correct it, or leave the column out with --drop {values.name}"
         )
 
 

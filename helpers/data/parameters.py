@@ -19,8 +19,10 @@ import numpy as np
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
+LONGEST_NAME = 200  # characters of a name that a caller has sent which an error repeats
+LARGEST = 1e30  # the model computes in float32, which ends at 3.4e38, and squares are beyond it
 MOST_SHOWN = 12  # values of a category that an error names
-LONGEST_NUMBER = 64  # characters
+LONGEST_NUMBER = 64  # characters: more than the longest decimals of a float need
 
 # A decimal number as JSON and people write it. Python's float() would also take "1_000", "nan" and Arabic digits.
 # Each digit can be matched in one way only, so that no text takes longer than its length.
@@ -216,6 +218,7 @@ class Reader:
 
     def _row(self, params: Mapping, row: np.ndarray, where: str, problems: Named, notes: Named) -> None:
         """Fill one row of the matrix; what is wrong with it is added to `problems`, each name preceded by `where`."""
+        sent: dict[_Field, str] = {}
         found: dict[_Field, str | None] = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
@@ -223,18 +226,26 @@ class Reader:
             if field is None:
                 if str(name).casefold() != self._label:  # whoever sends a row of the table may send the label along
                     problems.add(f"{where}{name}", _unknown(name))
-                continue
-            if field in found:
+            elif field in found:
                 found[field] = "repeated"
-                continue
-            found[field], note = field.read(value, row)
-            if note:
-                notes.add(f"{where}{field.name}", note)
+            else:
+                sent[field] = str(name)
+                found[field], note = field.read(value, row)
+                if note:
+                    notes.add(f"{where}{name}", note)
+        spelled = self._as_spelled(sent)
         for field in self._fields:
             if field not in found:
                 found[field], _ = field.read(None, row)
             if found[field]:
-                problems.add(f"{where}{field.name}", found[field])
+                problems.add(f"{where}{spelled(field)}", found[field])
+
+    @staticmethod
+    def _as_spelled(sent: dict[_Field, str]) -> Callable[[_Field], str]:
+        """How to name fields to a caller who has sent these: as they were sent, others in lower case if these are."""
+        lower = bool(sent) and all(name == field.name.lower() for field, name in sent.items())
+        lower = lower and any(name != field.name for field, name in sent.items())
+        return lambda field: sent.get(field) or (field.name.lower() if lower else field.name)
 
     def field(self, name) -> _Field | None:
         """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""
@@ -250,11 +261,13 @@ class Named:
         self.count = 0
 
     def add(self, field: str, what: str) -> None:
-        self.count += 1
+        if field not in self.fields:
+            self.count += 1
         if len(self.fields) < MOST_NAMED:
-            self.fields[field] = what
+            self.fields[field if len(field) <= LONGEST_NAME else f"{field[:LONGEST_NAME]}…"] = what
 
     def named(self) -> dict[str, str]:
+        """The fields, and under "..." how many more there are."""
         more = self.count - len(self.fields)
         return {**self.fields, "...": f"and {more:,} more"} if more > 0 else self.fields
 
@@ -264,7 +277,7 @@ class Named:
             return
         named = ", ".join(f"{field}: {what}" for field, what in list(self.fields.items())[:3])
         more = f" and {self.count - 3:,} more" if self.count > 3 else ""
-        raise InvalidRequest(f"{self.count:,} bad field{'s' * (self.count > 1)}: {named}{more}", self.named())
+        raise InvalidRequest(f"{self.count:,} bad field{'s' * (self.count > 1)}: {named}{more}", self.fields)
 
 
 class Pairs(dict):
@@ -335,9 +348,9 @@ class _Field:
         number, problem = _number(value)
         if problem:
             return None, problem, None
+        if abs(number) > LARGEST:
+            return None, f"too large: must be within {LARGEST:g}", None
         scaled = _as_float32(feature.scaled(number))
-        if not math.isfinite(scaled):
-            return None, "too large", None
         # The model takes float32: what is within the range there is usual, though in more digits it lies just outside.
         low, high = _as_float32(feature.scaled(feature.low)), _as_float32(feature.scaled(feature.high))
         if feature.low <= number <= feature.high or low <= scaled <= high:

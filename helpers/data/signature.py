@@ -207,6 +207,11 @@ class Signature:
         return tuple(feature.name for feature in self.features)
 
     @property
+    def outcome(self) -> str:
+        """What the probability is of, in words: `survived`, or `survived = yes`."""
+        return f"{self.label} = {self.positive}" if self.positive else self.label
+
+    @property
     def n(self) -> int:
         """The number of features."""
         return len(self.features)

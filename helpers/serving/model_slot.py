@@ -79,9 +79,11 @@ class ModelSlot:
         added, gone = (sorted(set(a.signature.names) - set(b.signature.names)) for a, b in ((new, old), (old, new)))
         if added or gone:
             raise ValueError(f"it takes other features (new: {added}, gone: {gone}): serve it at another address")
-        rows, answers = _check(new)
-        columns = [new.signature.names.index(name) for name in old.signature.names]
-        change = np.abs(answers - old(np.ascontiguousarray(rows[:, columns])))
+        outcome, before = new.signature.outcome, old.signature.outcome
+        if outcome != before:
+            raise ValueError(f"it predicts {outcome} where the one before predicts {before}: serve it elsewhere")
+        _check(new)
+        change = _change(old, new)
         swap = Swap(
             self.version, str(getattr(new, "version", "unversioned")), float(change.max()), float(change.mean())
         )
@@ -90,8 +92,18 @@ class ModelSlot:
         return swap
 
 
-def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and their probabilities, (k, n) and (k,) float32; ValueError where these are not probabilities."""
+def _change(old, new) -> np.ndarray:
+    """How far the answers to random requests moved, (k,): those that both models understand."""
+    requests = new.signature.sample_rows(256)
+    known = old.signature.reader(unseen="answer").read(requests, keep_going=True)
+    good = [i for i in range(len(requests)) if i not in set(known.bad)]
+    if not good:
+        return np.zeros(1)
+    return np.abs(new(new.signature.parse(requests)[good]) - old(known.matrix[good]))
+
+
+def _check(predictor) -> None:
+    """Let the model answer some rows; ValueError where these are not probabilities."""
     rows = predictor.signature.sample(256)
     answers = np.asarray(predictor(rows))
     if answers.shape != (len(rows),) or not ((answers >= 0) & (answers <= 1)).all():
@@ -99,15 +111,25 @@ def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
     alone = np.concatenate([predictor(rows[i : i + 1]) for i in range(8)])
     if not np.allclose(alone, answers[:8], atol=1e-5):
         raise ValueError("it answers a row alone otherwise than among others")
-    return rows, answers
 
 
 class Watcher:
-    """A thread that looks at a model directory every `seconds` and swaps in what has changed there."""
+    """A thread that looks at a model directory every `seconds` and swaps in what has changed there.
 
-    def __init__(self, slot: ModelSlot, directory: Path | str, load: Callable[[], Callable], seconds: float = 1.0):
+    seen: `Watcher.stamp(directory)` from before the slot's model was loaded, so that what was written while it was
+    being loaded counts as a change; without it, what is there now is taken for what the slot holds.
+    """
+
+    def __init__(
+        self,
+        slot: ModelSlot,
+        directory: Path | str,
+        load: Callable[[], Callable],
+        seconds: float = 1.0,
+        seen: tuple | None = None,
+    ):
         self.slot, self.directory, self.load, self.seconds = slot, Path(directory), load, seconds
-        self._seen = self._stamp()
+        self._seen = self.stamp(self.directory) if seen is None else seen
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
         self._thread.start()
@@ -116,21 +138,22 @@ class Watcher:
         self._stop.set()
         self._thread.join()
 
-    def _stamp(self) -> tuple:
+    @staticmethod
+    def stamp(directory: Path) -> tuple:
         """Names, sizes and times of the directory's files: another stamp means that somebody has written there."""
         try:
-            files = sorted(self.directory.iterdir())
-            return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path in files if (stat := path.stat()))
+            stats = [(path.name, path.stat()) for path in sorted(directory.iterdir())]
         except OSError:  # a file was replaced between the two calls: look again at the next turn
             return ()
+        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
 
     def _run(self) -> None:
         while not self._stop.wait(self.seconds):
-            stamp = self._stamp()
+            stamp = self.stamp(self.directory)
             if stamp == self._seen or not stamp:
                 continue
             time.sleep(min(self.seconds, 0.2))
-            if self._stamp() != stamp:
+            if self.stamp(self.directory) != stamp:
                 continue  # still being written
             self._seen = stamp
             try:

@@ -6,31 +6,83 @@ answer's status and changes nothing else. It also turns an error that the applic
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import logging
 import os
 import re
 import secrets
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 
 log = logging.getLogger("helpers.serving.services")
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
+_FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)  # a caller's own id, as long as it cannot forge a log line
 
 
-class Metrics:
-    """The Prometheus metrics of one application; under several processes, of all of them together.
+@contextlib.contextmanager
+def shared_counts(processes: int) -> Iterator[Path | None]:
+    """A folder in which `processes` processes count together, or None, said in the log, where there is no place for it.
 
-    Where the environment variable PROMETHEUS_MULTIPROC_DIR is set before this module is imported, each process counts
-    in a file of its own in that directory, and whichever answers `GET /metrics` adds them up.
+    Each of them calls `count_as` before it makes its `Metrics`.
     """
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="prediction-metrics-"))
+        if shutil.disk_usage(folder).free < 2 * processes * len(_FILES) * _FILE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        log.warning("no folder for shared metrics (%s): /metrics tells of one worker only", error.strerror or error)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def count_as(number: int, folder: Path | None) -> None:
+    """Let the metrics of this process, made from now on, be those of process `number` in `folder`.
+
+    The process that takes the place of a dead one goes on with its counts. The files get their whole size here: were
+    the disk to run full under a file that is mapped into memory, the next count would end the process by a signal.
+    Where there is no place any more, this process counts for itself.
+    """
+    if folder is not None:
+        try:
+            for kind in _FILES:
+                path = folder / f"{kind}_{number}.db"
+                if kind.startswith("gauge"):
+                    path.unlink(missing_ok=True)  # what the dead process said of its model is no longer so
+                if not path.exists() or path.stat().st_size < _FILE_BYTES:
+                    path.write_bytes(bytes(_FILE_BYTES))
+        except OSError as error:
+            log.warning("worker %d counts for itself: %s is not writable (%s)", number, folder, error.strerror)
+            folder = None
+    if folder is None:
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        values.ValueClass = values.MutexValue
+    else:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        values.ValueClass = values.MultiProcessValue(lambda: number)
+
+
+class Metrics:
+    """The Prometheus metrics of one application; of several processes together where these have called `count_as`."""
 
     def __init__(self):
         self.registry = CollectorRegistry()
@@ -39,7 +91,7 @@ class Metrics:
         self.seconds = Histogram("http_request_seconds", "Time to an answer", ["path"], buckets=_SECONDS, **own)
         self.errors = Counter("http_errors", "Requests answered with an error", ["kind"], **own)
         self.model = Gauge(
-            "model_info", "1 for the model that answers", ["version", "backend"], multiprocess_mode="livemax", **own
+            "model_info", "1 for the model that answers", ["version", "backend"], multiprocess_mode="max", **own
         )
         self.swaps = Counter("model_swaps", "Attempts to replace the model while serving", ["result"], **own)
 
@@ -57,26 +109,39 @@ class Observed:
 
     paths: the paths counted by name; any other is counted as "other", so that a scanner cannot fill the memory.
     access_log: a text stream for one JSON line per request; the query string stays out of it, as it holds the data.
+    version: the version of the model, for `X-Model-Version` where the application has not said it.
+
+    A server that answers without calling the application takes the id from `identify` and reports with `note`.
     """
 
-    def __init__(self, app: Callable, metrics: Metrics, paths: Iterable[str], access_log: TextIO | None = None):
+    def __init__(
+        self,
+        app: Callable,
+        metrics: Metrics,
+        paths: Iterable[str],
+        access_log: TextIO | None = None,
+        version: Callable[[], str] | None = None,
+    ):
         self.app = app
         self.metrics = metrics
         self.paths = frozenset(paths)
         self.access_log = access_log
+        self.version = version
         self._ids = itertools.count()
         self._process = ""
         self._counted: dict[tuple[str, str, str], tuple[Callable, Callable]] = {}
 
     def __call__(self, environ: dict, start_response: Callable) -> Iterable[bytes]:
         begin = time.perf_counter()
-        request_id = environ["request.id"] = self._request_id(environ)
+        request_id = environ["request.id"] = self.identify(environ.get("HTTP_X_REQUEST_ID"))
         code = "500"
 
         def respond(status, headers, *exc_info):
             nonlocal code
             code = status[:3]
             headers.append(("X-Request-ID", request_id))
+            if self.version and not any(name == "X-Model-Version" for name, _ in headers):
+                headers.append(("X-Model-Version", self.version()))
             return start_response(status, headers, *exc_info)
 
         try:
@@ -91,42 +156,46 @@ class Observed:
             return [body]
         finally:
             seconds = time.perf_counter() - begin
-            count, observe = self._counters(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), code)
-            count()
-            observe(seconds)
-            if self.access_log is not None:
-                self._write_line(environ, request_id, code, seconds)
+            client, path = environ.get("REMOTE_ADDR", ""), environ.get("PATH_INFO", "")
+            self.note(environ["REQUEST_METHOD"], path, code, seconds, request_id, client)
 
-    def _request_id(self, environ: dict) -> str:
+    def identify(self, given: str | None) -> str:
         """The caller's `X-Request-ID`, or one made of a random part of this process and a count."""
-        given = environ.get("HTTP_X_REQUEST_ID")
         if given and _OWN_ID.fullmatch(given):
             return given
         if not self._process:
             self._process = secrets.token_hex(4)
         return f"{self._process}-{next(self._ids)}"
 
+    def note(self, method: str, path: str, code: str, seconds: float, request_id: str, client: str) -> None:
+        """Count one answered request, and write its line."""
+        count, observe = self._counted.get((method, path, code)) or self._counters(method, path, code)
+        count()
+        observe(seconds)
+        if self.access_log is not None:
+            self._write_line(method, path, code, seconds, request_id, client)
+
     def _counters(self, method: str, path: str, code: str) -> tuple[Callable, Callable]:
         """The two metrics of this kind of request, looked up by their labels only once."""
-        try:
-            return self._counted[method, path, code]
-        except KeyError:
-            known = path if path in self.paths else "other"
-            verb = method if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
-            counters = self.metrics.requests.labels(verb, known, code).inc, self.metrics.seconds.labels(known).observe
-            if known == path and verb == method:
-                self._counted[method, path, code] = counters
-            return counters
+        known = path if path in self.paths else "other"
+        verb = method if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
+        counters = self.metrics.requests.labels(verb, known, code).inc, self.metrics.seconds.labels(known).observe
+        if known == path and verb == method:
+            self._counted[method, path, code] = counters
+        return counters
 
-    def _write_line(self, environ: dict, request_id: str, code: str, seconds: float) -> None:
+    def _write_line(self, method: str, path: str, code: str, seconds: float, request_id: str, client: str) -> None:
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "id": request_id,
-            "client": environ.get("REMOTE_ADDR", ""),
-            "method": environ["REQUEST_METHOD"],
-            "path": environ.get("PATH_INFO", ""),
+            "client": client,
+            "method": method,
+            "path": path,
             "status": int(code),
             "ms": round(seconds * 1000, 3),
         }
-        self.access_log.write(json.dumps(line) + "\n")
-        self.access_log.flush()
+        try:
+            self.access_log.write(json.dumps(line) + "\n")
+            self.access_log.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or its disk is full: the answer goes out all the same
+            pass

@@ -1,4 +1,4 @@
-"""The prediction service under granian: worker processes, one per core, behind one port.
+"""The prediction service as `tutorial.py serve` runs it: worker processes, one per core, behind one port.
 
 `main(argv)` is `tutorial.py serve`. The application is the one of the notebook, `services.create_predict_app`; around
 it stand what a process needs that nobody watches: workers that are replaced when they die, a stop that ends every
@@ -9,28 +9,21 @@ from __future__ import annotations
 
 import argparse
 import functools
-import ipaddress
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import PROJECT
+from helpers.serving.callers import Callers, is_loopback
+from helpers.serving.supervisor import CannotServe, Place, Supervisor
 
 log = logging.getLogger("helpers.serving.services")
-
-STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
-REQUEST_SECONDS = 10  # headers must arrive within this time
-CONNECTIONS = 1024  # at once, for each worker
 
 
 @dataclass(frozen=True)
@@ -41,109 +34,91 @@ class Options:
     backend: str
     api_key: str | None
     access_log: bool
+    allow_hosts: tuple[str, ...] | None = None  # beside this machine's own names; None: any
+    allow_origins: tuple[str, ...] = ()
 
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or Ctrl+C; returns the exit code."""
     chosen = _command_line().parse_args(argv)
     try:
-        options = Options(chosen.model, chosen.backend, _read_key(chosen.api_key_file), chosen.access_log)
+        options = Options(
+            chosen.model,
+            chosen.backend,
+            _read_key(chosen.api_key_file),
+            chosen.access_log,
+            tuple(chosen.allow_host) if is_loopback(chosen.host) else None,
+            _checked_origins(chosen.allow_origin),
+        )
         _check_port(chosen.host, chosen.port)
         ensure_exported(chosen.model, chosen.backend)
     except CannotServe as error:
         print(f"serve: {error}", file=sys.stderr)
         return 2
 
-    counts = tempfile.mkdtemp(prefix="prediction-metrics-")  # each worker counts in a file of its own
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
-    import helpers.export.predictors
-    import helpers.serving.services  # noqa: F401  imported once, before the workers fork from this process
-
     shown = "127.0.0.1" if chosen.host == "0.0.0.0" else chosen.host
     workers = f"{chosen.workers} worker{'s' if chosen.workers > 1 else ''}"
     print(f"Serving {chosen.model} on http://{shown}:{chosen.port} with {workers}. Ctrl+C stops it.", flush=True)
-    if not _is_loopback(chosen.host):
+    if not is_loopback(chosen.host):
         key = "with the API key" if options.api_key else "without a key"
         print(f"Listening on {chosen.host}: whoever reaches port {chosen.port} can ask it, {key}.", flush=True)
-    try:
-        return supervise(chosen.host, chosen.port, chosen.workers, functools.partial(worker_app, options))
-    finally:
-        shutil.rmtree(counts, ignore_errors=True)
+    return supervise(chosen.host, chosen.port, chosen.workers, functools.partial(worker_app, options))
 
 
 def worker_app(options: Options) -> Callable:
-    """The application of one worker, called in its process: loads the model and answers once before it serves."""
-    # A forked process inherits a handler that only tells granian's main loop: while it loads, SIGTERM shall end it.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """The application of one worker, called in its process: loads the model and answers once before it serves.
+
+    Raises `CannotServe` where the model cannot be loaded.
+    """
     from helpers.export.errors import PredictorError
     from helpers.export.predictors import load_predictor
     from helpers.serving.model_slot import ModelSlot, Watcher
-    from helpers.serving.rsgi import gateway
-    from helpers.serving.services import BODY_BYTES, create_predict_app
+    from helpers.serving.services import create_predict_app
 
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
-    _forget_dead_workers()
     load = functools.partial(load_predictor, options.model, options.backend)
+    seen = Watcher.stamp(options.model)  # before loading: what is written meanwhile is a change
     try:
         slot = ModelSlot(load())
     except PredictorError as error:
-        print(f"serve: {error}", file=sys.stderr, flush=True)
-        _failure_mark().touch()
-        os.kill(os.getppid(), signal.SIGTERM)  # no other worker could load it either
-        sys.exit(1)
-    app = create_predict_app(slot, api_key=options.api_key, access_log=sys.stdout if options.access_log else None)
-    Watcher(slot, options.model, load)
-    return gateway(app, BODY_BYTES, REQUEST_SECONDS)
+        raise CannotServe(str(error)) from error
+    app = create_predict_app(
+        slot,
+        api_key=options.api_key,
+        access_log=sys.stdout if options.access_log else None,
+        allow_hosts=options.allow_hosts,
+        allow_origins=options.allow_origins,
+    )
+    Watcher(slot, options.model, load, seen=seen)
+    return app
 
 
 def supervise(host: str, port: int, workers: int, load: Callable[[], Callable]) -> int:
-    """Run granian until it is told to stop, and again should it give up on its workers; returns the exit code.
+    """Serve in worker processes until told to stop; returns the exit code.
 
-    load: called in each worker, returns its RSGI application.
+    load: called in each worker, returns its WSGI application.
     """
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
-    from granian.log import LogLevels
-    from granian.server import Server
+    import helpers.export.predictors
+    import helpers.serving.protocol
+    import helpers.serving.services  # noqa: F401  imported once, before the workers fork from this process
+    from helpers.serving.observability import shared_counts
 
-    class PatientServer(Server):
-        """granian, but a worker that dies again within seconds is replaced again instead of ending the service."""
-
-        def _respawn_workers(self, *args, **kwargs):
-            time.sleep(0.2)  # no busy loop where a worker cannot live
-            super()._respawn_workers(*args, **kwargs)
-            self.respawned_wrks.clear()
-
-    while True:
-        server = PatientServer(
-            "helpers.serving.production:worker_app",
-            address=host,
-            port=port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
-            workers=workers,
-            blocking_threads=1,
-            websockets=False,
-            backlog=2048,
-            backpressure=CONNECTIONS,
-            http1_settings=HTTP1Settings(header_read_timeout=REQUEST_SECONDS * 1000),
-            respawn_failed_workers=True,
-            respawn_interval=0,
-            workers_kill_timeout=STOP_SECONDS,
-            log_level=LogLevels.error,
-        )
-        try:
-            server.serve(target_loader=load, wrap_loader=False)
-        except SystemExit:
-            if not server.interrupt_signal:
-                log.error("granian gave up on its workers: starting it anew")
-                time.sleep(1)
-                continue
-        return 1 if _failure_mark().exists() else 0
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    with shared_counts(workers) as counts:
+        return Supervisor(listener, workers, functools.partial(_work, load, counts)).run()
 
 
-class CannotServe(Exception):
-    """The message says in one sentence what to do."""
+def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> None:
+    """What one worker does, in its process, until SIGTERM."""
+    from helpers.serving import protocol
+    from helpers.serving.asgi import Gateway
+    from helpers.serving.observability import count_as
+    from helpers.serving.services import BODY_BYTES
+
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would write to the home directory
+    sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
+    count_as(place.number, counts)
+    protocol.run(Gateway(load(), BODY_BYTES), place)
 
 
 def _command_line() -> argparse.ArgumentParser:
@@ -161,6 +136,20 @@ def _command_line() -> argparse.ArgumentParser:
     cli.add_argument("--backend", default="onnx", help="onnx (default), litert, numpy or keras")
     cli.add_argument(
         "--api-key-file", type=Path, metavar="FILE", help="a file with the key that /predict then asks for"
+    )
+    cli.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name, beside localhost, under which a service that listens on this machine only is called",
+    )
+    cli.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a page's origin, such as http://localhost:3000, that may read the answers; may be repeated",
     )
     cli.add_argument("--access-log", action="store_true", help="one JSON line per request on standard output")
     return cli
@@ -182,11 +171,21 @@ def _read_key(path: Path | None) -> str | None:
         raise CannotServe(f"the API key file {path} cannot be read ({error})") from error
     if not key:
         raise CannotServe(f"the API key file {path} is empty: write the key into it")
+    if not (key.isascii() and key.isprintable()):
+        raise CannotServe(f"the key in {path} holds characters that a header cannot carry: use those of ASCII")
     return key
 
 
+def _checked_origins(origins: list[str]) -> tuple[str, ...]:
+    try:
+        Callers(origins=origins)
+    except ValueError as error:
+        raise CannotServe(f"--allow-origin: {error}") from error
+    return tuple(origins)
+
+
 def _check_port(host: str, port: int) -> None:
-    """Ask for the port once without sharing it: granian's workers share theirs, with a second server's, too."""
+    """Ask for the port before anything is trained or loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -222,34 +221,3 @@ def ensure_exported(model: Path, *backends: str) -> None:
             process.wait()
     if failed:
         raise CannotServe(f"the model could not be exported to {model}, see above")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this worker when the process that started it is gone, which else would serve on without anyone to stop it."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _failure_mark() -> Path:
-    """The file by which a worker tells the process that started it that the model cannot be served."""
-    return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "failed"
-
-
-def _forget_dead_workers() -> None:
-    """Workers that died no longer have a model: drop what they said of it from the metrics; their counts stay."""
-    from prometheus_client import multiprocess
-
-    for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
-        pid = int(path.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            multiprocess.mark_process_dead(pid)

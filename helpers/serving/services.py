@@ -11,17 +11,20 @@ import functools
 import hmac
 import json
 import logging
-import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
-from helpers.data.signature import InvalidRequest
+from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.serving.answers import ModelFailure, answer
+from helpers.serving.callers import CallerCheck, Callers
+from helpers.serving.lane import FORM, JSON, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
@@ -29,7 +32,7 @@ from helpers.serving.openapi import describe
 log = logging.getLogger("helpers.serving.services")
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
-FORM, MULTIPART, JSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+MULTIPART = "multipart/form-data"
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
@@ -41,8 +44,10 @@ _SENTENCES = {
 }
 
 
-class ModelFailure(RuntimeError):
-    """The model did not answer a legal request with finite numbers."""
+_IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
+# Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
+_FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
+_POLICY = f"default-src 'self'; img-src 'self' data:; frame-ancestors {_FRAMED_BY}"
 
 
 class MalformedJSON(ValueError):
@@ -81,42 +86,60 @@ def create_predict_app(
     max_body_bytes: int = BODY_BYTES,
     access_log: TextIO | None = None,
     warm_up: bool = True,
+    allow_hosts: Iterable[str] | None = None,
+    allow_origins: Iterable[str] = (),
+    strict: bool = False,
+    unseen: str = "refuse",
 ) -> Flask:
-    """The prediction service around a predictor, a callable (k, n) float32 -> (k,) float32 with a `.signature`.
+    """The prediction service around a predictor, a callable (k, m) float32 -> (k,) float32 with a `.signature`.
 
     predictor: pass a `ModelSlot` to be able to replace the model while the service runs.
     api_key: if given, `/predict` and `/metrics` want it as `X-API-Key` or `Authorization: Bearer`.
     max_body_bytes: a larger request body is answered with 413.
     access_log: a text stream that gets one JSON line per request.
     warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
+    allow_hosts: names that are answered beside those of this machine itself; None: a request for any name is answered.
+    allow_origins: the origins whose pages a browser lets read the answers, such as "http://localhost:3000"; "*": every.
+    strict: refuse a number outside of the range that training saw, instead of answering it with a note.
+    unseen: "refuse" a category that training never saw, or "answer" it as none of those known.
 
     Where a request passes, nothing is done that can be done once: the query string is parsed as bytes by the compiled
-    signature, the answer is put together as bytes, and a plain GET is answered without Flask's routing (`_FastLane`).
+    signature, the answer is put together as bytes, and plain requests are answered without Flask's routing (`lane`).
     """
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
+    callers = Callers(allow_hosts, allow_origins)
     paths = ["/", "/docs", "/predict", "/health/live", "/health/ready", "/metrics", "/openapi.json"]
-    app, metrics = _application("predict", access_log, paths)
+    app, metrics = _application("predict", access_log, paths, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.extensions["model"] = slot
     may_pass = _key_check(api_key)
     guard = _guard(may_pass)
-    # innermost, so that what it answers has a request id and is counted
-    app.wsgi_app.app = _FastLane(app, app.wsgi_app.app, slot, may_pass)
+
+    def reader_of(model: Callable) -> Reader:
+        return model.signature.reader(strict, unseen)
+
+    # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
+    hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
+    lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks))
+    app.extensions["callers"] = callers
+    # within the layer that gives ids and counts
+    app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
+
+    def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
+        headers = {"X-Model-Version": version(model)}
+        return Response(answer(slot, model, rows, is_list), headers=headers, content_type=JSON)
 
     @app.get("/predict")
     @guard
     def predict_query():
         model = slot.current
-        answers = _run(model, model.signature.parse_query(request.query_string))
-        return Response(_one_answer(slot, answers), content_type=JSON)
+        return respond(model, reader_of(model).read_query(request.query_string), False)
 
     @app.post("/predict")
     @guard
     def predict_body():
         model = slot.current
-        rows, is_list = _read_rows(model.signature)
-        answers = _run(model, rows)
-        return Response((_list_answer if is_list else _one_answer)(slot, answers), content_type=JSON)
+        return respond(model, *_read_rows(reader_of(model)))
 
     @app.get("/health/live")
     def live():
@@ -136,7 +159,9 @@ def create_predict_app(
 
     @app.get("/openapi.json")
     def openapi():
-        return jsonify(describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes))
+        return jsonify(
+            describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes, strict, unseen)
+        )
 
     @app.get("/")
     def page():
@@ -152,63 +177,45 @@ def create_predict_app(
     return app
 
 
-# ---- one prediction ----
-
-
-def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
-    try:
-        answers = model(rows)
-    except Exception as error:
-        raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
-    if len(answers) != len(rows):
-        raise ModelFailure(f"the model answered {len(rows)} row(s) with {len(answers)} value(s)")
-    return answers
-
-
-def _one_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
-    answer = answers[0]
-    if not math.isfinite(answer):
-        raise ModelFailure(f"the model answered {answer}")
-    slot.ready = True
-    text = str(answer)  # a float32 in full: the shortest decimals that give it back
-    return f'{{"prediction":"{text}","probability":{text},"success":true}}\n'.encode()
-
-
-def _list_answer(slot: ModelSlot, answers: np.ndarray) -> bytes:
-    if not np.isfinite(answers).all():
-        raise ModelFailure("the model answered with numbers that are not finite")
-    slot.ready = True
-    return f'{{"predictions":[{",".join(map(str, answers))}],"success":true}}\n'.encode()
-
-
 # ---- reading a request ----
 
 
-def _read_rows(signature) -> tuple[np.ndarray, bool]:
-    """The rows of a POST, (k, n) float32, and whether they came as a list."""
+def _read_rows(reader: Reader) -> tuple[Rows, bool]:
+    """The rows of a POST, and whether they came as a list. `?errors=rows` reads on where a row of a list is bad."""
     body = _body()
     if request.mimetype == MULTIPART:
         params = request.form.copy()
         params.update(request.files)  # an uploaded file is no number, and is named as such
-        return signature.parse(params), False
-    if request.query_string and body:
+        return reader.read(params), False
+    keep_going = request.args.to_dict(flat=False) == {"errors": ["rows"]}
+    if request.query_string and body and not keep_going:
         fields = {name: "in the query string of a request with a body" for name in request.args}
         raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
     if not body:
-        return signature.parse_query(request.query_string), False
-    if request.mimetype == FORM:
-        return signature.parse_query(body), False
-    content = _json_body()
-    if isinstance(content, dict) and "instances" not in signature.names and isinstance(content.get("instances"), list):
+        return reader.read_query(request.query_string), False
+    if request.mimetype == FORM and not _looks_like_json(body):
+        return reader.read_query(body), False
+    return _rows_of(reader, _json_body(), keep_going)
+
+
+def _rows_of(reader: Reader, content, keep_going: bool = False) -> tuple[Rows, bool]:
+    """The rows of a decoded JSON body, and whether they came as a list."""
+    instances = content.get("instances") if isinstance(content, dict) else None
+    if isinstance(instances, list) and reader.field("instances") is None:
         others = {name: "unknown" for name in content if name != "instances"}
         if others:
             raise InvalidRequest('send nothing beside "instances"', others)
-        content = content["instances"]
-    return signature.parse(content), isinstance(content, list)
+        content = instances
+    return reader.read(content, keep_going), isinstance(content, list)
 
 
 def _body() -> bytes:
     """The request's body, whole. werkzeug cuts one without a Content-Length off at the limit instead of refusing it."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType(
+            f"the body is encoded as {encoding[:40]}: send it as it is, without Content-Encoding"
+        )
     body = request.get_data()
     if request.content_length is None and len(body) >= request.max_content_length:
         raise RequestEntityTooLarge
@@ -218,7 +225,7 @@ def _body() -> bytes:
 def _json_body():
     """The decoded JSON body, of which no object may hold a name twice."""
     if not request.is_json:
-        raise UnsupportedMediaType
+        raise UnsupportedMediaType(_IS_JSON if _looks_like_json(request.get_data()) else None)
     try:
         return json.loads(request.get_data(), object_pairs_hook=_once)
     except InvalidRequest:
@@ -230,24 +237,35 @@ def _json_body():
         raise MalformedJSON("the body is not valid JSON") from error
 
 
+def _looks_like_json(body: bytes) -> bool:
+    """Whether a body that calls itself something else, or nothing, is an object or a list in JSON."""
+    text = body.strip()
+    return text[:1] + text[-1:] in (b"{}", b"[]")
+
+
 def _once(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        fields = {name: "repeated" for name in names if names.count(name) > 1}
-        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {', '.join(fields)}", fields)
+        counts = Counter(name for name, _ in pairs)
+        fields = {name: "repeated" for name, count in counts.items() if count > 1}
+        named = ", ".join(name[:40] for name in list(fields)[:3])
+        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {named}", fields)
     return content
 
 
 # ---- what both applications stand on ----
 
 
-def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tuple[Flask, Metrics]:
+def _application(
+    name: str, access_log: TextIO | None, paths: list[str], model_version: Callable[[], str] | None = None
+) -> tuple[Flask, Metrics]:
     app = Flask(name, root_path=str(Path(__file__).parent))
     app.json.compact, app.json.sort_keys = True, False
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     metrics = Metrics()
-    app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log)
+    app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
+    app.extensions["observed"] = app.wsgi_app
+    app.url_map.merge_slashes = False  # "//x" is another path than "/x", and no reason to send a caller elsewhere
 
     def refuse(code: int, error: str, kind: str | None = None, headers=(), **more):
         metrics.errors.labels(kind or _KINDS.get(code, str(code))).inc()
@@ -265,7 +283,8 @@ def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tupl
     def http(error: HTTPException):
         # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
-        return refuse(error.code or 500, _SENTENCES.get(error.code) or error.description or error.name, headers=headers)
+        own = error.description if error.description != type(error).description else None  # not werkzeug's sentence
+        return refuse(error.code or 500, own or _SENTENCES.get(error.code) or error.name, headers=headers)
 
     @app.errorhandler(Exception)
     def failed(error: Exception):
@@ -279,55 +298,32 @@ def _application(name: str, access_log: TextIO | None, paths: list[str]) -> tupl
     return app, metrics
 
 
-class _FastLane:
-    """Answers a plain `GET /predict` before Flask routes it, at a third of the time; passes everything else on.
-
-    It calls the same functions as the Flask view and gives the same bytes. A request that fails in any way is passed
-    on too, so that errors have one place. Functions added to the application as `before_request` or the like are
-    honoured: with any of them, every request goes through Flask.
-    """
-
-    def __init__(self, app: Flask, through_flask: Callable, slot: ModelSlot, may_pass: Callable[[dict], bool]):
-        self.app, self.through_flask, self.slot, self.may_pass = app, through_flask, slot, may_pass
-
-    def __call__(self, environ: dict, start_response: Callable):
-        app = self.app
-        hooks = app.before_request_funcs or app.after_request_funcs or app.teardown_request_funcs
-        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "GET" and not hooks:
-            model = self.slot.current
-            try:
-                if self.may_pass(environ):
-                    answers = _run(model, model.signature.parse_query(environ["QUERY_STRING"].encode("latin-1")))
-                    body = _one_answer(self.slot, answers)
-                    start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
-                    return [body]
-            except Exception:  # found again, and answered, by the view
-                pass
-        return self.through_flask(environ, start_response)
-
-
-def _key_check(api_key: str | None) -> Callable[[dict], bool]:
-    """Whether a request, given as its WSGI environ, may pass: anyone where no key is set."""
+def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
+    """Whether a request with these headers `X-API-Key` and `Authorization` may pass: any where no key is set."""
     if api_key is None:
-        return lambda environ: True
+        return lambda given, authorization: True
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError(
+            "the API key holds characters that a header cannot carry: use letters, digits and signs of ASCII"
+        )
     expected = api_key.encode()
 
-    def may_pass(environ: dict) -> bool:
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        given = environ.get("HTTP_X_API_KEY") or (token.strip() if scheme.lower() == "bearer" else "")
+    def may_pass(given: str | None, authorization: str | None) -> bool:
+        scheme, _, token = (authorization or "").partition(" ")
+        given = given or (token.strip() if scheme.lower() == "bearer" else "")
         # compare_digest takes as long for a nearly right key as for any other
         return hmac.compare_digest(given.encode(), expected)
 
     return may_pass
 
 
-def _guard(may_pass: Callable[[dict], bool]) -> Callable:
+def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
     """A decorator that lets a request through to a view only with the key."""
 
     def decorate(view):
         @functools.wraps(view)
         def guarded():
-            if not may_pass(request.environ):
+            if not may_pass(request.environ.get("HTTP_X_API_KEY"), request.environ.get("HTTP_AUTHORIZATION")):
                 error = "send the service's key in the header X-API-Key or as Authorization: Bearer"
                 raise Unauthorized(error, www_authenticate=WWWAuthenticate("bearer"))
             return view()
@@ -339,11 +335,26 @@ def _guard(may_pass: Callable[[dict], bool]) -> Callable:
 
 def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     signature = slot.current.signature
-    content = {**signature.to_dict(), "example": signature.example(), "needs_key": needs_key}
-    response = Response(render_template(template, label=signature.label, version=slot.version, content=content))
+    example = signature.example()
+    features = [{**asdict(feature), "example": example[feature.name]} for feature in signature.features]
+    content = {"features": features, "needs_key": needs_key}
+    facts = {"outcome": signature.outcome, "version": slot.version, "measured": _measured(slot.current)}
+    response = Response(render_template(template, content=content, **facts))
     # whatever a page would load from another host is refused by the browser
-    response.headers["Content-Security-Policy"] = "default-src 'self'; img-src 'self' data:"
+    response.headers["Content-Security-Policy"] = _POLICY
     return response
+
+
+def _measured(model: Callable) -> str:
+    """How good the model was, and on which data, in words; "" where nothing was measured."""
+    metrics = getattr(model, "card", {}).get("metrics", {})
+    if not {"test_auc", "test_auc_interval", "rows", "test_rows"} <= set(metrics):
+        return ""
+    low, high = metrics["test_auc_interval"]
+    return (
+        f"test AUC {metrics['test_auc']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {metrics['test_rows']:,} of "
+        f"{metrics['rows']:,} rows of {metrics.get('data', 'a table')}"
+    )
 
 
 def _count_models(slot: ModelSlot, metrics: Metrics) -> None:

@@ -1,16 +1,14 @@
 """What `bench` measures, each in a process of its own: `python -m helpers.tools.bench_services KIND MODEL`.
 
 KIND is "article" (model.predict for each request behind Flask's own server, as the article did, mended), or "echo",
-"predict", "predict-view" in the notebook's server, or "echo-workers PORT WORKERS" for the echo under granian. The
+"predict", "predict-view" in the notebook's server, or "echo-workers PORT WORKERS" for the echo in workers. The
 process prints its address when it answers, and serves until it is ended.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-import tempfile
 import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,15 +36,6 @@ def article_app(model_directory: str):
     return app
 
 
-def echo_worker():
-    """The echo as one of granian's workers, behind the same gateway as the predictions."""
-    from helpers.serving.production import REQUEST_SECONDS
-    from helpers.serving.rsgi import gateway
-    from helpers.serving.services import BODY_BYTES, create_echo_app
-
-    return gateway(create_echo_app(), BODY_BYTES, REQUEST_SECONDS)
-
-
 def main(kind: str, model_directory: str, *rest: str) -> None:
     if kind == "article":
         import logging
@@ -59,14 +48,11 @@ def main(kind: str, model_directory: str, *rest: str) -> None:
         server.serve_forever()
     elif kind == "echo-workers":
         from helpers.serving.production import supervise
+        from helpers.serving.services import create_echo_app
 
         port, workers = map(int, rest)
-        with tempfile.TemporaryDirectory() as counts:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
-            import helpers.serving.services  # noqa: F401  before the workers fork, as in production
-
-            print(f"http://127.0.0.1:{port}", flush=True)
-            supervise("127.0.0.1", port, workers, functools.partial(echo_worker))
+        print(f"http://127.0.0.1:{port}", flush=True)
+        supervise("127.0.0.1", port, workers, create_echo_app)
     else:
         from helpers.export.predictors import load_predictor
         from helpers.serving.notebook_server import serve

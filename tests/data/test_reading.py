@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import os
 import zipfile
@@ -112,6 +113,7 @@ def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
         (CSV.replace("a,b", "日本語,b").encode("shift_jis"), None),
         ("\n".join(line + "," for line in [HEADER, *LINES]), ["a", "b", "label", "column 4"]),
     ],
+    ids=itertools.count(),
 )
 def test_names_come_out_as_they_are_meant(tmp_path, content, names):
     reading = read(tmp_path, content)
@@ -149,6 +151,7 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (excel(Nothing=pd.DataFrame()), "has no sheet with a header and rows"),
         ('a,label\n"1,0\n', "not a table that pandas can read"),
     ],
+    ids=itertools.count(),
 )
 def test_what_cannot_be_read_is_one_sentence_that_names_the_cause(tmp_path, content, says):
     with pytest.raises(DataError, match=says) as error:

@@ -18,7 +18,7 @@ import requests
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
-from helpers.serving.production import STOP_SECONDS
+from helpers.serving.supervisor import STOP_SECONDS
 
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -138,7 +138,9 @@ def test_the_contract_is_that_of_the_notebook_server(exported, free_port):
 
 
 def test_a_normal_client_is_answered_beside_500_slow_bodies_and_headers(exported, free_port):
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    head = (
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
     with serving(exported, free_port, "--workers", "1") as (_, url):
         slow = [socket.create_connection(("127.0.0.1", free_port)) for _ in range(500)]
         for i, connection in enumerate(slow):
@@ -242,7 +244,7 @@ def test_sigterm_lets_a_request_in_flight_finish(exported, free_port):
     body = json.dumps(ARTICLE).encode()
     with serving(exported, free_port, "--workers", "1") as (process, _):
         with socket.create_connection(("127.0.0.1", free_port)) as client:
-            head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+            head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
             client.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body[:5])
             time.sleep(0.3)  # the service is reading it
             process.send_signal(signal.SIGTERM)

@@ -28,6 +28,10 @@ function responses(operation) {
   return element("table", {}, row("th", ["code", "when"]), ...rows);
 }
 
+function quote(text) { // for a POSIX shell
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 // What an operation's example sends: [address, options of fetch, curl line]
 function request(path, method, operation) {
   const url = new URL(path.slice(1), document.baseURI);
@@ -35,7 +39,7 @@ function request(path, method, operation) {
   const example = operation.requestBody?.content["application/json"].examples.one.value;
   const body = example && JSON.stringify(example);
   const options = body ? { method, body, headers: { "Content-Type": "application/json" } } : { method };
-  const curl = body ? `curl -H 'Content-Type: application/json' -d '${body}' '${url}'` : `curl '${url}'`;
+  const curl = body ? `curl -H 'Content-Type: application/json' -d ${quote(body)} ${quote(url.href)}` : `curl ${quote(url.href)}`;
   return [url, options, curl];
 }
 

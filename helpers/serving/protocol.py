@@ -1,0 +1,371 @@
+"""A connection of the production server: uvicorn's, with the lane on it, limits, and errors in the services' own shape.
+
+uvicorn hands each request to an ASGI application as a task. A plain request to /predict needs none: it is answered as
+soon as its last byte is here, by `lane.Lane`. Whatever is irregular goes uvicorn's way to the application.
+
+What uvicorn leaves open is closed here: a request that does not arrive in time, headers without end, a body that ends
+before its length, an answer that nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from http import HTTPStatus
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from helpers.serving.asgi import LARGE_BYTES, Gateway
+from helpers.serving.lane import PATH, Answer
+from helpers.serving.supervisor import Place
+
+log = logging.getLogger("helpers.serving.services")
+
+REQUEST_SECONDS = 10  # a request must arrive within this time
+IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this time
+UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
+HEADER_BYTES = 16 * 1024
+CONNECTIONS = 1024  # at once, for each worker
+DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
+FULL_SECONDS = 0.5  # before another try where no connection could be accepted
+_NO_MORE = 2**31 - 1  # connections, for a worker that takes none
+
+_PATH = PATH.encode()
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection. `config.app` is an `asgi.Gateway`; its `app` may carry a lane, an observer, callers."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        extensions = getattr(self.app.app, "extensions", {})
+        self.lane, self.observed, self.callers = map(extensions.get, ("lane", "observed", "callers"))
+        self.since = time.monotonic()  # the beginning of the request that is arriving, or of the idle time
+        self.unread_since: float | None = None
+        self.receiving = False  # a request has begun and is not whole yet
+        self.head_bytes = 0  # of the request whose headers are arriving
+        self.plain: bytearray | None = None  # the body of a request for the lane
+        self.problem: tuple[int, str] | None = None  # why the parser was told to stop
+        self.active = None  # the cycle of the request that is being answered
+        self.refused = False
+        self.last = False  # no further request on this connection
+
+    # ---- the connection ----
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            self.refuse(503, "too many connections at once: try again in a moment")
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.receiving and self.head_bytes >= 0:
+            self.head_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # no other protocol is spoken here: the request is answered as it is
+        except httptools.HttpParserError:
+            self.refuse(*self.problem or (400, "this is not a well-formed HTTP/1.1 request"))
+            return
+        if self.head_bytes > HEADER_BYTES:
+            self.refuse(431, f"the headers are larger than {HEADER_BYTES:,} bytes")
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; True where it still gets an answer."""
+        if self.refused:
+            return False
+        if self.receiving:
+            self.refuse(400, "the request ended before its last byte")
+            return True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return True
+        return False
+
+    def sweep(self, now: float) -> None:
+        """Called every second: close what takes too long."""
+        if self.unread_since is not None and now - self.unread_since > UNREAD_SECONDS:
+            self.transport.abort()
+        elif self.refused:
+            if now - self.since > 1:
+                self.transport.close()
+        elif self.receiving:
+            if now - self.since > REQUEST_SECONDS:
+                self.refuse(408, f"the request did not arrive within {REQUEST_SECONDS} seconds")
+        elif (self.cycle is None or self.cycle.response_complete) and now - self.since > IDLE_SECONDS:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self.receiving and self.plain is not None:
+            self.last = True
+        else:
+            super().shutdown()
+
+    def pause_writing(self) -> None:
+        self.unread_since = time.monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.unread_since = None
+        super().resume_writing()
+
+    def refuse(self, code: int, error: str) -> None:
+        """Answer what is no request, and close; where an earlier request is being answered, close after that."""
+        self.refused = True
+        active = self.active
+        if active is not None and not active.response_complete:
+            if not active.more_body:
+                active.keep_alive = False
+                self.pipeline.clear()
+                return
+            active.disconnected = True
+            active.message_event.set()
+            if active.response_started:
+                self.transport.close()
+                return
+        elif self.receiving and self.head_bytes < 0 and self.plain is None:  # answered before its body was here
+            self.transport.close()
+            return
+        self.since = time.monotonic()
+        request_id = self.observed.identify(None) if self.observed else ""
+        body = json.dumps({"success": False, "error": error}).encode()
+        head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # what still arrives is read and dropped, or the client would lose the answer
+        if self.observed:
+            self.observed.note("", "", str(code), 0.0, request_id, self.client[0] if self.client else "")
+
+    # ---- the parser's callbacks ----
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self.receiving = True
+        self.head_bytes = 0
+        self.since = time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > HEADER_BYTES:
+            self.problem = 414, f"the address is longer than {HEADER_BYTES:,} bytes: send the features in the body"
+            raise ValueError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        if len(self.headers) > 100 or len(value) > HEADER_BYTES:
+            self.problem = 431, f"the headers are larger than {HEADER_BYTES:,} bytes"
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        self.head_bytes = -1
+        if self.lane is not None and self._is_plain():
+            self.plain = bytearray()
+        else:
+            self._careful()
+
+    def on_body(self, body: bytes) -> None:
+        if self.plain is None:
+            super().on_body(body)
+        else:
+            self.plain += body
+
+    def on_message_complete(self) -> None:
+        self.receiving = False
+        self.since = time.monotonic()
+        if self.plain is None:
+            super().on_message_complete()
+            return
+        body, self.plain = self.plain, None
+        if not self._answer(bytes(body)):
+            self._careful()
+            super().on_body(bytes(body))
+            super().on_message_complete()
+
+    def _careful(self) -> None:
+        """Hand the request to the application, as uvicorn does."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+        if self.last:
+            self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle, app) -> None:
+        self.active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    # ---- the lane ----
+
+    def _is_plain(self) -> bool:
+        """Whether the lane may answer the request whose headers are here, once its body is."""
+        cycle = self.cycle
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused or not self.lane.is_open():
+            return False
+        path, _, self.query = self.url.partition(b"?")
+        headers = self.given = dict(self.headers)
+        if path != _PATH or len(headers) < len(self.headers) or b"#" in self.query:
+            return False
+        if b"content-encoding" in headers or b"transfer-encoding" in headers or b"upgrade" in headers:
+            return False
+        method = self.parser.get_method()
+        if self.expect_100_continue or self.parser.get_http_version() != "1.1":
+            return False
+        length = headers.get(b"content-length")
+        if method == b"POST":
+            return length is not None and int(length) <= LARGE_BYTES
+        return method == b"GET" and length is None
+
+    def _answer(self, body: bytes) -> bool:
+        """Let the lane answer; False where it does not."""
+        begin = time.perf_counter()
+        given = self._given
+        if not self.callers.may_ask_for(given(b"host")):
+            return False
+        if not self.lane.may_pass(given(b"x-api-key"), given(b"authorization")):
+            return False
+        method = "POST" if b"content-length" in self.given else "GET"
+        if method == "GET":
+            answer = self.lane.get(self.query)
+        else:
+            answer = self.lane.post(self.query, body, given(b"content-type") or "")
+        if answer is None:
+            return False
+        request_id = self.observed.identify(given(b"x-request-id"))
+        keep = self.parser.should_keep_alive() and not self.last
+        self.transport.write(self._response(answer, request_id, keep))
+        if not keep:
+            self.refused = True
+            self.transport.close()
+        seconds = time.perf_counter() - begin
+        self.observed.note(method, PATH, "200", seconds, request_id, self.client[0] if self.client else "")
+        return True
+
+    def _given(self, name: bytes) -> str | None:
+        value = self.given.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def _response(self, answer: Answer, request_id: str, keep: bool) -> bytes:
+        body, version = answer
+        head = (
+            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"x-model-version: {version}\r\nx-request-id: {request_id}\r\n"
+        )
+        for name, value in self.server_state.default_headers:
+            head += f"{name.decode()}: {value.decode()}\r\n"
+        if self.callers.origins:
+            for name, value in self.callers.headers(self._given(b"origin")):
+                head += f"{name.lower()}: {value}\r\n"
+        return (head + ("\r\n" if keep else "connection: close\r\n\r\n")).encode("latin-1") + body
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server in a worker's `place`: it leaves new connections to the worker that holds the fewest.
+
+    Once a second it looks at every connection, and says that it lives.
+    """
+
+    def __init__(self, config: uvicorn.Config, place: Place):
+        super().__init__(config)
+        self.place = place
+        self.servers = []
+        self._deferred = False
+        self._tasks: set[asyncio.Task] = set()  # connections that are being set up
+
+    async def startup(self, sockets=None) -> None:
+        if sys.platform == "win32":  # its event loop cannot watch a socket
+            await super().startup([self.place.listener])
+            return
+        self._loop = asyncio.get_running_loop()
+        self.place.listener.setblocking(False)
+        self._loop.add_reader(self.place.listener, self._accept)
+        self.place.holds(0)
+        self.started = True
+
+    async def shutdown(self, sockets=None) -> None:
+        if sys.platform != "win32":
+            self._loop.remove_reader(self.place.listener)
+            self.place.holds(_NO_MORE)
+        await super().shutdown([self.place.listener])
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            self.place.tell()
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                connection.sweep(now)
+        return await super().on_tick(counter)
+
+    def _accept(self) -> None:
+        """Take one connection, or let a worker that holds fewer take it; if none does in time, take it after all."""
+        others_hold_fewer = self.place.holds(len(self.server_state.connections))
+        if others_hold_fewer and not self._deferred:
+            self._pause(DEFER_SECONDS)
+            return
+        self._deferred = False
+        try:
+            connection, _ = self.place.listener.accept()
+        except (
+            BlockingIOError,
+            InterruptedError,
+            ConnectionAbortedError,
+        ):  # another worker has taken it, or it is gone
+            return
+        except OSError as error:  # no descriptor is free: connections wait in the kernel until one is
+            log.error("no new connection: %s", error.strerror)
+            self._pause(FULL_SECONDS)
+            return
+        connection.setblocking(False)
+        protocol = Connection(self.config, self.server_state, {}, self._loop)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: protocol, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self.place.listener)
+        self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if not self.should_exit:
+            self._deferred = True
+            self._loop.add_reader(self.place.listener, self._accept)
+
+
+def run(app: Gateway, place: Place) -> None:
+    """Serve the ASGI application `app` on the listening socket of `place` until SIGTERM."""
+    try:
+        import uvloop  # noqa: F401  not made for Windows
+
+        loop = "uvloop"
+    except ImportError:
+        loop = "asyncio"
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        loop=loop,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=3,
+    )
+    Server(config, place).run()

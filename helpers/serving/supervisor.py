@@ -1,0 +1,202 @@
+"""Worker processes behind one listening socket: started, watched, replaced, and ended together.
+
+All workers accept from the same socket, so a worker that dies takes only its own connections with it, and a new one
+is reached under the same port. Each says that it lives, once a second, through a pipe to the process that watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+log = logging.getLogger("helpers.serving.services")
+
+STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
+SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is killed and replaced
+RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
+CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
+
+_BUSY = 2**31 - 1  # connections of a worker that cannot take any
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+class CannotServe(Exception):
+    """The message says in one sentence what to do."""
+
+
+class Place:
+    """A worker's place among the others, in its own process: its number, the listening socket, and how it is heard.
+
+    board: for each worker, the connections that it holds, in memory that all of them share; None where they do not.
+    """
+
+    def __init__(self, number: int, listener: socket.socket, pipe: Connection, board: memoryview | None):
+        self.number, self.listener, self.pipe, self.board = number, listener, pipe, board
+
+    def tell(self) -> None:
+        """Say that this worker is ready, or still lives."""
+        self.pipe.send_bytes(b".")
+
+    def holds(self, connections: int) -> bool:
+        """Say how many connections this worker holds; whether another one holds fewer."""
+        if self.board is None:
+            return False
+        self.board[self.number] = connections
+        return min(self.board) < connections
+
+
+class _Worker:
+    """One worker as the supervisor sees it: its process, and the end of the pipe on which it is heard."""
+
+    def __init__(self, number: int):
+        self.number = number
+        self.process: multiprocessing.process.BaseProcess | None = None
+        self.pipe: Connection | None = None
+        self.heard = 0.0
+        self.ready = False
+        self.pause = RETRY_SECONDS[0]
+        self.start_at = 0.0
+
+
+class Supervisor:
+    """Runs `workers` processes, each of which calls `work(place)`; `run` returns the exit code.
+
+    work: serves until SIGTERM; calls `place.tell()` when it is ready and at least every `SILENT_SECONDS` from then on;
+    raises `CannotServe` where it has nothing to serve. Before any worker was ready this ends the service; later a
+    worker that cannot start is tried again, while the others go on.
+    """
+
+    def __init__(self, listener: socket.socket, workers: int, work: Callable):
+        self.listener, self.work = listener, work
+        self.workers = [_Worker(number) for number in range(workers)]
+        self.was_ready = False
+        self._stop = False
+        # A forked worker shares what is imported already; elsewhere it is a new interpreter.
+        forks = sys.platform == "linux"
+        self._context = multiprocessing.get_context("fork" if forks else "spawn")
+        self._board = memoryview(mmap.mmap(-1, 4 * workers)).cast("i") if forks else None
+
+    def run(self) -> int:
+        for number in _SIGNALS:
+            signal.signal(number, self._told_to_stop)
+        try:
+            while not self._stop:
+                for worker in self.workers:
+                    if worker.process is None and time.monotonic() >= worker.start_at:
+                        self._start(worker)
+                self._listen(0.1)
+                for worker in self.workers:
+                    if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
+                        return 1
+            return 0
+        finally:
+            self._end()
+
+    def _told_to_stop(self, *_) -> None:
+        self._stop = True
+
+    def _start(self, worker: _Worker) -> None:
+        mine, theirs = self._context.Pipe(duplex=False)
+        place = Place(worker.number, self.listener, theirs, self._board)
+        worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
+        with _signals_held():  # until the new process has handlers of its own
+            worker.process.start()
+        theirs.close()
+        if self._board is not None:
+            self._board[worker.number] = _BUSY  # until it says what it holds
+        worker.pipe, worker.heard, worker.ready = mine, time.monotonic(), False
+
+    def _listen(self, seconds: float) -> None:
+        """Wait for a worker's word or its end; kill one that is silent."""
+        before = time.monotonic()
+        pipes = {worker.pipe: worker for worker in self.workers if worker.pipe is not None}
+        ends = [worker.process.sentinel for worker in self.workers if worker.process is not None]
+        for heard in multiprocessing.connection.wait([*pipes, *ends], seconds):
+            if heard in pipes:
+                worker = pipes[heard]
+                try:
+                    heard.recv_bytes()
+                    worker.heard, worker.ready, worker.pause = time.monotonic(), True, RETRY_SECONDS[0]
+                    self.was_ready = True
+                except (EOFError, OSError):
+                    heard.close()
+                    worker.pipe = None
+        now = time.monotonic()
+        for worker in self.workers:
+            if now - before > 2 * seconds + 1:
+                worker.heard = now  # this process was stopped itself
+            if worker.ready and now - worker.heard > SILENT_SECONDS and worker.process is not None:
+                log.error("worker %d has been silent for %d seconds: replacing it", worker.number, SILENT_SECONDS)
+                worker.process.kill()
+
+    def _replace(self, worker: _Worker) -> bool:
+        """Make room for a new process where one has ended; False where the service cannot be started at all."""
+        worker.process.join()
+        code, worker.process = worker.process.exitcode, None
+        if self._board is not None:
+            self._board[worker.number] = _BUSY
+        if worker.pipe is not None:
+            worker.pipe.close()
+            worker.pipe = None
+        if code == CANNOT_SERVE and not self.was_ready:
+            return False
+        worker.start_at = time.monotonic() + worker.pause  # no busy loop where a worker cannot live
+        worker.pause = min(2 * worker.pause, RETRY_SECONDS[1])
+        return True
+
+    def _end(self) -> None:
+        running = [worker.process for worker in self.workers if worker.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self.listener.close()
+
+
+def _run(work: Callable[[Place], None], place: Place) -> None:
+    """What a worker's process does."""
+    # SIGTERM ends it while it loads; Ctrl+C reaches every process of a terminal, of which the first tells the others.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    try:
+        work(place)
+    except CannotServe as error:
+        print(f"serve: {error}", file=sys.stderr, flush=True)
+        sys.exit(CANNOT_SERVE)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker when the process that started it is gone, which else would serve on without anyone to stop it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _signals_held:
+    """Signals that come within the block are delivered after it; a process forked within starts with them held."""
+
+    def __enter__(self):
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def __exit__(self, *_):
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
