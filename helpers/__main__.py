@@ -36,8 +36,6 @@ def run(options: list[str]) -> int:
     cli.add_argument("--label", default="label", help="the column to predict (default: label)")
     chosen = cli.parse_args(options)
 
-    from tqdm import tqdm
-
     from helpers.data.games import load_games
     from helpers.data.tables import DataError
     from helpers.tools import report, runner
@@ -58,17 +56,16 @@ def run(options: list[str]) -> int:
         runner.set_parameters(notebook, parameters)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").unlink(missing_ok=True)  # a page of an earlier run would speak of another model
-    total = sum(map(runner.code_cell_count, notebooks.values()))
-    with tqdm(total=total, unit="cell", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]") as progress:
-        for name, notebook in notebooks.items():
-            try:
-                runner.execute(notebook, name, progress)
-            except runner.NotebookFailed as error:
-                progress.close()
-                return failure(f"{error}\nThe notebook as far as it came: build/notebooks/{name}.ipynb")
-            finally:
-                runner.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
-            report.write_html(notebook, BUILD / f"{name}.html")
+    try:
+        with runner.Progress(notebooks) as progress:
+            runner.execute_all(
+                notebooks,
+                BUILD / "notebooks",
+                lambda name: report.write_html(notebooks[name], BUILD / f"{name}.html"),
+                progress,
+            )
+    except runner.NotebookFailed as error:
+        return failure(f"{error}\nThe notebooks as far as they came: {BUILD / 'notebooks'}")
     figures = key_figures(model)
     report.write_index(notebooks, figures, chosen.data, BUILD / "index.html")
 
