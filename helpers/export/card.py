@@ -12,6 +12,7 @@ import numpy as np
 
 from helpers.data.signature import Signature
 from helpers.export.errors import PredictorError
+from helpers.export.folder import CARD, read_bytes
 
 PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
 
@@ -24,10 +25,10 @@ def read_card(directory: str | Path) -> dict:
     inputs, and the limit, "files" bytes and SHA-256 of every file, "versions" of everything that took part, "created"
     the time in UTC.
     """
-    path = Path(directory) / "card.json"
-    where = f"{path.parent.name}/card.json"
+    path = Path(directory) / CARD
+    where = f"{path.parent.name}/{CARD}"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(read_bytes(path.parent, path.name))
         Signature.from_dict(card["signature"])
         {name: (entry["bytes"], entry["sha256"]) for name, entry in card["files"].items()}
     except OSError as error:
@@ -37,10 +38,31 @@ def read_card(directory: str | Path) -> dict:
     return card
 
 
+def read_artifact(directory: Path, file: str, card: dict) -> bytes:
+    """The content of a file of an export that is as its card says; `PredictorError` where it is not."""
+    where = f"{directory.name}/{file}"
+    expected = card["files"].get(file)
+    if expected is None:
+        refused = {entry["file"]: entry["reason"] for entry in card.get("not_exported", {}).values()}
+        because = f" because {refused[file]}" if file in refused else ""
+        raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
+    try:
+        content = read_bytes(directory, file)
+    except OSError as error:
+        raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
+    if len(content) != expected["bytes"]:
+        problem = f"has {len(content):,} bytes instead of {expected['bytes']:,}"
+    elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        problem = "is not the file that its card describes (SHA-256 differs)"
+    else:
+        return content
+    raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
+
+
 def write_card(folder: Path, card: dict) -> None:
     """Write `card` to the folder; `TypeError` where it holds what JSON cannot."""
     text = json.dumps(card, indent=2, default=_plain)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value):
@@ -54,7 +76,7 @@ def files_of(folder: Path) -> dict[str, dict]:
     """Bytes and SHA-256 of every file of an export, by its path in the folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "card.json":
+        if path.is_file() and path.name != CARD:
             content = path.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             found[path.relative_to(folder).as_posix()] = {"bytes": len(content), "sha256": digest}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.signature import Signature
-from helpers.export.card import read_card
+from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.quiet import quiet
 
@@ -221,17 +221,29 @@ def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
     """
     if backend not in BACKENDS:
         raise PredictorError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    kind = BACKENDS[backend]
-    directory = Path(directory)
-    card = read_card(directory)
-    content = _checked(directory, kind.file, card)
+    kind, directory = BACKENDS[backend], Path(directory)
+    while True:
+        card = read_card(directory)
+        try:
+            predictor = _load(kind, directory, card)
+        except PredictorError:
+            if read_card(directory) == card:
+                raise
+        else:
+            if read_card(directory) == card:
+                return predictor
+        # an export replaced the model while it was read: what was read may be of both
+
+
+def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
+    content = read_artifact(directory, kind.file, card)
     try:
         predictor = kind(directory / kind.file, content, card)
         answer = predictor(predictor.signature.sample(1))
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("helpers"):
             raise
-        raise PredictorError(f"the backend {backend!r} needs a package: pip install {kind.package}") from error
+        raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
     except Exception as error:
         raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {_first_line(error)}") from error
     if not np.isfinite(answer).all():
@@ -239,27 +251,6 @@ def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
             f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
         )
     return predictor
-
-
-def _checked(directory: Path, file: str, card: dict) -> bytes:
-    """The content of an artifact that is as its card says."""
-    where = f"{directory.name}/{file}"
-    expected = card["files"].get(file)
-    if expected is None:
-        refused = {entry["file"]: entry["reason"] for entry in card.get("not_exported", {}).values()}
-        because = f" because {refused[file]}" if file in refused else ""
-        raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
-    try:
-        content = (directory / file).read_bytes()
-    except OSError as error:
-        raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
-    if len(content) != expected["bytes"]:
-        problem = f"has {len(content):,} bytes instead of {expected['bytes']:,}"
-    elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
-        problem = "is not the file that its card describes (SHA-256 differs)"
-    else:
-        return content
-    raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
 
 
 def compiled(model) -> Callable[[np.ndarray], np.ndarray]:

@@ -33,6 +33,7 @@ with _silent_stderr():
     import keras
     import tensorflow as tf
     from keras import layers, ops
+    from keras.callbacks import EarlyStopping  # noqa: F401  for those who want Keras no louder than here
 
 
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:

@@ -246,6 +246,6 @@ def test_what_cannot_be_run_is_said_in_a_sentence(arguments, says, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "helpers", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr
