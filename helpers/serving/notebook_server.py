@@ -13,7 +13,6 @@ import errno
 import http.client
 import json
 import os
-import re
 import secrets
 import selectors
 import socket
@@ -21,37 +20,43 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
+from collections.abc import Iterable
 from typing import Self
 
 from cheroot import connections, server, wsgi
 from cheroot.workers import threadpool
 
+from helpers.serving.callers import CallerCheck, Callers, is_loopback
+from helpers.serving.framing import BODY_BYTES, HEADER_BYTES, Arrival, Malformed
+
 THREADS = 4  # threads that run the application; more of them only contend for Python's interpreter lock
 REQUEST_SECONDS = 10  # a request must arrive within this time, and an idle connection is closed after it
-WAITING_BYTES = 256 * 1024  # what the waiting room collects of one request; the rest is read by the application
-HEADER_BYTES = 16 * 1024
+LARGE_BYTES = 16 * 1024  # requests beyond this have a thread of their own, so that they do not hold up the small ones
+REFUSED_SECONDS = 2  # for which the rest of a refused request is received, and dropped
+RECEIVED_BYTES = 256 * 1024  # at once
 WAITING_CONNECTIONS = 1000  # beyond these the one that waits longest is closed
-
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 
 _running: dict[int, ServerHandle] = {}  # port that was asked for -> the server that this process runs for it
 _running_lock = threading.Lock()
 
 
-def serve(app, host: str = "127.0.0.1", port: int = 5000, *, threads: int = THREADS) -> ServerHandle:
+def serve(
+    app, host: str = "127.0.0.1", port: int = 5000, *, threads: int = THREADS, allow_hosts: Iterable[str] = ()
+) -> ServerHandle:
     """Serve a WSGI application in a thread of this process; returns when the socket accepts connections.
 
     Running the same cell again replaces the server that it started before. A port taken by another program is not an
     error: a free one is used, and said. `port=0` takes a free one without a word. `host="0.0.0.0"` lets every machine
-    that can reach this one call the service; the default lets only this machine.
+    that can reach this one call the service; the default lets only this machine, under its own names (localhost,
+    127.0.0.1), those of `allow_hosts`, and the one under which Jupyter shows the page of `handle.show()`.
     """
     with _running_lock:
         if port in _running:
             _running.pop(port).stop()
         taken = port != 0 and _is_taken(host, port)
         try:
-            handle = ServerHandle(app, host, 0 if taken else port, threads)
+            handle = ServerHandle(app, host, 0 if taken else port, threads, allow_hosts)
         except OSError as error:
             raise OSError(f"cannot serve on {host}:{port}, try host='127.0.0.1' and port=0 ({error})") from error
         if taken:
@@ -66,8 +71,9 @@ def serve(app, host: str = "127.0.0.1", port: int = 5000, *, threads: int = THRE
 class ServerHandle:
     """A running server: `.url` ("http://127.0.0.1:5000"), `.port`, `.show()`, `.stop()`; also usable in `with`."""
 
-    def __init__(self, app, host: str, port: int, threads: int = THREADS):
-        self._server = _Server(app, host, port, threads)
+    def __init__(self, app, host: str, port: int, threads: int = THREADS, allow_hosts: Iterable[str] = ()):
+        self._word = secrets.token_urlsafe(16)
+        self._server = _Server(app, host, port, threads, allow_hosts, self._word)
         self._stopped = False
         failed: list[OSError] = []
         ready = threading.Event()
@@ -116,7 +122,8 @@ class ServerHandle:
         from IPython.display import HTML
 
         frame = f"service-page-{secrets.token_hex(4)}"
-        return HTML(_FRAME.format(frame=frame, height=height, url=self.url + path, port=self.port, path=path))
+        proxied = f"proxy/{self.port}{path}?notebook={self._word}"
+        return HTML(_FRAME.format(frame=frame, height=height, url=self.url + path, proxied=proxied))
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +144,7 @@ _FRAME = """\
   const config = document.getElementById("jupyter-config-data");
   const base = config ? JSON.parse(config.textContent).baseUrl : document.body.dataset.baseUrl;
   const near = ["localhost", "127.0.0.1", "[::1]", ""].includes(location.hostname);
-  frame.src = near || !base ? "{url}" : base + "proxy/{port}{path}";
+  frame.src = near || !base ? "{url}" : base + "{proxied}";
 }})();
 </script>"""
 
@@ -149,7 +156,11 @@ class _Server(wsgi.Server):
     keep_alive_conn_limit = None  # cheroot's 10 would make the 11th client connect anew for every request
     expiration_interval = 0.25  # seconds
 
-    def __init__(self, app, host: str, port: int, threads: int):
+    def __init__(self, app, host: str, port: int, threads: int, allow_hosts: Iterable[str], word: str):
+        self.max_body_bytes = getattr(app, "config", {}).get("MAX_CONTENT_LENGTH") or BODY_BYTES
+        self.observed = getattr(app, "extensions", {}).get("observed")
+        if is_loopback(host):
+            app = _NotebookCheck(app, Callers(allow_hosts), word)
         super().__init__((host, port), app, server_name="notebook", request_queue_size=512, timeout=REQUEST_SECONDS)
         self.ConnectionClass = _Connection
         self.requests = _Threads(self, min=threads, max=threads)
@@ -167,13 +178,60 @@ class _Server(wsgi.Server):
         """Silent: a thread's lines would land in whichever cell runs; the application logs what matters."""
 
 
+class _NotebookCheck(CallerCheck):
+    """Lets through, beside this machine's own names, the one under which the notebook's reader sees Jupyter.
+
+    Jupyter's proxy passes on the `Host` of the reader's browser, which only the browser knows. The page that `show`
+    puts into the notebook names a word that nobody else knows: the name under which it comes is answered from then on.
+    """
+
+    def __init__(self, app, callers: Callers, word: str):
+        super().__init__(app, callers)
+        self._introduction = f"notebook={word}"
+
+    def __call__(self, environ, start_response):
+        if environ["QUERY_STRING"] == self._introduction:
+            self.callers.allow(environ.get("HTTP_HOST", ""))
+        return super().__call__(environ, start_response)
+
+
 class _Threads(threadpool.ThreadPool):
+    """The threads that run the application; of large requests one at a time, so that small ones find a thread."""
+
+    def __init__(self, server, min, max):
+        super().__init__(server, min=min, max=max)
+        del self.get  # cheroot's is the one of a single queue
+        self._small, self._large, self._large_runs = deque(), deque(), False
+        self._changed = threading.Condition()
+
+    def put(self, conn):
+        with self._changed:
+            (self._large if conn.is_large else self._small).append(conn)
+            self._changed.notify()
+
+    def get(self):
+        """The connection to be served next; called by each thread."""
+        with self._changed:
+            while True:
+                if self._small:
+                    return self._small.popleft()
+                if self._large and not self._large_runs:
+                    self._large_runs = True
+                    return self._large.popleft()
+                self._changed.wait()
+
+    def large_is_done(self):
+        with self._changed:
+            self._large_runs = False
+            self._changed.notify()
+
     def stop(self, timeout=5):
         """As in cheroot, but a request that does not finish in time is left behind instead of waited for."""
         deadline = time.monotonic() + (timeout or 0)
         workers = list(self._clear_threads())
-        for _ in workers:
-            self._queue.put(threadpool._SHUTDOWNREQUEST)
+        with self._changed:
+            self._small.extend([threadpool._SHUTDOWNREQUEST] * len(workers))
+            self._changed.notify_all()
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
@@ -185,6 +243,12 @@ class _WaitingRoom(connections.ConnectionManager):
     """Every connection waits here, watched by one thread, until a whole request has arrived on it."""
 
     def receive(self, conn):
+        if conn.refused:
+            if conn.rfile.drop():
+                self._selector.register(conn.socket.fileno(), selectors.EVENT_READ, data=conn)
+            else:
+                conn.close()
+            return
         if not conn.rfile.has_data():
             conn.last_used = time.time()  # the first bytes of a request: its time starts now
         if not conn.rfile.collect():
@@ -208,12 +272,33 @@ class _WaitingRoom(connections.ConnectionManager):
             socket.create_connection(self.server.socket.getsockname()[:2], timeout=1).close()
         super().stop()
 
+    def _from_server_socket(self, server_socket):
+        """The next connection; others that have arrived with it are seated at once, or they would wait a round each."""
+        first = super()._from_server_socket(server_socket)
+        with selectors.DefaultSelector() as more:
+            more.register(server_socket, selectors.EVENT_READ)
+            while more.select(0) and not self._stop_requested:
+                if (conn := super()._from_server_socket(server_socket)) is not None:
+                    self.server.process_conn(conn)
+        return first
+
     def _seat(self, conn):
-        if conn.rfile.holds_request():
+        try:
+            whole = conn.rfile.arrival.is_whole()
+        except Malformed as error:
+            conn.refuse(error.status, str(error))
+            conn.last_used = time.time() - self.server.timeout + REFUSED_SECONDS
+            whole = False
+        if whole:
             conn.socket.settimeout(max(0.01, conn.last_used + self.server.timeout - time.time()))
+            conn.is_large = len(conn.rfile.buffer) > LARGE_BYTES
+            conn.rfile.expect_next()
             self.server.requests.put(conn)
-        else:
-            self._selector.register(conn.socket.fileno(), selectors.EVENT_READ, data=conn)
+            return
+        if conn.rfile.arrival.expects_word:
+            conn.rfile.arrival.expects_word = False
+            conn.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._selector.register(conn.socket.fileno(), selectors.EVENT_READ, data=conn)
 
     def _waiting(self):
         return [(fd, conn) for fd, conn in self._selector.connections if conn is not self.server]
@@ -222,12 +307,9 @@ class _WaitingRoom(connections.ConnectionManager):
 class _Request(server.HTTPRequest):
     def simple_response(self, status, msg=""):
         """What cheroot itself refuses (malformed, too long, too slow), in the services' own shape of an error."""
-        error = {"success": False, "error": msg or str(status).partition(" ")[2]}
-        body = json.dumps(error).encode()
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.close_connection = True
         with contextlib.suppress(OSError):
-            self.conn.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+            self.conn.wfile.write(self.conn.refusal(status, msg))
 
 
 class _Connection(server.HTTPConnection):
@@ -236,63 +318,94 @@ class _Connection(server.HTTPConnection):
     def __init__(self, server, sock, makefile):
         super().__init__(server, sock, makefile)
         self.rfile.close()
-        self.rfile = _Received(sock)
+        self.rfile = _Received(sock, server.max_body_bytes)
+        self.refused = self.is_large = False
+
+    def communicate(self):
+        try:
+            return super().communicate()
+        finally:
+            if self.is_large:
+                self.server.requests.large_is_done()
+
+    def refusal(self, status: str, error: str) -> bytes:
+        """A whole answer that refuses a request, after which the connection is closed."""
+        observed = self.server.observed
+        body = json.dumps({"success": False, "error": error or status.partition(" ")[2]}).encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        if observed:
+            request_id = observed.identify(None)
+            observed.note("", "", status[:3], 0.0, request_id, self.remote_addr)
+            head += f"X-Request-ID: {request_id}\r\n"
+        return head.encode() + b"Connection: close\r\n\r\n" + body
+
+    def refuse(self, status: str, error: str) -> None:
+        """Answer with a refusal and send nothing more. What the client still sends has to be received and dropped:
+        closing before it has ended would take the answer away from the client."""
+        self.refused = True
+        self.rfile.buffer.clear()
+        self.send(self.refusal(status, error))
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def send(self, data: bytes) -> None:
+        """Send some hundred bytes without waiting."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(OSError):
+            self.socket.sendall(data)
 
 
 class _Received:
-    """The bytes that have arrived on a connection, read as cheroot reads a file; waits for more where they run out."""
+    """The bytes that have arrived on a connection, read as cheroot reads a file.
 
-    def __init__(self, sock: socket.socket):
+    cheroot reads only after a whole request has arrived, and no further than its end.
+    """
+
+    def __init__(self, sock: socket.socket, max_body_bytes: int):
         self.socket = sock
         self.buffer = bytearray()
+        self.max_body_bytes = max_body_bytes
         self.bytes_read = 0
         self.closed = False
+        self.expect_next()
+
+    def expect_next(self) -> None:
+        """The request that is whole will be read from the buffer: what comes after it is the next one."""
+        self.arrival = Arrival(self.buffer, self.max_body_bytes)
 
     def collect(self) -> bool:
         """Take what has arrived, without waiting; False when the client has hung up."""
-        self.socket.settimeout(0)
-        try:
-            data = self.socket.recv(WAITING_BYTES)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        self.buffer += data
-        return bool(data)
+        data = self._receive()
+        self.buffer += data or b""
+        return data != b""
 
-    def holds_request(self) -> bool:
-        """Whether a whole request is here, or as much of one as waits in this room."""
-        end = self.buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return len(self.buffer) > HEADER_BYTES
-        if _CHUNKED.search(self.buffer, 0, end):
-            return self.buffer.endswith(b"\r\n\r\n") and len(self.buffer) > end + 4
-        length = _LENGTH.search(self.buffer, 0, end)
-        return length is None or len(self.buffer) - end - 4 >= min(int(length[1]), WAITING_BYTES)
+    def drop(self) -> bool:
+        """Take what has arrived and forget it; False when the client has hung up."""
+        return self._receive() != b""
 
     def has_data(self) -> bool:
         return bool(self.buffer)
 
     def readline(self, size: int = -1) -> bytes:
-        while (end := self.buffer.find(b"\n") + 1) == 0 and not 0 <= size <= len(self.buffer):
-            if not self._more():
-                break
-        end = end or len(self.buffer)
+        end = self.buffer.find(b"\n") + 1 or len(self.buffer)
         return self._take(min(end, size) if size >= 0 else end)
 
     def read(self, size: int = -1) -> bytes:
-        while (size < 0 or len(self.buffer) < size) and self._more():
-            pass
         return self._take(size if size >= 0 else len(self.buffer))
 
     def close(self) -> None:
         self.closed = True
         self.buffer.clear()
 
-    def _more(self) -> bool:
-        data = self.socket.recv(65536)
-        self.buffer += data
-        return bool(data)
+    def _receive(self) -> bytes | None:
+        """What has arrived; None where nothing has, no bytes where the client has hung up."""
+        self.socket.settimeout(0)
+        try:
+            return self.socket.recv(RECEIVED_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
 
     def _take(self, size: int) -> bytes:
         data = bytes(self.buffer[:size])
