@@ -68,7 +68,7 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     """
     from helpers.model.evaluation import roc_auc, roc_auc_interval
     from helpers.model.leakage import telling_features
-    from helpers.model.training import EarlyStopping, build_classifier, fit
+    from helpers.model.training import build_classifier, early_stopping, fit
 
     signature = table.signature()
     train, test = games.split(table.frame, table.label)
@@ -76,8 +76,7 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     model = build_classifier(signature.width, standardize=None if signature.all_binary else x)
     options = {"epochs": epochs, "seed": 0, "verbose": verbose}
     if not games.are_games(table.frame):
-        stopping = EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True)
-        options |= {"callbacks": [stopping], "batch_size": 100 if len(x) >= SMALL else 32}
+        options |= {"callbacks": [early_stopping(PATIENCE)], "batch_size": 100 if len(x) >= SMALL else 32}
     history = fit(model, x, y, **options).history
     probabilities = model(x_test).numpy().ravel()
     metrics = {

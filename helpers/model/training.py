@@ -33,7 +33,6 @@ with _silent_stderr():
     import keras
     import tensorflow as tf
     from keras import layers, ops
-    from keras.callbacks import EarlyStopping  # noqa: F401  for those who want Keras no louder than here
 
 
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:
@@ -158,6 +157,11 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_variables)  # for optimizers that average the weights
     callback_list.on_train_end(logs)
     return history
+
+
+def early_stopping(patience: int) -> keras.callbacks.EarlyStopping:
+    """Ends a training when the validation loss was no better for `patience` epochs, and takes the best weights back."""
+    return keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
 
 
 def masks_as_inputs(model: keras.Model, x: np.ndarray) -> tuple[keras.Model, Callable]:
