@@ -22,7 +22,7 @@ from helpers.export import registry
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, is_export
 
-PATIENCE = 10  # epochs without a better validation loss, after which the training of a reader's table ends
+PATIENCE = 10  # epochs without a better validation loss, after which training ends
 SMALL = 5_000  # rows: below these batches of 32, so that an epoch has steps enough
 
 
@@ -63,8 +63,8 @@ class Trained:
 def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     """Train the classifier on a table and measure it on rows set aside.
 
-    The table of the ten games trains for all `epochs`, as the article did; any other ends when the validation loss
-    gets no better, and keeps its best weights. verbose: 1 shows progress.
+    Training ends when the validation loss gets no better, at the latest after `epochs`, and keeps the best weights.
+    verbose: 1 shows progress.
     """
     from helpers.model.evaluation import roc_auc, roc_auc_interval
     from helpers.model.leakage import telling_features
@@ -74,10 +74,8 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     train, test = games.split(table.frame, table.label)
     (x, y), (x_test, y_test) = features_and_label(train, signature), features_and_label(test, signature)
     model = build_classifier(signature.width, standardize=None if signature.all_binary else x)
-    options = {"epochs": epochs, "seed": 0, "verbose": verbose}
-    if not games.are_games(table.frame):
-        options |= {"callbacks": [early_stopping(PATIENCE)], "batch_size": 100 if len(x) >= SMALL else 32}
-    history = fit(model, x, y, **options).history
+    batch_size, callbacks = 100 if len(x) >= SMALL else 32, [early_stopping(PATIENCE)]
+    history = fit(model, x, y, epochs, batch_size, seed=0, callbacks=callbacks, verbose=verbose).history
     probabilities = model(x_test).numpy().ravel()
     metrics = {
         "rows": len(table.frame),
