@@ -163,7 +163,7 @@ def number(value: float) -> str:
 
 
 def draw(figures: list[Figure]):
-    from helpers.figures import throughput_by_service
+    from helpers.figures.serving import throughput_by_service
 
     by_name = {}
     for figure in figures:
