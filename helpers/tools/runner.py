@@ -53,7 +53,7 @@ def read(path: Path) -> NotebookNode:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_name(f".{path.name}.part")  # a name that nobody else gives
     temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
     temporary.replace(path)
 

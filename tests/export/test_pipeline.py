@@ -57,9 +57,11 @@ def test_nothing_is_trained_under_another_name(tmp_path):
 
 
 def test_a_keras_file_that_was_exchanged_is_not_exported_under_the_old_card(trained, tmp_path):
+    from helpers.model.training import build_classifier
+
     export_model(trained, tmp_path / "games", formats=("keras",))
     before = (tmp_path / "games" / "card.json").read_bytes()
-    trained.save(tmp_path / "games" / "model.keras")  # the same model, but another file: it holds the time
+    build_classifier(10, seed=5).save(tmp_path / "games" / "model.keras")
     with pytest.raises(ArtifactError, match="model.keras .*damaged or exchanged"):
         ensure_export(tmp_path / "games", formats=("keras", "onnx"))
     assert (tmp_path / "games" / "card.json").read_bytes() == before

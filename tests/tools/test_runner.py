@@ -213,6 +213,14 @@ def test_a_page_of_a_service_that_is_gone_is_replaced_by_a_sentence(tmp_path):
     assert "<iframe" in nbformat.writes(notebook)
 
 
+def test_writing_a_notebook_leaves_its_neighbours_alone(tmp_path):
+    (tmp_path / "01_a.part").write_text("the user's own")
+    path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"))
+    runner.write(runner.read(path), path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"01_a.ipynb", "01_a.part"}
+    assert (tmp_path / "01_a.part").read_text() == "the user's own"
+
+
 def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"))
     runner.renew([path])
