@@ -39,6 +39,25 @@ WRONG = [
     ("run --data mine.csv --label", "expected one argument"),
     ("run --data mine.csv --label=", "give it a value"),
     ("run --data foreign.csv", "foreign/ holds other files (thesis.txt)"),
+    ("run --data mine.csv --positive=", "give it a value"),
+    ("run --data mine.csv --drop=", "give it a value"),
+    ("run --data mine.csv --as zip", "'zip' is not like zip=category"),
+    ("train", "it needs a table: add --data"),
+    ("train mine.csv", "did you mean --data mine.csv?"),
+    ("train --help=yes", "--help"),
+    ("train --data nowhere.csv", "there is no file nowhere.csv"),
+    ("train --data mine.csv --lable age", "did you mean --label?"),
+    ("train --data mine.csv --label=", "give it a value"),
+    ("train --data mine.csv --positive", "expected one argument"),
+    ("train --data mine.csv --drop", "expected one argument"),
+    ("train --data mine.csv --as age=colour", "the kinds are number, yes/no, category"),
+    ("train --data mine.csv --as =number", "'=number' is not like zip=category"),
+    ("train --data mine.csv --model=", "a model needs a name"),
+    ("train --data mine.csv --model foreign", "foreign/ holds other files (thesis.txt)"),
+    ("train --data mine.csv --model ./mine.csv", "mine.csv is a file"),
+    ("train --data mine.csv --replace=yes", "--replace"),
+    ("train --data mine.csv --report figures.txt", "let it end in .html"),
+    ("train --data mine.csv --report mine.csv/figures.html", "is a file, not a folder"),
     ("lab nowhere.ipynb", "there is no file nowhere.ipynb"),
     ("lab --no-browser broken.ipynb", "broken.ipynb is not a notebook"),
     ("serve titanic", "did you mean --model titanic?"),
@@ -68,6 +87,10 @@ WRONG = [
     ("serve --api-key-file blank", "blank is empty: write the key into it"),
     ("serve --api-key-file binary", "binary cannot be read"),
     ("serve --access-log=yes", "--access-log"),
+    ("serve --allow-host", "expected one argument"),
+    ("serve --allow-origin localhost:3000", "is no origin: give one like http://localhost:3000"),
+    ("serve --strict=yes", "--strict"),
+    ("serve --unseen maybe", "choose from 'refuse', 'answer'"),
     ("serve --model", "expected one argument"),
     ("serve --model=", "a model has a name or a path"),
     ("serve --model typo", "there is no model 'typo': the models here are games, titanic"),
@@ -133,6 +156,7 @@ def here(tmp_path_factory) -> Path:
         (here / name).write_text("the user's own")
     (here / "mine.csv").write_text("age,label\n1,0\n2,1\n")
     (here / "foreign.csv").write_text("age,label\n1,0\n2,1\n")
+    (here / "other.csv").write_text("age,label\n" + "30,0\n41,1\n" * 20)
     (here / "empty.csv").write_text("")
     (here / "blank").write_text("\n")
     (here / "binary").write_bytes(b"\xff\xfe\x00\x01")
@@ -197,7 +221,11 @@ def test_the_backends_are_those_that_there_are():
     ("typed", "says"),
     [
         ("run --data mine.csv --label churned", "has no column 'churned'"),
-        ("run --data binary", "binary is not a CSV file"),
+        ("run --data binary", "binary has a header but no rows"),
+        ("train --data mine.csv", "mine.csv has 1 row whose 'label' is 1, among 2: at least 10 are needed"),
+        ("train --data mine.csv --label age --drop size", "the table has no column 'size'; its columns are label"),
+        ("train --data mine.csv --positive 3", "label 'label' never is '3': choose its positive value from 0, 1"),
+        ("train --data other.csv --model titanic", "models/titanic holds the model of another table"),
         ("run --label churned", "has no column 'churned'"),
     ],
 )

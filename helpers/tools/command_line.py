@@ -130,7 +130,7 @@ def _run(cli: _Parser) -> None:
 def _train(cli: _Parser) -> None:
     cli.description = "Train a model on a table with a yes/no question, and export it to models/."
     cli.option(
-        "--data", type=_table, required=True, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address"
+        "--data", type=_table, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address"
     )
     _table_options(cli)
     cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
@@ -138,6 +138,8 @@ def _train(cli: _Parser) -> None:
     cli.option("--report", type=_page, metavar="FILE", help="write the figures of notebook 02 to this HTML page")
 
     def check(chosen: argparse.Namespace) -> None:
+        if chosen.data is None:
+            _wrong("it needs a table: add --data and the file's name")
         chosen.model = chosen.model or registry.for_table(chosen.data)
         check_replaceable(chosen.model)
 
