@@ -7,7 +7,7 @@ usage: python3 tutorial.py COMMAND [options]
           --data sample | article | PATH   the table to train on       --label NAME   its column to predict
   lab     open JupyterLab on the first notebook
   serve   serve the exported model on http://127.0.0.1:5000 (trains and exports it first if need be)
-  test    pass every test
+  test    pass every test; with --quick those that a commit waits for
   bench   measure speed, each figure beside its baseline
   doctor URL   say why a URL does not answer, and what to do
   renew   execute notebooks in place, after a change to them

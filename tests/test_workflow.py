@@ -99,6 +99,7 @@ def faults(line: str) -> list[str]:
     return [f"{command[0]} does not know {option}" for option in options if option not in known]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for path in WORKFLOWS for c in commands(path)])
 def test_each_command_exists_and_knows_its_options(command):
     assert faults(command) == []

@@ -15,6 +15,7 @@ from helpers.export.predictors import load_predictor
 from helpers.tools import runner
 
 
+@pytest.mark.slow
 def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_csv, tmp_path):
     card = train_and_export(tmp_path / "article", data=article_csv, formats=("onnx",))
     assert card["metrics"]["rows"] == 22_905
@@ -22,6 +23,7 @@ def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_
     assert 0.78 <= card["metrics"]["test_auc"] <= 0.81
 
 
+@pytest.mark.slow
 def test_where_there_is_no_model_it_is_trained_on_the_sample(tmp_path, capsys):
     card = ensure_export(tmp_path / "games", formats=("onnx", "npz"))
     assert "training it on the sample data" in capsys.readouterr().out
@@ -58,6 +60,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
         train_and_export(tmp_path / "locked" / "games", data="there is no such table")
 
 
+@pytest.mark.notebooks
 def test_notebook_04_serves_a_readers_own_table(tmp_path):
     """300 real-valued features of all magnitudes, in names that need quoting; the network is hardly trained."""
     random, columns = np.random.default_rng(0), 300
