@@ -122,10 +122,10 @@ def serve(options: list[str]) -> int:
 
 
 def test(options: list[str]) -> int:
-    """Pass every test; options go to pytest."""
+    """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
-    # A file at a time to a worker: fixtures of a file, and the notebooks in their order, stay together. In the order
-    # of their names the two files that want the notebooks' port, browser and notebooks, are not at work together.
+    # A file at a time to a worker, in the order that tests/conftest.py gives them: fixtures of a file, and the
+    # notebooks in their order, stay together.
     parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
     return replace_process("-m", "pytest", *parallel, *options)
 
@@ -143,11 +143,14 @@ def doctor(options: list[str]) -> int:
 
 
 def renew(options: list[str]) -> int:
-    """Execute notebooks in place (all of them where none is named)."""
-    from helpers.tools import runner
+    """Execute notebooks in place (all of them where none is named); after 04 also renew the README's picture of it."""
+    from helpers.tools import readme, runner
 
+    paths = [Path(option) for option in options] or runner.notebook_paths()
     try:
-        runner.renew([Path(option) for option in options] or runner.notebook_paths())
+        runner.renew(paths)
+        if any(path.stem == "04_serve-predictions" for path in paths):
+            readme.take_picture_of_the_page(PROJECT / "models" / "games")
     except (runner.NotebookFailed, OSError) as error:
         return failure(error)
     return 0

@@ -2,7 +2,7 @@
 
 Every service runs in a process of its own, and the load comes from another: from wrk where it is installed, else from
 `load_test`. Services that are compared are loaded in turn, round by round, so that what else the machine does meets
-both. Prints a table, and writes `build/bench.json` and `build/bench.png`.
+both. Prints a table, and writes `build/bench.json` and `build/bench.png`, or what the README tells of them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import psutil
 
 from helpers import PROJECT
 from helpers.serving.production import CannotServe, ensure_exported
+from helpers.tools import readme
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
@@ -69,7 +70,9 @@ def main(argv: list[str]) -> int:
     cli.add_argument("--seconds", type=float, default=3.0, help="of load in each round (default: 3)")
     cli.add_argument("--rounds", type=int, default=5, help="of each comparison, and starts (default: 5)")
     cli.add_argument("--epochs", type=int, default=100, help="of training (default: 100)")
-    cli.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
+    where = cli.add_mutually_exclusive_group()
+    where.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
+    where.add_argument("--publish", action="store_true", help="write table and picture of the README from this run")
     chosen = cli.parse_args(argv)
     try:
         ensure_exported(chosen.model, *BACKENDS)
@@ -77,18 +80,24 @@ def main(argv: list[str]) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
 
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    if hasattr(os, "getloadavg"):
+        machine["load"] = round(os.getloadavg()[0], 1)  # of the minute before, by other programs
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
     for figure in measure(chosen.model.resolve(), chosen.seconds, chosen.rounds, chosen.epochs):
         figures.append(figure)
         print(line(figure), flush=True)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    output = readme.IMAGES if chosen.publish else chosen.output
+    output.mkdir(parents=True, exist_ok=True)
     client = "wrk" if shutil.which("wrk") else "helpers.tools.load_test"
     content = {"machine": machine, "client": client, "figures": [asdict(figure) for figure in figures]}
-    (chosen.output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draw(figures).savefig(chosen.output / "bench.png")
-    print(f"\nload by {client}; written to {chosen.output / 'bench.json'} and bench.png")
+    (output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draw(figures).savefig(output / "bench.png")
+    print(f"\nload by {client}; written to {output / 'bench.json'} and bench.png")
+    if chosen.publish:
+        readme.write_speed_section()
+        print("and from them the README's section on speed")
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 
