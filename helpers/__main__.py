@@ -123,10 +123,10 @@ def serve(chosen: Namespace) -> int:
 
 
 def test(chosen: Namespace) -> int:
-    """Pass every test; options go to pytest."""
+    """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
-    # A file at a time to a worker: fixtures of a file, and the notebooks in their order, stay together. In the order
-    # of their names the two files that want the notebooks' port, browser and notebooks, are not at work together.
+    # A file at a time to a worker, in the order that tests/conftest.py gives them: fixtures of a file, and the
+    # notebooks in their order, stay together.
     parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
     return replace_process("-m", "pytest", *parallel, *chosen.options)
 
@@ -134,7 +134,7 @@ def test(chosen: Namespace) -> int:
 def bench(chosen: Namespace) -> int:
     from helpers.tools.bench import main
 
-    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output)
+    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output, chosen.publish)
 
 
 def doctor(chosen: Namespace) -> int:
@@ -144,11 +144,14 @@ def doctor(chosen: Namespace) -> int:
 
 
 def renew(chosen: Namespace) -> int:
-    """Execute notebooks in place (all of them where none is named)."""
-    from helpers.tools import runner
+    """Execute notebooks in place (all of them where none is named); after 04 also renew the README's picture of it."""
+    from helpers.tools import readme, runner
 
+    paths = chosen.notebooks or runner.notebook_paths()
     try:
-        runner.renew(chosen.notebooks or runner.notebook_paths())
+        runner.renew(paths)
+        if any(path.stem == "04_serve-predictions" for path in paths):
+            readme.take_picture_of_the_page(registry.DEFAULT)
     except (runner.NotebookFailed, OSError) as error:
         return failure("renew", error)
     return 0

@@ -16,6 +16,26 @@ from helpers.data.games import load_games, split
 from helpers.data.signature import Signature
 from helpers.data.tables import features_and_label
 
+LONGEST_FIRST = ("browser", "notebooks", "slow")  # marks, which pyproject.toml explains
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="no browser, no whole notebook, nothing slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.quick and not config.option.markexpr:
+        config.option.markexpr = f"not ({' or '.join(LONGEST_FIRST)})"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest starts first, so that no worker is left alone with it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def sample():

@@ -55,6 +55,11 @@ def text_of(output: NotebookNode) -> str:
     return "\n".join(str(value) for kind, value in output.data.items() if not kind.startswith("image/png"))
 
 
+def all_text(path: Path) -> str:
+    """All text in the committed outputs of the notebook at `path`."""
+    return "\n".join(text_of(output) for cell in code_cells(read(path)) for output in cell.outputs)
+
+
 def headings(text: str) -> list[tuple[int, str]]:
     """(level, title) of each Markdown heading outside of code blocks."""
     return [(len(marks), title) for marks, title in HEADING.findall(FENCED.sub("", text))]

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import ServerHandle, serve
 from helpers.serving.services import create_predict_app
+from helpers.tools.readme import find_chromium
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
@@ -39,7 +39,7 @@ LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 RUN_SECONDS = 150  # a notebook, on a machine that has other things to do
 TALLEST = 16_000  # pixels: Chromium cuts pictures off at 16,384
 
-pytestmark = pytest.mark.usefixtures("chromium")  # before anything is trained or started for a page
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("chromium")]  # before anything is started for a page
 
 
 # The browser and what it must not see
@@ -48,14 +48,8 @@ pytestmark = pytest.mark.usefixtures("chromium")  # before anything is trained o
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    places = [
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-        "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    ]
-    for found in [*map(shutil.which, names), *filter(os.path.exists, places)]:
-        if found:
-            return found
+    if found := find_chromium():
+        return found
     how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
 `brew install --cask chromium`) and run the tests again"
     if os.environ.get("CI"):
@@ -148,11 +142,16 @@ class Lab:
         )
         self._wait_until_it_answers()
 
+    def _call(self, method: str, path: str) -> bytes:
+        url = f"http://127.0.0.1:{self.port}/api/{path}?token=learner"
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=20) as answer:
+            return answer.read()
+
     def _wait_until_it_answers(self) -> None:
         end = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token=learner", timeout=5).close()
+                self._call("GET", "status")
                 return
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > end:
@@ -161,6 +160,11 @@ class Lab:
 
     def url(self, notebook: str) -> str:
         return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token=learner&reset"
+
+    def end_kernels(self) -> None:
+        """Ends the kernels of the notebooks that were opened so far: each with TensorFlow takes up to 1 GB."""
+        for kernel in json.loads(self._call("GET", "kernels")):
+            self._call("DELETE", f"kernels/{kernel['id']}")
 
     def listening(self) -> set[int]:
         """The ports on which the server and its kernels listen."""
@@ -196,6 +200,7 @@ class OpenNotebook:
     def __init__(self, page: Page, lab: Lab, name: str):
         self.page, self.lab = page, lab
         self.complaints = Complaints(page)
+        lab.end_kernels()
         page.goto(lab.url(name))
         page.wait_for_function(
             f"""name => {{ {CURRENT}

@@ -89,6 +89,7 @@ def test_options_that_cannot_be_meant_are_refused_with_nothing_set_up(copy):
     assert sorted(copy.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
     stamp = copy / ".venv" / "installed.sha256"
     first = launch(copy, "setup", cwd=tmp_path)
@@ -106,6 +107,7 @@ def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
     assert list((copy / ".venv").rglob("itsdangerous/__init__.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POSIX, reason="SIGKILL is a signal of POSIX systems")
 def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
     interrupted = subprocess.Popen(
@@ -123,6 +125,7 @@ def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.slow
 def test_pip_installs_where_uv_will_not(copy):
     write_lock(copy, "tqdm")
     result = launch(copy, "setup", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"))
@@ -131,6 +134,7 @@ def test_pip_installs_where_uv_will_not(copy):
     assert list((copy / ".venv").rglob("tqdm/__init__.py"))
 
 
+@pytest.mark.slow
 def test_no_network_is_said_in_a_sentence_and_leaves_no_finished_environment(copy):
     nowhere = "http://127.0.0.1:9/simple"
     result = launch(

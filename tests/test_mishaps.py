@@ -44,6 +44,7 @@ def last_line(failure: pytest.ExceptionInfo) -> str:
     return tools.ANSI.sub("", f"{failure.value.ename}: {failure.value.evalue}")
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_replaced_and_said(project):
     with socket.socket() as other_program:
         if sys.platform != "win32":
@@ -80,6 +81,7 @@ def test_without_the_network_the_articles_data_are_not_to_be_had(project):
     assert [entry.name for entry in (project / "data").glob("*article*")] == []
 
 
+@pytest.mark.notebooks
 def test_without_onnx_runtime_the_service_names_the_package(project, exported, tmp_path):
     shutil.copytree(exported, project / "models" / "games")
     missing = tmp_path / "missing"
@@ -105,6 +107,7 @@ def read_only(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.notebooks
 def test_a_folder_that_cannot_be_written_is_named(project, exported, read_only):
     shutil.copytree(exported, project / "models" / "games")
     with tools.Kernel(notebook(project, "03")) as kernel:

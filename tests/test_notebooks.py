@@ -6,6 +6,7 @@ the reader comes to it, and after the last cell a look at what is left of the se
 its own, whose report names the cell and shows both outputs where they differ.
 """
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ import notebook_tools as tools
 import pytest
 from nbformat import NotebookNode
 from test_notebook_conventions import executed_in_one_clean_run
+
+from helpers.__main__ import key_figures
+
+pytestmark = pytest.mark.notebooks
 
 CELL_TIMEOUT = 120  # seconds
 
@@ -173,6 +178,19 @@ def test_the_notebooks_write_nothing_beside_models_and_build(project):
         "ruff.toml",
         *(path.name for path in tools.NOTEBOOKS),
     }
+
+
+def test_what_the_command_run_sums_up_is_what_the_notebooks_show(project):
+    """Runs after the notebooks, on the model that they have just trained.
+
+    The committed outputs may come from another kind of processor, on which training ends with slightly other weights.
+    """
+    figures = {what: value for what, value, _ in key_figures(project / "models" / "games")}
+    shown = {path.name[:2]: tools.all_text(path) for path in tools.NOTEBOOKS}
+    probability = re.search(r"'probability': ([\d.]+)", shown["04"])[1]
+    assert float(figures["served answer"]) == pytest.approx(float(probability), abs=0.01)
+    auc = re.search(r"^test AUC ([\d.]+)", shown["02"], re.MULTILINE)[1]
+    assert float(figures["test AUC"]) == pytest.approx(float(auc), abs=0.01)
 
 
 # The proof that these tests can fail: a notebook with the outputs of a run just made, and what tampering does to it.

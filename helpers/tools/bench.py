@@ -2,7 +2,7 @@
 
 Every service runs in a process of its own, and the load comes from another: from wrk where it is installed, else from
 `load_test`. Services that are compared are loaded in turn, round by round, so that what else the machine does meets
-both. Prints a table, and writes `build/bench.json` and `build/bench.png`.
+both. Prints a table, and writes `build/bench.json` and `build/bench.png`, or what the README tells of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import psutil
 
 from helpers import PROJECT
 from helpers.serving.serve_command import CannotServe, ensure_exported
+from helpers.tools import readme
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
@@ -60,26 +61,35 @@ class Sample:
     failed: int
 
 
-def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path) -> int:
-    """Measure, print and write every figure; 1 where requests failed, 2 where the model cannot be served."""
+def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path, publish: bool = False) -> int:
+    """Measure, print and write every figure; 1 where requests failed, 2 where the model cannot be served.
+
+    publish: write what the README shows, from this run, instead of a file in `output`.
+    """
     try:
         ensure_exported(model, *BACKENDS)
     except CannotServe as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
 
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+    if hasattr(os, "getloadavg"):
+        machine["load"] = round(os.getloadavg()[0], 1)  # of the minute before, by other programs
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
     for figure in measure(model.resolve(), seconds, rounds, epochs):
         figures.append(figure)
         print(line(figure), flush=True)
+    output = readme.IMAGES if publish else output
     output.mkdir(parents=True, exist_ok=True)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
     client = "wrk" if shutil.which("wrk") else "helpers.tools.load_test"
     content = {"machine": machine, "client": client, "figures": [asdict(figure) for figure in figures]}
     (output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     draw(figures).savefig(output / "bench.png")
     print(f"\nload by {client}; written to {output / 'bench.json'} and bench.png")
+    if publish:
+        readme.write_speed_section()
+        print("and from them the README's section on speed")
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 

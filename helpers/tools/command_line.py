@@ -129,9 +129,7 @@ def _run(cli: _Parser) -> None:
 
 def _train(cli: _Parser) -> None:
     cli.description = "Train a model on a table with a yes/no question, and export it to models/."
-    cli.option(
-        "--data", type=_table, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address"
-    )
+    cli.option("--data", type=_table, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address")
     _table_options(cli)
     cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
     cli.option("--replace", action="store_true", help="also where the model of another table has that name")
@@ -211,7 +209,7 @@ def _serve(cli: _Parser) -> None:
 
 
 def _test(cli: _Parser) -> None:
-    cli.description = "Pass every test, or those that are named."
+    cli.description = "Pass every test, or those that are named; with --quick those that a commit waits for."
     cli.usage = f"{cli.prog} [FILE ...] [OPTION ...]"
     cli.epilog = "Options go on to pytest, for example -x or -k NAME; `.venv/bin/python -m pytest --help` lists them."
     cli.hands_on = True
@@ -232,6 +230,7 @@ def _bench(cli: _Parser) -> None:
     cli.option("--rounds", type=_whole(1, 1000), default=5, help="of each comparison, and starts (default: 5)")
     cli.option("--epochs", type=_whole(1, 10_000), default=100, help="of training (default: 100)")
     cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
+    cli.option("--publish", action="store_true", help="write the README's table and picture from this run")
 
 
 def _doctor(cli: _Parser) -> None:

@@ -404,6 +404,7 @@ os.environ[imds.VARIABLE] = stand_in.__enter__()
     assert cases == ["loopback_only"]
 
 
+@pytest.mark.slow
 def test_an_account_tells_the_missing_rule_from_a_service_that_is_down():
     program = f"""
 from helpers.cloud import ec2

@@ -263,6 +263,7 @@ def test_a_stopped_instance_is_started_again(account):
 # ---- safety ----
 
 
+@pytest.mark.slow
 def test_the_simulated_account_reads_no_credentials_and_needs_no_network(tmp_path):
     """Every file that is opened and every connection that is tried is watched, in a process of its own."""
     (tmp_path / ".aws").mkdir()

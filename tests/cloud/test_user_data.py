@@ -204,6 +204,7 @@ def article_request(machine: Machine, headers=None) -> requests.Response:
     )
 
 
+@pytest.mark.slow
 def test_the_endpoint_answers_the_article_s_request(fresh, key):
     answer = article_request(fresh, key)
     assert answer.status_code == 200
@@ -211,15 +212,18 @@ def test_the_endpoint_answers_the_article_s_request(fresh, key):
     assert "user-data: ready" in fresh.first.stdout
 
 
+@pytest.mark.slow
 def test_the_project_is_there_at_its_revision(fresh):
     command = ["git", "-c", "safe.directory=*", "-C", fresh.app, "rev-parse", "HEAD"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == fresh.commit
 
 
+@pytest.mark.slow
 def test_the_service_runs_as_the_user_it_was_given(fresh):
     assert Path(f"/proc/{fresh.pid}").stat().st_uid == pwd.getpwnam(fresh.user).pw_uid
 
 
+@pytest.mark.slow
 def test_the_key_is_made_on_the_machine_and_nowhere_written_but_in_its_file(fresh, key):
     assert article_request(fresh).status_code == 401
     (secret,) = key.values()
@@ -230,6 +234,7 @@ def test_the_key_is_made_on_the_machine_and_nowhere_written_but_in_its_file(fres
     assert secret not in Path(f"/proc/{fresh.pid}/cmdline").read_text()
 
 
+@pytest.mark.slow
 def test_run_again_it_changes_nothing_and_the_service_answers_again(fresh, key):
     before, model = fresh.pid, (fresh.app / "models/games/card.json").read_bytes()
     again = fresh.execute(api_key="yes")
@@ -239,6 +244,7 @@ def test_run_again_it_changes_nothing_and_the_service_answers_again(fresh, key):
     assert article_request(fresh, key).status_code == 200  # by the same key
 
 
+@pytest.mark.slow
 def test_a_model_of_one_s_own_is_fetched_when_its_checksum_fits(fresh, tmp_path, key):
     model = fresh.app / "models" / "games"
     archive = tmp_path / "model.tar.gz"
@@ -298,6 +304,7 @@ def listening_on(process: subprocess.Popen) -> set[str]:
     return {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
 
 
+@pytest.mark.slow
 def test_jupyter_listens_on_127_0_0_1_and_asks_for_a_token_that_no_log_shows(tmp_path, free_port):
     with jupyter(tmp_path, free_port) as process:
         url = f"http://127.0.0.1:{free_port}/api/contents"
@@ -310,6 +317,7 @@ def test_jupyter_listens_on_127_0_0_1_and_asks_for_a_token_that_no_log_shows(tmp
     assert len(token) >= 40 and token not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_jupyter_open_to_the_network_needs_tls_and_still_the_token(tmp_path, free_port):
     with jupyter(tmp_path, free_port, JUPYTER_HOST="0.0.0.0") as process:
         assert process.wait(20) != 0

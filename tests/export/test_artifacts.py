@@ -114,6 +114,7 @@ def test_tensorflows_own_tool_reads_and_runs_the_saved_model(exported, tmp_path,
     assert np.abs(answers - load_predictor(exported, "keras")(rows)).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(trained, tmp_path):
     same = ("h5", "onnx", "tflite", "npz")
     for folder in ("a", "b"):
@@ -125,6 +126,7 @@ def test_the_same_model_gives_the_same_bytes(trained, tmp_path):
 # ---- any model ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 30, 300])
 def test_a_model_that_standardizes_real_features_inside_fits_every_format(tmp_path, n):
     model, signature = standardized(n)
@@ -300,6 +302,7 @@ def test_no_card_and_a_broken_card_are_one_clear_error(tmp_path):
 # ---- parity ----
 
 
+@pytest.mark.slow
 def test_parity_measures_each_format_in_a_process_of_its_own(exported):
     found = parity(exported)
     assert list(found["format"]) == list(FORMATS)

@@ -18,6 +18,7 @@ from helpers.export.predictors import load_predictor
 from helpers.tools import runner
 
 
+@pytest.mark.slow
 def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_csv, tmp_path):
     card = train_and_export(tmp_path / "article", data=article_csv, formats=("onnx",))
     assert card["metrics"]["rows"] == 22_905
@@ -31,6 +32,7 @@ def in_project(project, program: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", program], cwd=project / "notebooks", check=False, **run)
 
 
+@pytest.mark.slow
 def test_where_the_model_of_the_sample_is_missing_it_is_trained(tmp_path):
     project = tools.copy_project(tmp_path / "tutorial")
     program = "from helpers.export.pipeline import ensure_export; ensure_export('../models/games', ('onnx', 'npz'))"
@@ -100,6 +102,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
         train_and_export(tmp_path / "locked" / "games", data="there is no such table")
 
 
+@pytest.mark.notebooks
 def test_notebook_04_serves_a_readers_own_table(tmp_path):
     """300 real-valued features of all magnitudes, in names that need quoting; the network is hardly trained."""
     random, columns = np.random.default_rng(0), 300

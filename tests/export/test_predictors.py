@@ -103,6 +103,7 @@ def test_a_closed_predictor_answers_no_more(exported):
 
 
 @backends
+@pytest.mark.slow
 def test_16_threads_and_10_000_calls_give_only_right_answers(predictors, backend):
     predictor = predictors[backend]
     inputs = predictor.signature.every_input()
@@ -121,6 +122,7 @@ def test_16_threads_and_10_000_calls_give_only_right_answers(predictors, backend
 
 
 @backends
+@pytest.mark.slow
 def test_20_000_calls_leave_the_memory_as_it_was(exported, backend):
     """In a process of its own: that of the tests has 1.4 GB, which move by some megabytes without any call."""
     run_python(

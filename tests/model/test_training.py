@@ -118,6 +118,7 @@ def test_the_auc_shown_inline_gives_the_helpers_answers(inline, table):
     assert float(inline["auc"](y * 0, y)) == 0.5
 
 
+@pytest.mark.slow
 def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
     x, y = table
     shown = inline["model"]
@@ -137,6 +138,7 @@ def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
 # What fit computes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "compiled",
     [
@@ -271,6 +273,7 @@ class Record(keras.layers.Layer):
         return x
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_history(table):
     def history(seed):
         return training.fit(training.build_classifier(6), *table, epochs=3, seed=seed, verbose=0).history
@@ -294,6 +297,7 @@ def test_any_batch_size_will_do_and_no_validation_either(table, batch_size):
     assert set(history.history) == {"loss", "auc"}
 
 
+@pytest.mark.slow
 def test_the_network_learns_the_sample_as_well_as_with_model_fit():
     sample = tables.load_table(games.SAMPLE)
     x, y, x_test, y_test = (

@@ -56,6 +56,7 @@ def test_it_listens_on_this_machine_only_unless_told_otherwise(capsys):
         assert str(server.port) in capsys.readouterr().out  # says what it opens
 
 
+@pytest.mark.slow
 def test_200_starts_and_stops_leave_no_thread_socket_or_descriptor():
     app = create_echo_app()
     for _ in range(3):  # what is set up once

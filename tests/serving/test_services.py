@@ -53,6 +53,7 @@ def service():
 # ---- any input ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signature", [GAMES, MIXED], ids=["binary", "mixed"])
 def test_the_service_keeps_to_its_own_openapi(signature):
     """What fits the description is answered as described; what does not is refused as described."""
@@ -395,6 +396,7 @@ def descriptors() -> int:
     return process.num_handles() if psutil.WINDOWS else process.num_fds()
 
 
+@pytest.mark.slow
 def test_thousands_of_requests_leave_threads_descriptors_and_memory_as_they_were(exported):
     process = psutil.Process()
     wrong = {**ARTICLE, "g1": 5}

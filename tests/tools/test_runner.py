@@ -104,6 +104,7 @@ def test_one_runs_after_those_whose_files_it_takes_up(together):
     assert together({"00_reads": read, "01_writes": write}, takes_up)["00_reads"] == "a model\n"
 
 
+@pytest.mark.slow
 def test_two_that_serve_on_the_usual_port_take_turns(together):
     sources = {"00_a": ALONE.format(start="serve('a')"), "01_b": ALONE.format(start="serve('b')")}
     assert set(together(sources, {"00_a": (), "01_b": ()}).values()) == {"served\n"}
@@ -122,6 +123,7 @@ def test_where_one_fails_the_other_is_stopped_and_none_is_started(together, tmp_
     assert not any("ipykernel_launcher" in " ".join(child.cmdline()) for child in psutil.Process().children())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT is what Ctrl-C sends on POSIX systems")
 def test_ctrl_c_ends_every_kernel(tmp_path):
     for name in ("00_a", "01_b"):
@@ -180,6 +182,7 @@ def test_a_notebook_that_serves_on_the_usual_port_is_recognized(tmp_path, source
 # In place, and as pages
 
 
+@pytest.mark.slow
 def test_renewing_twice_gives_the_same_bytes(tmp_path):
     path = write_notebook(
         tmp_path / "01_a.ipynb", "print('a')\nprint('b', flush=True)\nprint('c')", DRAW.format("1, 2")
