@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.signature import Signature
-from helpers.export.card import read_card
+from helpers.export.card import read_card, size_of
 from helpers.export.errors import PredictorError
 from helpers.quiet import quiet
 
@@ -250,11 +250,12 @@ def _checked(directory: Path, file: str, card: dict) -> bytes:
         because = f" because {refused[file]}" if file in refused else ""
         raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
     try:
-        content = (directory / file).read_bytes()
+        size = size_of(directory / file)
+        content = (directory / file).read_bytes() if size == expected["bytes"] else b""
     except OSError as error:
         raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
-    if len(content) != expected["bytes"]:
-        problem = f"has {len(content):,} bytes instead of {expected['bytes']:,}"
+    if size != expected["bytes"]:
+        problem = f"has {size:,} bytes instead of {expected['bytes']:,}"
     elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
         problem = "is not the file that its card describes (SHA-256 differs)"
     else:
