@@ -5,14 +5,18 @@ usage: python3 tutorial.py COMMAND [options]
 
   run     execute every notebook, write them as HTML to build/index.html, print the key figures
           --data sample | article | PATH   the table to train on       --label NAME   its column to predict
+  train   train a model on a table of yours, and say how to serve it
+          --data TABLE --label NAME   a CSV, Excel or Parquet file and its column to predict
   lab     open JupyterLab on the first notebook
-  serve   serve the exported model on http://127.0.0.1:5000 (trains and exports it first if need be)
+  serve   serve a model on http://127.0.0.1:5000, that of the sample (trained first if need be) or another one
+          --model NAME | PATH   a model in models/, or the folder of one
   test    pass every test
   bench   measure speed, each figure beside its baseline
   doctor URL   say why a URL does not answer, and what to do
   renew   execute notebooks in place, after a change to them
+  setup   set up the environment in .venv, which otherwise the first command does
 
-The first command sets up the environment in .venv; `python3 tutorial.py COMMAND --help` shows its options.
+`python3 tutorial.py COMMAND --help` shows the options of a command.
 """
 
 from __future__ import annotations  # so that an older Python gets as far as being told so
@@ -28,7 +32,6 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed.sha256"  # written last: whatever was interrupted before it is done again
-COMMANDS = ("run", "lab", "serve", "test", "bench", "doctor", "renew")
 NEEDED_DISK = 4 * 1024**3  # bytes; the installed environment takes 3.0 GB
 REMEDIES = {  # what to do, and what pip and uv print when it is that
     "the disk is full, make room (4 GB)": ("no space left", "disk quota"),
@@ -55,10 +58,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(__doc__.strip())
         return 0
-    if arguments[0] not in COMMANDS:
-        say(f"tutorial.py: there is no command {arguments[0]!r}; the commands are {', '.join(COMMANDS)}.")
-        return 2
     try:
+        check_python()
+        check_options(arguments)
         set_up()
     except SetUpError as error:
         say(f"tutorial.py: {error}")
@@ -69,10 +71,22 @@ def main(arguments: list[str]) -> int:
     return hand_over([str(PYTHON), "-m", "helpers", *arguments])
 
 
-def set_up() -> None:
-    """Build .venv and install what requirements.lock names; nothing to do where that is already so."""
+def check_python() -> None:
     if sys.version_info < (3, 11):
         raise SetUpError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: install one and use it.")
+
+
+def check_options(arguments: list[str]) -> None:
+    """End here, with nothing installed, after `--help` and after options that cannot be meant."""
+    sys.dont_write_bytecode = True  # a command that is refused leaves nothing behind
+    sys.path.insert(0, str(ROOT))
+    from helpers.tools.command_line import parse
+
+    parse(arguments)
+
+
+def set_up() -> None:
+    """Build .venv and install what requirements.lock names; nothing to do where that is already so."""
     sources = [(ROOT / name).read_bytes() for name in ("requirements.lock", "pyproject.toml")]
     wanted = sha256(b"".join([*sources, str(ROOT).encode()])).hexdigest()  # a moved folder needs its paths anew
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():

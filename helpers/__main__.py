@@ -1,74 +1,63 @@
-"""The commands behind `tutorial.py`: run, lab, serve, test, bench, doctor, renew.
+"""The commands behind `tutorial.py`, whose options `tools.command_line` has read and checked.
 
 Each imports what it needs when it runs, so that `serve` starts without TensorFlow, pandas or Jupyter.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 from helpers import PROJECT
-
-BUILD = PROJECT / "build"
+from helpers.export import registry
+from helpers.tools import command_line
+from helpers.tools.command_line import BUILD
 
 
 def main(arguments: list[str]) -> int:
-    command, options = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if command not in COMMANDS:
-        print(f"usage: python3 tutorial.py {{{','.join(COMMANDS)}}} [options]", file=sys.stderr)
-        return 2
+    chosen = command_line.parse(arguments or ["--help"])
     try:
-        return COMMANDS[command](options) or 0
+        return COMMANDS[chosen.command](chosen) or 0
     except KeyboardInterrupt:
         return 130
 
 
-def run(options: list[str]) -> int:
+def run(chosen: Namespace) -> int:
     """Execute every notebook and write the report."""
-    cli = argparse.ArgumentParser(prog="tutorial.py run", description=run.__doc__)
-    cli.add_argument(
-        "--data", default="sample", help='"sample" (default), "article" (downloaded), or a CSV of your own'
-    )
-    cli.add_argument("--label", default="label", help="the column to predict (default: label)")
-    chosen = cli.parse_args(options)
-
-    from tqdm import tqdm
-
-    from helpers.data.games import load_games
-    from helpers.data.tables import DataError
-    from helpers.tools import report, runner
+    from helpers.data.reading import DataError
+    from helpers.export.errors import ArtifactError
+    from helpers.tools import report, runner, train_command
 
     started = time.perf_counter()
-    data = chosen.data
-    if data not in ("sample", "article") and "://" not in data:
-        data = str(Path(data).expanduser().resolve())  # the notebooks run in a folder of their own
-    try:
-        load_games(data, chosen.label)  # a table that cannot be used is said before any notebook starts
-    except DataError as error:
-        return failure(error)
-    model = PROJECT / "models" / ("games" if data == "sample" else Path(data).stem)
-    parameters = {} if data == "sample" else {"DATA": data, "LABEL": chosen.label, "MODEL": str(model)}
+    data, model = chosen.data, registry.for_table(chosen.data)
+    try:  # a table that cannot be used is said before any notebook starts
+        table = train_command.load(chosen)
+        if data != "sample":
+            train_command.check_owner(model, table, replace=False)
+    except (DataError, ArtifactError) as error:
+        command_line.refuse("run", str(error))
+    options = {"positive": chosen.positive, "drop": chosen.drop, "treat_as": dict(chosen.treat_as)}
+    own = {"DATA": data, "LABEL": chosen.label, "OPTIONS": {k: v for k, v in options.items() if v}, "MODEL": str(model)}
+    parameters = {} if data == "sample" else own
 
     notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
     for notebook in notebooks.values():
         runner.set_parameters(notebook, parameters)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").unlink(missing_ok=True)  # a page of an earlier run would speak of another model
-    total = sum(map(runner.code_cell_count, notebooks.values()))
-    with tqdm(total=total, unit="cell", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]") as progress:
-        for name, notebook in notebooks.items():
-            try:
-                runner.execute(notebook, name, progress)
-            except runner.NotebookFailed as error:
-                progress.close()
-                return failure(f"{error}\nThe notebook as far as it came: build/notebooks/{name}.ipynb")
-            finally:
-                runner.write(notebook, BUILD / "notebooks" / f"{name}.ipynb")
-            report.write_html(notebook, BUILD / f"{name}.html")
+    try:
+        with runner.Progress(notebooks) as progress:
+            runner.execute_all(
+                notebooks,
+                BUILD / "notebooks",
+                lambda name: report.write_html(notebooks[name], BUILD / f"{name}.html"),
+                progress,
+            )
+    except runner.NotebookFailed as error:
+        return failure("run", f"{error}\nThe notebooks as far as they came: {BUILD / 'notebooks'}")
     figures = key_figures(model)
     report.write_index(notebooks, figures, chosen.data, BUILD / "index.html")
 
@@ -77,6 +66,7 @@ def run(options: list[str]) -> int:
         ("time", f"{time.perf_counter() - started:.0f} s", ""),
         ("executed notebooks", str(BUILD / "notebooks"), ""),
         ("open this in a browser", str(BUILD / "index.html"), ""),
+        ("serve the model", registry.serve_command(model), ""),
     ]
     print()
     for what, value, remark in summary:
@@ -111,64 +101,80 @@ def key_figures(model: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def lab(options: list[str]) -> int:
-    """Open JupyterLab on the first notebook; options go to `jupyter lab`."""
-    first = "notebooks/00_start-here.ipynb"
+def train(chosen: Namespace) -> int:
+    from helpers.tools.train_command import main
+
+    return main(chosen)
+
+
+def lab(chosen: Namespace) -> int:
+    """Open JupyterLab on the first notebook, or on the one that is named; options go to `jupyter lab`."""
+    named = [word for word in chosen.options if command_line.names_notebook(word)]
+    notebook = Path(named[0]).absolute() if named else PROJECT / "notebooks" / "00_start-here.ipynb"
+    options = [word for word in chosen.options if word not in named]
     os.chdir(PROJECT)
-    return replace_process("-m", "jupyterlab", "--ServerApp.root_dir", str(PROJECT), first, *options)
+    return replace_process("-m", "jupyterlab", "--ServerApp.root_dir", str(PROJECT), str(notebook), *options)
 
 
-def serve(options: list[str]) -> int:
-    from helpers.serving.production import main
+def serve(chosen: Namespace) -> int:
+    from helpers.serving.serve_command import main
 
-    return main(options)
+    return main(chosen)
 
 
-def test(options: list[str]) -> int:
+def test(chosen: Namespace) -> int:
     """Pass every test; options go to pytest."""
     os.chdir(PROJECT)
     # A file at a time to a worker: fixtures of a file, and the notebooks in their order, stay together. In the order
     # of their names the two files that want the notebooks' port, browser and notebooks, are not at work together.
     parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
-    return replace_process("-m", "pytest", *parallel, *options)
+    return replace_process("-m", "pytest", *parallel, *chosen.options)
 
 
-def bench(options: list[str]) -> int:
+def bench(chosen: Namespace) -> int:
     from helpers.tools.bench import main
 
-    return main(options)
+    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output)
 
 
-def doctor(options: list[str]) -> int:
+def doctor(chosen: Namespace) -> int:
     from helpers.cloud.doctor import main
 
-    return main(options)
+    return main(chosen.url, chosen.timeout)
 
 
-def renew(options: list[str]) -> int:
+def renew(chosen: Namespace) -> int:
     """Execute notebooks in place (all of them where none is named)."""
     from helpers.tools import runner
 
     try:
-        runner.renew([Path(option) for option in options] or runner.notebook_paths())
+        runner.renew(chosen.notebooks or runner.notebook_paths())
     except (runner.NotebookFailed, OSError) as error:
-        return failure(error)
+        return failure("renew", error)
+    return 0
+
+
+def setup(chosen: Namespace) -> int:
+    """Nothing is left to do: the launcher has set up the environment, in which this runs."""
+    print(f"The environment is set up in {Path(sys.prefix)}.")
     return 0
 
 
 COMMANDS = {
     "run": run,
+    "train": train,
     "lab": lab,
     "serve": serve,
     "test": test,
     "bench": bench,
     "doctor": doctor,
     "renew": renew,
+    "setup": setup,
 }
 
 
-def failure(sentence) -> int:
-    print(f"tutorial.py: {sentence}", file=sys.stderr)
+def failure(command: str, sentence) -> int:
+    print(f"{command}: {sentence}", file=sys.stderr)
     return 1
 
 

@@ -1,10 +1,13 @@
 """Fixtures that several test modules share."""
 
 import os
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any test imports TensorFlow
 
@@ -21,24 +24,54 @@ def sample():
 
 
 @pytest.fixture(scope="session")
-def trained(sample):
-    """A small classifier of the sample: a few epochs are enough where the weights do not matter."""
-    from helpers.model.training import build_classifier, fit
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`made_once(name, make)`: the folder `name`, which `make(folder)` fills, in one of the workers for all of them.
 
-    x, y = features_and_label(split(sample)[0])
-    model = build_classifier(x.shape[1])
-    fit(model, x, y, epochs=3, seed=0, verbose=0)
-    return model
+    The others wait for it. It is shared: a test that wants to change something in it makes a copy.
+    """
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder, part = common / name, common / f"{name}.part"
+        with FileLock(common / f"{name}.lock"):
+            if not folder.exists():
+                shutil.rmtree(part, ignore_errors=True)  # of a worker that failed at it
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
-def exported(trained, sample, tmp_path_factory):
-    """A directory with `trained` in every format, and its card."""
-    from helpers.export.artifacts import export_model
+def exported(made_once, sample) -> Path:
+    """A directory with a small classifier of the sample in every format, and its card.
 
-    directory = tmp_path_factory.mktemp("models") / "games"
-    export_model(trained, directory, signature=Signature.from_table(sample.drop(columns="label")))
-    return directory
+    A few epochs of training are enough where the weights do not matter.
+    """
+
+    def train_and_export(folder: Path) -> None:
+        from helpers.export.artifacts import export_model
+        from helpers.model.training import build_classifier, fit
+
+        signature = Signature.from_table(sample.drop(columns="label"))
+        x, y = features_and_label(split(sample)[0], signature)
+        model = build_classifier(x.shape[1])
+        fit(model, x, y, epochs=3, seed=0, verbose=0)
+        export_model(model, folder / "games", signature=signature)
+
+    return made_once("models", train_and_export) / "games"
+
+
+@pytest.fixture(scope="session")
+def trained(exported):
+    """The Keras model that `exported` holds."""
+    from helpers.export.legacy import load_keras
+    from helpers.model.training import auc
+
+    return load_keras(exported / "model.keras", custom_objects={"auc": auc})
 
 
 @pytest.fixture

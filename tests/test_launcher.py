@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from helpers import PROJECT
+from helpers.tools import command_line
 
 POSIX = os.name == "posix"
 
@@ -61,7 +62,7 @@ def refusal(result) -> str:
 def test_alone_it_prints_help_and_sets_up_nothing(copy):
     result = launch(copy)
     assert result.returncode == 0
-    for command in ("run", "lab", "serve", "test", "bench", "doctor"):
+    for command in command_line.COMMANDS:
         assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
     assert not (copy / ".venv").exists()
 
@@ -70,19 +71,37 @@ def test_an_unknown_command_is_named(copy):
     assert "no command 'rnu'" in refusal(launch(copy, "rnu"))
 
 
+@pytest.mark.parametrize("command", command_line.COMMANDS)
+def test_the_help_of_a_command_is_shown_with_nothing_set_up(copy, command):
+    before = sorted(copy.rglob("*"))
+    for option in ("--help", "-h"):
+        result = launch(copy, command, option)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.startswith(f"usage: python3 tutorial.py {command}")
+    assert sorted(copy.rglob("*")) == before
+
+
+def test_options_that_cannot_be_meant_are_refused_with_nothing_set_up(copy):
+    before = sorted(copy.rglob("*"))
+    for arguments in (["serve", "--port", "70000"], ["run", "--data", "nowhere.csv"], ["renew", "nowhere.ipynb"]):
+        result = launch(copy, *arguments)
+        assert result.returncode == 2 and result.stderr.startswith(f"{arguments[0]}: ")
+    assert sorted(copy.rglob("*")) == before
+
+
 def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
     stamp = copy / ".venv" / "installed.sha256"
-    first = launch(copy, "run", "--help", cwd=tmp_path)
+    first = launch(copy, "setup", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    assert "--data" in first.stdout
+    assert str(copy / ".venv") in first.stdout
     installed = stamp.stat().st_mtime_ns
 
     unreachable = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "UV_INDEX_URL": "http://127.0.0.1:9/"}
-    second = launch(copy, "run", "--help", **unreachable)
+    second = launch(copy, "setup", **unreachable)
     assert (second.returncode, second.stderr, stamp.stat().st_mtime_ns) == (0, "", installed)
 
     write_lock(copy, "uv", "tqdm", "itsdangerous")
-    third = launch(copy, "run", "--help")
+    third = launch(copy, "setup")
     assert third.returncode == 0, third.stderr
     assert list((copy / ".venv").rglob("itsdangerous/__init__.py"))
 
@@ -90,7 +109,7 @@ def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
 @pytest.mark.skipif(not POSIX, reason="SIGKILL is a signal of POSIX systems")
 def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
     interrupted = subprocess.Popen(
-        [sys.executable, str(copy / "tutorial.py"), "run", "--help"],
+        [sys.executable, str(copy / "tutorial.py"), "setup"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -100,13 +119,13 @@ def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
     os.killpg(interrupted.pid, signal.SIGKILL)
     interrupted.wait()
     assert not (copy / ".venv" / "installed.sha256").exists()
-    again = launch(copy, "run", "--help")
+    again = launch(copy, "setup")
     assert again.returncode == 0, again.stderr
 
 
 def test_pip_installs_where_uv_will_not(copy):
     write_lock(copy, "tqdm")
-    result = launch(copy, "run", "--help", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"))
+    result = launch(copy, "setup", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"))
     assert "trying pip" in result.stderr
     assert result.returncode == 0, result.stderr
     assert list((copy / ".venv").rglob("tqdm/__init__.py"))
@@ -140,7 +159,9 @@ def test_a_python_that_is_too_old_is_told_so(copy):
         "import sys, runpy; sys.version_info = (3, 8, 10); sys.argv = sys.argv[1:]; "
         "runpy.run_path(sys.argv[0], None, '__main__')"
     )
-    assert "Python 3.11 or newer is needed" in refusal(launch(copy, "run", python=(sys.executable, "-c", old)))
+    for arguments in (["run"], ["serve", "--help"], ["serve", "--port", "70000"]):
+        said = refusal(launch(copy, *arguments, python=(sys.executable, "-c", old)))
+        assert "Python 3.11 or newer is needed" in said
 
 
 @pytest.mark.skipif(not POSIX or os.geteuid() != 0, reason="a file system of its own can be mounted by root only")

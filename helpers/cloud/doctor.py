@@ -7,7 +7,6 @@ the diagnosis.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import ipaddress
@@ -70,15 +69,20 @@ class Diagnosis:
         return self.sentence
 
 
-def main(argv: list[str]) -> int:
+def main(url: str, timeout: float = TIMEOUT) -> int:
     """Print the diagnosis of a URL; 0 when it answers well, 1 when not."""
-    cli = argparse.ArgumentParser(prog="tutorial.py doctor", description="Say why a URL does not answer.")
-    cli.add_argument("url", help="for example http://127.0.0.1:5000/predict")
-    cli.add_argument("--timeout", type=float, default=TIMEOUT, help=f"seconds for each step (default {TIMEOUT:g})")
-    chosen = cli.parse_args(argv)
-    found = diagnose(chosen.url, chosen.timeout)
+    found = diagnose(url, timeout)
     print(found, file=sys.stdout if found.ok else sys.stderr)
     return 0 if found.ok else 1
+
+
+def check_url(url: str) -> str | None:
+    """What is wrong with `url` as it is written, or None."""
+    try:
+        _parse(url)
+    except _Finding as finding:
+        return str(finding)
+    return None
 
 
 def diagnose(url: str, timeout: float = TIMEOUT) -> Diagnosis:

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from helpers import PROJECT
-from helpers.data import tables
-from helpers.data.tables import DataError
+from helpers.data import reading, tables
+from helpers.data.reading import DataError
 
 GAMES = tuple(f"G{i}" for i in range(1, 11))
 ROWS = 22_905
@@ -68,19 +68,21 @@ def write_sample(path: Path = SAMPLE) -> None:
     generate_sample().to_csv(path, index=False, lineterminator="\n")
 
 
-def load_games(source: str | Path = "sample", label: str = "label") -> pd.DataFrame:
-    """Load a table of numeric features and a 0/1 label, checked.
-
-    source: "sample" (ships with the project), "article" (downloads the article's own CSV once, checksum verified),
-        or the path or http(s) address of a CSV of your own.
-    label: the name of the column to predict.
-    Raises `DataError` when the table cannot be had or does not fit, column by column.
-    """
+def locate(source: str | Path) -> str | Path:
+    """Where a table is: "sample" ships with the project, "article" is downloaded once; a path or address stays."""
     if source == "sample":
-        source = SAMPLE
-    elif source == "article":
-        source = download_article()
-    return tables.load_table(source, label)
+        return SAMPLE
+    return download_article() if source == "article" else source
+
+
+def load_games(source: str | Path = "sample", label: str = "label") -> pd.DataFrame:
+    """A table as a DataFrame of usable columns and a label of 0 and 1: `tables.load_table` of what `locate` finds."""
+    return tables.load_table(locate(source), label).frame
+
+
+def are_games(df: pd.DataFrame) -> bool:
+    """Whether a table is one of the ten games, of the size of the article's."""
+    return set(GAMES) <= set(df.columns) and len(df) >= 2 * TEST_ROWS
 
 
 def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -89,7 +91,7 @@ def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.Dat
     A table of the ten games is split as the article's author did: the first 5,000 rows test, the rest train.
     Of any other table a random fifth with the same share of positives tests, as nothing is known of its order.
     """
-    if set(GAMES) <= set(df.columns) and len(df) >= 2 * TEST_ROWS:
+    if are_games(df):
         return df.iloc[TEST_ROWS:], df.iloc[:TEST_ROWS]
     return tables.split(df, label, seed)
 
@@ -101,7 +103,7 @@ def download_article(cache: Path = ARTICLE_CACHE, url: str = ARTICLE_URL, sha256
     """
     if cache.exists() and hashlib.sha256(cache.read_bytes()).hexdigest() == sha256:
         return cache
-    content = tables.download(url)
+    content = reading.download(url)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(

@@ -1,142 +1,253 @@
-"""What a model takes: its features in order, each with a kind and a range.
+"""What a model takes: its features in order, each with a kind, and how a row of them becomes the row of a matrix.
 
-A `Signature` is learned from a table, travels in the model card, and turns request parameters
-(a mapping or a list of mappings of names to values) into the float32 matrix that a predictor takes.
-Values are matched by name, in any case and order, never by position.
+A `Signature` is learned from a table and travels in the model card. `encode` turns columns of a table into the (k, m)
+float32 matrix that a model takes; `parse` does the same for the parameters of a request, by the rules of `parameters`.
+Each feature fills one column of the matrix, or several: a category one for each of its values, a feature that may be
+missing one more that says so. Values are matched by name, never by position.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from urllib.parse import parse_qsl, quote_plus
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property, partial
 
 import numpy as np
 
-BINARY, REAL = "binary", "real"
+from helpers.data.parameters import NO, YES, InvalidRequest, Reader
+
+__all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature"]
+
+BINARY, REAL, CATEGORY = "binary", "real", "category"
 MAX_ENUMERATED = 16  # 2**16 rows of 16 float32 are 4 MB: as many inputs as are worth listing one by one
-
-# A decimal number as JSON and people write it. Python's float() would also take "1_000", "nan" and Arabic digits. Each
-# character can be matched in one way only, so that the time is linear in the length.
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-NUMBER_CHARACTERS = 64  # more than the longest decimals of a float need
-NAMED_FIELDS = 100  # of those that are wrong with a request, an answer names so many and counts the rest
-_NAME_CHARACTERS = 200  # of a name that a caller has sent, an answer repeats so many
-
-
-class InvalidRequest(ValueError):
-    """Request parameters that do not fit the signature.
-
-    `fields` maps each bad field to what is wrong with it: `{"g7": "missing", "g11": "unknown"}`;
-    in a list of rows the field is preceded by its row, counted from 0: `{"[3].g7": "missing"}`.
-    """
-
-    def __init__(self, message: str, fields: Mapping[str, str] | None = None):
-        super().__init__(message)
-        self.fields = _Problems()
-        self.fields.update(fields or {})
-
-
-class _Problems(dict):
-    """What is wrong with a request, field by field: the first `NAMED_FIELDS` by name, of the others the number."""
-
-    def __init__(self):
-        super().__init__()
-        self.unnamed = 0
-
-    def __setitem__(self, name: str, problem: str) -> None:
-        if len(self) < NAMED_FIELDS or name in self:
-            super().__setitem__(name if len(name) <= _NAME_CHARACTERS else name[:_NAME_CHARACTERS] + "…", problem)
-        else:
-            self.unnamed += 1
-
-    def update(self, problems: Mapping[str, str]) -> None:
-        for name, problem in problems.items():
-            self[name] = problem
-        self.unnamed += getattr(problems, "unnamed", 0)
+MAX_FEATURES = 100_000  # a card that lists more is damaged
+OWN_COLUMNS = 50  # values of a category that get a column of their own; the rarer ones share one
+RARE = 0.005  # share of the rows below which a value is rare
+MISSING_SHARE = 0.1  # of the random rows of `sample`
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of the input: `name` in lower case, `kind` "binary" (0 or 1) or "real" (`low` to `high`, inclusive).
+    """One column of a table, `name` as the table spells it.
 
-    `default` is a typical value: 0 for a binary feature, the median for a real one.
+    kind: "binary" (0 or 1), "real" (a number, `low` to `high` in the table), or "category" (one of some texts).
+    default: a typical value: 0 for 0 and 1, the median of numbers, the most frequent text.
+    values: of a category the texts with a column of their own; of a binary feature its two texts, the one for 0 first,
+        or () for plain 0 and 1. pooled: the rare texts of a category, which share one column.
+    missing: whether a value may be missing; the typical value takes its place, and one more column says so.
+    center, scale: a number is encoded as (value - center) / scale in float64, where float32 would not tell the
+        values of the table apart, or where their size is beyond what a network can learn from.
     """
 
     name: str
     kind: str = BINARY
     low: float = 0.0
     high: float = 1.0
-    default: float = 0.0
+    default: float | str = 0.0
+    values: tuple[str, ...] = ()
+    pooled: tuple[str, ...] = ()
+    missing: bool = False
+    center: float = 0.0
+    scale: float = 1.0
 
-    def problem(self, value: float) -> str | None:
-        """What is wrong with a number as a value of this feature, or None."""
-        if self.kind == BINARY:
-            return None if value in (0.0, 1.0) else "must be 0 or 1"
-        # The model takes float32: what is within the range there is legal, though in more digits it lies just outside.
-        if self.low <= value <= self.high or _as_float32(self.low) <= _as_float32(value) <= _as_float32(self.high):
+    def __post_init__(self):
+        object.__setattr__(self, "values", tuple(self.values))
+        object.__setattr__(self, "pooled", tuple(self.pooled))
+        if self.kind not in (BINARY, REAL, CATEGORY):
+            raise ValueError(f"the feature {self.name!r} is of the kind {self.kind!r}, which nobody knows")
+        if self.kind == CATEGORY:
+            if not self.values or not all(isinstance(text, str) for text in (*self.values, *self.pooled)):
+                raise ValueError(f"the category {self.name!r} has no values")
+        elif not all(map(_is_finite, (self.low, self.high, self.center, self.scale))) or self.low > self.high:
+            raise ValueError(f"the range of {self.name!r} is {self.low} to {self.high}")
+        elif self.scale <= 0:
+            raise ValueError(f"the scale of {self.name!r} is {self.scale}")
+        if self.kind == BINARY and len(self.values) not in (0, 2):
+            raise ValueError(f"the binary feature {self.name!r} has {len(self.values)} values")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that it fills in the matrix."""
+        if self.kind == CATEGORY:
+            own = [f"{self.name}={value}" for value in self.values]
+            own += [f"{self.name}=another"] if self.pooled else []
+        else:
+            own = [self.name]
+        return (*own, f"{self.name} is missing") if self.missing else tuple(own)
+
+    @cached_property
+    def width(self) -> int:
+        """The number of columns that it fills in the matrix."""
+        return len(self.columns)
+
+    @cached_property
+    def codes(self) -> dict[str, int]:
+        """The texts of a category and the column of each among the feature's; 0 and 1 for two texts."""
+        codes = {text: i for i, text in enumerate(self.values)}
+        return codes | dict.fromkeys(self.pooled, len(self.values))
+
+    def encode(self, values) -> np.ndarray:
+        """A column of a table, (k,), as (k, width) float32. Numbers hold NaN where they are missing, texts None.
+
+        Raises ValueError where a value is missing or is none of the texts that the feature knows.
+        """
+        values = np.asarray(values)
+        if self.kind != REAL and (self.values or values.dtype == object):
+            numbers = self._codes_of(values)
+        else:
+            numbers = values.astype(np.float64)
+        absent = np.isnan(numbers)
+        if absent.any() and not self.missing:
+            raise ValueError(f"{self.name!r} is missing in row {int(np.argmax(absent))}, which the model never saw")
+        encoded = np.zeros((len(numbers), self.width), np.float32)
+        if self.missing:
+            encoded[:, -1] = absent
+        if self.kind == CATEGORY:
+            there = np.flatnonzero(~absent)
+            encoded[there, numbers[there].astype(int)] = 1
+        else:
+            encoded[:, 0] = self.scaled(np.where(absent, self._default_number, numbers))
+        return encoded
+
+    def scaled(self, numbers):
+        """Numbers, or one, as the matrix holds them, in float64."""
+        if self.center == 0.0 and self.scale == 1.0:
+            return numbers
+        return (numbers - self.center) / self.scale
+
+    @property
+    def _default_number(self) -> float:
+        return float(self.codes[self.default] if isinstance(self.default, str) else self.default)
+
+    def _codes_of(self, values: np.ndarray) -> np.ndarray:
+        """Texts as float64 numbers of `codes`, NaN where one is missing."""
+        codes = self.codes or {0: 0, 1: 1}
+        numbers = [math.nan if is_missing(value) else codes.get(value, -1) for value in values.tolist()]
+        numbers = np.array(numbers, dtype=np.float64)
+        if (numbers < 0).any():
+            row = int(np.argmax(numbers < 0))
+            raise ValueError(f"{self.name!r} is {values[row]!r} in row {row}, which the model never saw")
+        return numbers
+
+    def random(self, uniform: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        """(k,) legal values from (k,) numbers between 0 and 1; missing where `missing` says so and they may be."""
+        if self.kind == REAL:
+            values = np.clip(self.low + uniform * (self.high - self.low), self.low, self.high)
+        elif self.kind == BINARY and not self.values:
+            values = (uniform < 0.5).astype(float)
+        else:
+            texts = np.array([*self.values, *self.pooled], dtype=object)
+            values = texts[np.minimum((uniform * len(texts)).astype(int), len(texts) - 1)]
+        if self.missing:
+            values[missing] = None if values.dtype == object else np.nan
+        return values
+
+    def as_requested(self, value):
+        """A value as a request holds it: a text, a number, an int where it is whole, None where it is missing."""
+        if is_missing(value):
             return None
-        return f"must be between {self.low:g} and {self.high:g}"
+        if isinstance(value, str):
+            return value
+        return int(value) if float(value).is_integer() else float(value)
+
+    def to_dict(self) -> dict:
+        """Plain JSON types; what is as usual for the kind is left out."""
+        always = ("name", "kind") if self.kind == CATEGORY else ("name", "kind", "low", "high", "default")
+        usual = {field.name: field.default for field in fields(self)}
+        return {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The features of a model in the order in which it takes them, and the name of the label that it predicts."""
+    """The features of a model in the order in which it takes them, and the label that it predicts.
+
+    positive: the value of the label whose probability is predicted, as the table spells it; "" for 1.
+    """
 
     features: tuple[Feature, ...]
     label: str = "label"
+    positive: str = ""
 
     def __post_init__(self):
         names = [feature.name for feature in self.features]
         if not names:
             raise ValueError("a signature needs at least one feature")
-        twice = sorted({name for name in names if names.count(name) > 1})
+        if len(names) > MAX_FEATURES:
+            raise ValueError(f"a signature of {len(names):,} features")
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
-            raise ValueError(f"columns {', '.join(twice)} occur twice (names are compared without case): rename one")
+            raise ValueError(f"columns {', '.join(twice)} occur twice: rename one")
 
     @classmethod
-    def from_table(cls, x, label: str = "label") -> Signature:
+    def from_table(cls, x, label: str = "label", positive: str = "") -> Signature:
         """The signature of a pandas DataFrame of features (the label not among them).
 
-        A column that holds only 0 and 1 is binary, any other is real with the range that the table shows.
+        A column of 0 and 1 is binary, as is one of two texts; one of more texts is a category, any other is real with
+        the range that the table shows. Where the table lacks a value, a request may lack it.
         """
-        return cls(tuple(_feature(name, x[name].to_numpy(dtype=float)) for name in x.columns), label)
+        return cls(tuple(_feature(name, x[name].to_numpy()) for name in x.columns), label, positive)
 
     @classmethod
     def from_dict(cls, data: Mapping) -> Signature:
-        """The inverse of `to_dict`."""
-        return cls(tuple(Feature(**feature) for feature in data["features"]), data["label"])
+        """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
+        features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
+        return cls(features, data["label"], data.get("positive", ""))
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
-        return {"features": [asdict(feature) for feature in self.features], "label": self.label}
+        positive = {"positive": self.positive} if self.positive else {}
+        return {"features": [feature.to_dict() for feature in self.features], "label": self.label, **positive}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of the features in order, in lower case."""
+        """The names of the features in order, as the table spells them."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def outcome(self) -> str:
+        """What the probability is of, in words: `survived`, or `survived = yes`."""
+        return f"{self.label} = {self.positive}" if self.positive else self.label
 
     @property
     def n(self) -> int:
         """The number of features."""
         return len(self.features)
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of the matrix: those of the features, `gender=male`, `age is missing`."""
+        return tuple(column for feature in self.features for column in feature.columns)
+
     @property
+    def width(self) -> int:
+        """The number of columns of the matrix, m."""
+        return len(self.columns)
+
+    @cached_property
     def all_binary(self) -> bool:
-        """Whether every feature is 0 or 1."""
-        return all(feature.kind == BINARY for feature in self.features)
+        """Whether every column of the matrix is a feature that is 0 or 1."""
+        return all(feature.kind == BINARY and not feature.missing for feature in self.features)
 
     def __len__(self) -> int:
         return self.n
 
-    def example(self) -> dict[str, float]:
-        """One legal row: the first feature at its high end, the others at their default (`g1=1`, the others 0)."""
-        row = {feature.name: feature.default for feature in self.features}
-        row[self.names[0]] = self.features[0].high
-        return {name: int(value) if value == int(value) else value for name, value in row.items()}
+    def encode(self, table) -> np.ndarray:
+        """Columns by their names (a DataFrame, or a mapping of arrays) as the (k, m) float32 matrix of the model."""
+        return np.hstack([feature.encode(table[feature.name]) for feature in self.features])
+
+    def example(self) -> dict:
+        """One legal row: typical values; where all features are 0 or 1, the first one 1 (`g1=1`, the others 0)."""
+        row = {feature.name: feature.as_requested(feature.default) for feature in self.features}
+        for feature in self.features:
+            if feature.kind == BINARY and feature.values and not isinstance(feature.default, str):
+                row[feature.name] = feature.values[int(feature.default)]
+        if all(feature.kind == BINARY for feature in self.features):
+            first = self.features[0]
+            row[first.name] = first.values[1] if first.values else 1
+        return row
 
     def every_input(self) -> np.ndarray | None:
         """Every possible row, (2**n, n) float32, where all features are binary and n is at most 16; otherwise None."""
@@ -146,184 +257,109 @@ class Signature:
         return (numbers >> np.arange(self.n - 1, -1, -1) & 1).astype(np.float32)
 
     def sample(self, k: int, seed: int = 0) -> np.ndarray:
-        """`k` random legal rows, (k, n) float32: each feature uniform over its range."""
-        uniform = np.random.default_rng(seed).random((k, self.n))
-        low, high, binary = self._ranges
-        return np.where(binary, uniform < 0.5, low + uniform * (high - low)).astype(np.float32)
+        """`k` random legal rows as the model takes them, (k, m) float32: each feature uniform over its values."""
+        return self.encode(self._random(k, seed))
 
-    # ---- request parameters -> matrix ----
+    def sample_rows(self, k: int, seed: int = 0) -> list[dict]:
+        """The rows of `sample` as requests hold them: names and values."""
+        columns = [list(map(f.as_requested, self._random(k, seed)[f.name].tolist())) for f in self.features]
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _random(self, k: int, seed: int) -> dict[str, np.ndarray]:
+        random = np.random.default_rng(seed)
+        uniform = random.random((k, self.n))
+        missing = random.random((k, self.n)) < MISSING_SHARE
+        return {f.name: f.random(uniform[:, i], missing[:, i]) for i, f in enumerate(self.features)}
+
+    # ---- requests ----
 
     def parse(self, params) -> np.ndarray:
-        """Request parameters as a (k, n) float32 matrix: k = 1 for a mapping, k = len for a list of mappings.
+        """Request parameters as a (k, m) float32 matrix: k = 1 for a mapping, k = len for a list of mappings.
 
-        A mapping that holds several values for a name (werkzeug's `MultiDict`) is searched for repeated names.
-        Values are numbers, booleans or numbers written as text. Raises `InvalidRequest` naming every bad field.
+        Names in any case and order, values as JSON or text. Raises `InvalidRequest` naming every bad field.
         """
-        if isinstance(params, Mapping):
-            fields = _Problems()
-            row = self._row(params, fields)
-            if fields:
-                raise _refusal(fields)
-            return np.array([row], dtype=np.float32)
-        if not isinstance(params, list | tuple):
-            raise InvalidRequest("send an object of names and values, or a list of such objects")
-        if not params:
-            raise InvalidRequest("the list is empty: send at least one object")
-        matrix = self._plain_matrix(params)
-        return self._matrix(params) if matrix is None else matrix
+        return self.reader().read(params).matrix
 
     def parse_query(self, query_string: bytes) -> np.ndarray:
-        """The (1, n) float32 row of a URL's query string, as `parse` gives it, at the speed of a few look-ups.
+        """The (1, m) float32 row of a URL's query string, as `parse` gives it."""
+        return self.reader().read_query(query_string).matrix
 
-        Whatever is not in the plainest form is left to `parse`, so that both give the same rows and errors.
-        """
-        plain = self._plain_pairs
-        try:
-            row = dict([plain.get(pair) or self._plain_number(pair) for pair in query_string.split(b"&")])
-            if len(row) == self.n == query_string.count(b"&") + 1:
-                return np.array([[row[column] for column in range(self.n)]], dtype=np.float32)
-        except ValueError:
-            pass
-        return self.parse(_Pairs(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))
+    def reader(self, strict: bool = False, unseen: str = "refuse") -> Reader:
+        """The reader of requests that goes by these rules (see `parameters.Reader`), made once for each."""
+        rules = (strict, unseen)
+        if rules not in self._readers:
+            self._readers[rules] = Reader(self, strict, unseen)
+        return self._readers[rules]
 
     @cached_property
-    def _plain_pairs(self) -> dict[bytes, tuple[int, float]]:
-        """`b"g1=1"` and its like for every binary feature, with the column and the value that they mean."""
-        return {
-            f"{name}={value}".encode(): (column, float(value))
-            for column, feature in enumerate(self.features)
-            if feature.kind == BINARY
-            for name in (feature.name, feature.name.upper())
-            for value in (0, 1)
-        }
-
-    @cached_property
-    def _encoded_columns(self) -> dict[str, int]:
-        """The names as a URL writes them ("mean+radius") and their columns."""
-        return {quote_plus(name).lower(): column for column, name in enumerate(self.names)}
-
-    @cached_property
-    def _columns(self) -> dict[str, int]:
-        return {name: column for column, name in enumerate(self.names)}
-
-    def _plain_number(self, pair: bytes) -> tuple[int, float]:
-        """Column and value of one `name=value`; ValueError where it is not a legal number in plain characters."""
-        name, _, text = pair.decode("ascii").partition("=")
-        column = self._encoded_columns.get(name.lower())
-        if column is None or len(text) > NUMBER_CHARACTERS or not _DECIMAL.fullmatch(text):
-            raise ValueError
-        value = float(text)
-        if self.features[column].problem(value):
-            raise ValueError
-        return column, value
-
-    def _row(self, params: Mapping, fields: dict[str, str], where: str = "") -> list[float]:
-        """The values of one row in order; what is wrong with it is added to `fields`, each name preceded by `where`."""
-        row = [0.0] * self.n
-        problems: list[str | None] = ["missing"] * self.n
-        seen = set()
-        items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
-        for name, value in items:
-            column = self._columns.get(str(name).lower())
-            if column is None:
-                fields[f"{where}{name}"] = "unknown"
-            elif column in seen:
-                problems[column] = "repeated"
-            else:
-                seen.add(column)
-                number, problem = _number(value)
-                problems[column] = problem or self.features[column].problem(number)
-                row[column] = 0.0 if problems[column] else number  # a bad one may be too large for float32
-        fields.update(
-            {f"{where}{name}": problem for name, problem in zip(self.names, problems, strict=True) if problem}
-        )
-        return row
-
-    def _matrix(self, rows) -> np.ndarray:
-        fields = _Problems()
-        matrix = np.zeros((len(rows), self.n), dtype=np.float32)
-        for i, params in enumerate(rows):
-            if isinstance(params, Mapping):
-                matrix[i] = self._row(params, fields, f"[{i}].")
-            else:
-                fields[f"[{i}]"] = "must be an object of names and values"
-        if fields:
-            raise _refusal(fields)
-        return matrix
-
-    def _plain_matrix(self, rows) -> np.ndarray | None:
-        """The matrix of rows that hold just these names and plain legal numbers; None sends them the careful way."""
-        names = self.names
-        try:
-            flat = [row[name] for row in rows if len(row) == len(names) for name in names]
-        except (KeyError, TypeError):
-            return None
-        if len(flat) != len(rows) * self.n or not set(map(type, flat)) <= {int, float, bool}:
-            return None
-        try:
-            matrix = np.array(flat, dtype=float).reshape(len(rows), self.n)
-        except OverflowError:
-            return None
-        low, high, binary = self._ranges
-        legal = np.where(binary, (matrix == 0) | (matrix == 1), (matrix >= low) & (matrix <= high))
-        return matrix.astype(np.float32) if legal.all() else None
-
-    @cached_property
-    def _ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        low, high = (np.array([getattr(feature, end) for feature in self.features]) for end in ("low", "high"))
-        return low, high, np.array([feature.kind == BINARY for feature in self.features])
-
-
-class _Pairs(dict):
-    """Names and values of a query string in the order sent, names that occur twice included."""
-
-    def __init__(self, pairs):
-        super().__init__(pairs)
-        self.pairs = pairs
-
-    def getlist(self, name):
-        return [value for key, value in self.pairs if key == name]
-
-    def items(self, multi=True):
-        return self.pairs
+    def _readers(self) -> dict[tuple[bool, str], Reader]:
+        return {}
 
 
 def _feature(name, values: np.ndarray) -> Feature:
-    name = str(name).lower()
-    if np.isin(values, (0.0, 1.0)).all():
-        return Feature(name)
-    # low/high/default as the shortest decimals of their float32 values, so that a card reads like the table
-    low, high, median = (float(f"{v:.7g}") for v in (values.min(), values.max(), np.median(values)))
-    return Feature(name, REAL, min(low, float(values.min())), max(high, float(values.max())), median)
+    """What a column of a table is, from its values: numbers with NaN, or texts with None, where they are missing."""
+    name = unicodedata.normalize("NFC", str(name))
+    if values.dtype.kind not in "biuf":
+        return _text_feature(name, [None if is_missing(v) else str(v) for v in values.tolist()])
+    there = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    missing = len(there) < len(values)
+    if not len(there):
+        raise ValueError(f"column {name!r} is empty")
+    if np.isin(there, (0, 1)).all():
+        return Feature(name, missing=missing)
+    # the ends as the shortest decimals of their own type, so that a card reads like the table
+    low, high = (min(map(partial(_as_written, there), ends)) for ends in ((there.min(),) * 2, (there.max(),) * 2))
+    numbers = there.astype(np.float64)
+    center, scale = _center_and_scale(numbers)
+    median = float(f"{np.median(numbers):.7g}") if scale == 1 else float(np.median(numbers))
+    return Feature(name, REAL, low, high, median, missing=missing, center=center, scale=scale)
 
 
-def _number(value) -> tuple[float, str | None]:
-    """A JSON value or text as a finite number and None, or 0 and what is wrong with it."""
-    if isinstance(value, str):
-        text = value.strip()
-        if len(text) > NUMBER_CHARACTERS:
-            return 0.0, f"longer than {NUMBER_CHARACTERS} characters"
-        if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
-            return 0.0, "not finite"
-        if not _DECIMAL.fullmatch(text):
-            return 0.0, "not a number"
-        value = text
-    elif not isinstance(value, int | float | np.number):
-        return 0.0, "not a number"
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    return (number, None) if math.isfinite(number) else (0.0, "not finite")
+def _as_written(values: np.ndarray, value) -> float:
+    return float(str(value)) if values.dtype.kind == "f" else float(value)
 
 
-def _as_float32(value: float) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.float32(value))
+def _text_feature(name: str, texts: list[str | None]) -> Feature:
+    counts = Counter(text for text in texts if text is not None)
+    missing = None in texts
+    if not counts:
+        raise ValueError(f"column {name!r} is empty")
+    usual = max(sorted(counts), key=counts.__getitem__)
+    if len(counts) == 2:
+        return Feature(name, BINARY, default=usual, values=in_order(counts), missing=missing)
+    rare = max(2, math.ceil(RARE * len(texts)))
+    own = sorted(sorted(counts), key=counts.__getitem__, reverse=True)[:OWN_COLUMNS]
+    own = [text for text in own if counts[text] >= rare] or own[:1]
+    pooled = sorted(set(counts) - set(own))
+    return Feature(name, CATEGORY, default=usual, values=tuple(sorted(own)), pooled=tuple(pooled), missing=missing)
 
 
-def _refusal(fields: _Problems) -> InvalidRequest:
-    named = ", ".join(f"{name}: {problem}" for name, problem in list(fields.items())[:3])
-    count = len(fields) + fields.unnamed
-    more = f" and {count - 3:,} more" if count > 3 else ""
-    return InvalidRequest(f"{count:,} bad field{'s' if count > 1 else ''}: {named}{more}", fields)
+def in_order(two: Iterable[str]) -> tuple[str, str]:
+    """Two texts, the one that stands for 0 first: no before yes, otherwise as sorted, numbers by their size."""
+    first, second = sorted(two)
+    if first.lower() in YES and second.lower() in NO:
+        return second, first
+    if not {first.lower(), second.lower()} & (YES | NO):
+        try:
+            return tuple(sorted((first, second), key=float))
+        except ValueError:
+            pass
+    return first, second
+
+
+def _center_and_scale(numbers: np.ndarray) -> tuple[float, float]:
+    """0 and 1 for numbers that float32 tells apart and a network can learn from, else near mean and spread, rounded."""
+    spread, mean, largest = float(numbers.std()), float(numbers.mean()), float(np.abs(numbers).max())
+    if spread == 0 or (1e-4 <= spread and largest <= 1e6 and abs(mean) <= 1e3 * spread):
+        return 0.0, 1.0
+    scale = 10.0 ** math.floor(math.log10(spread))
+    return round(mean / scale) * scale, scale
+
+
+def is_missing(value) -> bool:
+    """Whether a cell of a table holds no value: None, or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_finite(number) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)

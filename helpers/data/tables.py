@@ -1,124 +1,190 @@
-"""Any table: read it, check it, split it.
+"""Any table with a yes/no question: loaded with its label, split into rows to train on and rows to test on.
 
-A file or an address of a CSV comes in and goes out as a pandas DataFrame that has been checked: numeric features, none
-constant, and a label of 0 and 1.
+A file or an address comes in. What goes out is a `Table`: a pandas DataFrame of usable columns whose label is 0 or 1,
+and what became of each column of the file.
 """
 
 from __future__ import annotations
 
-import io
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-import requests
 
-TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
+from helpers.data import columns
+from helpers.data.columns import LABEL, Column
+from helpers.data.reading import DataError, read_table
+from helpers.data.signature import Signature, in_order
+
+ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
+FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
 
-class DataError(ValueError):
-    """A table that cannot be read or used; the message says what, where and what to do."""
+@dataclass(frozen=True)
+class Table:
+    """`frame`: the usable columns, the label among them as 0 and 1. `columns`: what became of each column of the file.
 
-
-def load_table(source: str | Path, label: str = "label") -> pd.DataFrame:
-    """The table in `source`, the path or http(s) address of a CSV, checked; raises `DataError` column by column.
-
-    label: the name of the column to predict.
+    label, positive: the label's name, and its value that counts as 1 ("" for 1 itself). said: what was done, in words.
     """
-    return check_table(_read_csv(source), label, str(source))
+
+    frame: pd.DataFrame
+    label: str
+    positive: str
+    columns: tuple[Column, ...]
+    said: tuple[str, ...] = ()
+
+    def signature(self) -> Signature:
+        """What a model of this table takes, its ranges and values from all rows."""
+        return Signature.from_table(self.frame.drop(columns=self.label), self.label, self.positive)
+
+    def report(self) -> pd.DataFrame:
+        """What became of each column: column, kind, values, missing, used as."""
+        return columns.report(self.columns)
+
+
+def load_table(
+    source: str | Path,
+    label: str = "label",
+    positive: str | None = None,
+    drop: Iterable[str] = (),
+    treat_as: Mapping[str, str] | None = None,
+) -> Table:
+    """The table at `source` (`reading.read_table`), its columns as `columns.usable` takes them, its label as 0 and 1.
+
+    label: the column to predict. positive: the value of it that counts as 1; where it has two values it may be left out
+    and is said. drop: columns to leave out. treat_as: {"zip": "category"}, kinds that overrule what is seen.
+    Raises `DataError` where the table cannot be read, or does not hold a yes/no question.
+    """
+    reading = read_table(source)
+    name, said = str(source), list(reading.said)
+    label = _find_label(reading.frame, label, name)
+    if len(reading.frame.columns) < 2:
+        raise DataError(f"{name} has no column besides the label {label!r}: it needs at least one feature")
+    answers, positive, column = _label(reading.frame[label], positive, reading.decimal, name, reading.first_line, said)
+    known = answers.notna()
+    if not known.all():
+        said.append(f"{(~known).sum():,} rows have no label {label!r}: they are left out")
+    features, described = columns.usable(
+        reading.frame.drop(columns=label)[known], reading.decimal, drop, treat_as, reading.first_line
+    )
+    if not len(features.columns):
+        reasons = "; ".join(f"{c.name}: {c.used_as}" for c in described[:6])
+        raise DataError(f"{name} has no column that a model can learn from ({reasons})")
+    frame = features.assign(**{label: answers[known].astype(int)}).reset_index(drop=True)
+    _check_rows(frame[label], label, positive, name)
+    at = list(reading.frame.columns).index(label)
+    ordered = [*described[:at], column, *described[at:]]
+    frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
+    return Table(frame, label, positive, tuple(ordered), tuple(said))
 
 
 def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split a table into (train, test): a random fifth with the same share of positives tests."""
-    test = df.groupby(label).sample(frac=0.2, random_state=seed).index
-    shuffled = df.sample(frac=1, random_state=seed)  # Keras validates on the last rows: they must not be one class
-    return shuffled[~shuffled.index.isin(test)], shuffled[shuffled.index.isin(test)]
+    """Split a table into (train, test): a random fifth with the same share of positives tests.
+
+    The last fifth of the rows to train on, where Keras takes its validation rows from, has that share as well.
+    """
+    shuffled = df.sample(frac=1, random_state=seed).reset_index(drop=True)
+    place = shuffled.groupby(label).cumcount() / shuffled.groupby(label)[label].transform("size")
+    test = place < TEST_SHARE
+    validation = ~test & (place >= 1 - VALIDATION_SHARE * (1 - TEST_SHARE))
+    return pd.concat([shuffled[~test & ~validation], shuffled[validation]]), shuffled[test]
 
 
-def features_and_label(df: pd.DataFrame, label: str = "label") -> tuple[np.ndarray, np.ndarray]:
-    """The features X, (rows, columns - 1) float32 in the table's order, and the label y, (rows,) float32."""
-    return df.drop(columns=label).to_numpy(dtype=np.float32), df[label].to_numpy(dtype=np.float32)
+def features_and_label(df: pd.DataFrame, signature: Signature) -> tuple[np.ndarray, np.ndarray]:
+    """The features X, (rows, m) float32 as `signature` encodes them, and the label y, (rows,) float32 of 0 and 1."""
+    return signature.encode(df), df[signature.label].to_numpy(dtype=np.float32)
 
 
-def check_table(df: pd.DataFrame, label: str = "label", name: str = "the table") -> pd.DataFrame:
-    """Return `df` if it is usable for training; otherwise raise `DataError` with every column that is not."""
-    if df.empty:
-        raise DataError(f"{name} has a header but no rows: it needs at least some of each label")
-    if label not in df.columns:
-        columns = ", ".join(map(str, df.columns[:12])) + (", ..." if len(df.columns) > 12 else "")
-        raise DataError(f"{name} has no column {label!r}; its columns are {columns}. Name the label with --label")
-    if df.columns.size < 2:
-        raise DataError(f"{name} has no column besides the label {label!r}: it needs at least one feature")
-    problems = [problem for column in df.columns if (problem := _column_problem(df[column], column == label))]
-    if problems:
-        raise DataError(f"{name} cannot be used as it is:\n" + "\n".join(f"- {problem}" for problem in problems))
-    return df
+def remark_on_test(y_test: np.ndarray) -> str:
+    """A sentence where the test rows are too few for the interval of their AUC to mean much, else ""."""
+    fewest = int(min(np.sum(y_test), len(y_test) - np.sum(y_test)))
+    if fewest >= FEW_TESTED:
+        return ""
+    return f"only {fewest} of the test rows have the rarer answer, so the AUC may be far off: bring more rows"
 
 
-def _column_problem(column: pd.Series, is_label: bool) -> str | None:
-    """What is wrong with a column. Rows are counted as in the file: the header is line 1."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    missing = column.isna()
-    wrong = numbers.isna() & ~missing
-    if missing.any():
-        count = "1 missing value, it is" if missing.sum() == 1 else f"{missing.sum()} missing values, the first"
-        return f"column {column.name!r} has {count} in line {_line(missing)}: fill in a number or drop the row"
-    if wrong.any():
-        return f"column {column.name!r} is not numeric: line {_line(wrong)} holds {_shown(column[wrong])}"
-    infinite = ~np.isfinite(numbers.to_numpy(dtype=float))
-    if infinite.any():
-        return f"column {column.name!r} holds an infinite value in line {_line(pd.Series(infinite))}"
-    if is_label:
-        other = ~numbers.isin([0, 1])
-        if other.any():
-            return f"label {column.name!r} must be 0 or 1: line {_line(other)} holds {_shown(column[other])}"
-    if numbers.nunique() == 1:
-        what = "label" if is_label else "column"
-        return f"{what} {column.name!r} is constant ({column.iloc[0]} in every row): it teaches nothing" + (
-            "" if is_label else ", drop it"
+# ---- the label ----
+
+
+def _find_label(frame: pd.DataFrame, label: str, name: str) -> str:
+    """The column that is called `label`, in any case where that is one only."""
+    there = [str(column) for column in frame.columns]
+    if label in there:
+        return label
+    same = [column for column in there if column.casefold() == label.casefold()]
+    if len(same) == 1:
+        return same[0]
+    near = difflib.get_close_matches(label, there, n=1)
+    shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
+    hint = f". Did you mean {near[0]!r}?" if near else "."
+    raise DataError(f"{name} has no column {label!r}; its columns are {shown}{hint} Name the label with --label")
+
+
+def _label(
+    raw: pd.Series, positive: str | None, decimal: str, name: str, first_line: int, said: list[str]
+) -> tuple[pd.Series, str, Column]:
+    """The label as 1.0, 0.0 and NaN where it is missing; its positive value, "" for 1; its line of the report."""
+    values, texts = columns.typed(raw, decimal), columns.texts_of(raw)
+    if not texts.dropna().str.lower().isin(["true", "false"]).all():
+        texts = columns.texts_of(values)  # "1.0" is 1
+    distinct = sorted(texts.dropna().unique())
+    shown = columns.Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), "")
+    if not distinct:
+        raise DataError(f"label {raw.name!r} is empty in {name}: it needs a value in every row")
+    if len(distinct) == 1:
+        raise DataError(f"label {raw.name!r} is constant ({distinct[0]} in every row): it teaches nothing")
+    if positive is None:
+        if len(distinct) > 2:
+            raise DataError(_more_than_two(raw.name, distinct, values, name))
+        positive = in_order(distinct)[1]
+        if {text.lower() for text in distinct} not in ({"0", "1"}, {"false", "true"}):
+            other = next(text for text in distinct if text != positive)
+            said.append(f"{raw.name} = {positive} counts as positive (--positive {_quoted(other)} turns it round)")
+    else:
+        positive = _find_positive(positive, distinct, raw.name)
+        if len(distinct) > 2:
+            said.append(f"{raw.name} = {positive} counts as positive, its {len(distinct) - 1} other values as negative")
+    answers = (texts == positive).astype(float).where(texts.notna())
+    used = Column(shown.name, LABEL, shown.values, shown.missing, f"what is predicted: {positive} is positive")
+    return answers, "" if positive == "1" else positive, used
+
+
+def _find_positive(positive: str, distinct: list[str], label: str) -> str:
+    for same in (lambda text: text == positive, lambda text: text.casefold() == positive.casefold()):
+        found = [text for text in distinct if same(text)]
+        if len(found) == 1:
+            return found[0]
+    shown = ", ".join(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
+    raise DataError(f"label {label!r} never is {positive!r}: choose its positive value from {shown}")
+
+
+def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> str:
+    if pd.api.types.is_float_dtype(values.dtype) and len(distinct) > 10:
+        return (
+            f"label {label!r} is a number with {len(distinct):,} different values, and this route answers yes/no "
+            f"questions: make a yes or no of it (above a limit, say), or train a model of your own and serve it as "
+            "notebook 06 does"
         )
-    return None
+    shown = ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
+    return (
+        f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
+        f"say which one counts as yes, as in --positive {_quoted(distinct[0])}"
+    )
 
 
-def _shown(values: pd.Series) -> str:
-    return repr(values.tolist()[0])
+def _quoted(text: str) -> str:
+    return text if text.isalnum() else f'"{text}"'
 
 
-def _line(mask: pd.Series) -> int:
-    return int(np.argmax(mask.to_numpy())) + 2
-
-
-def _read_csv(source: str | Path) -> pd.DataFrame:
-    try:
-        if urlsplit(str(source)).scheme in ("http", "https"):
-            source_file = io.BytesIO(download(str(source)))
-        else:
-            source_file = Path(source).expanduser()
-        return pd.read_csv(source_file)
-    except FileNotFoundError:
-        raise DataError(
-            f'there is no file {source}: give "sample", "article", or the path or address of a CSV'
-        ) from None
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{source} is empty: it needs a header line with column names, and rows") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{source} is not a CSV file that pandas can read: {str(error).strip()}") from None
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}") from None
-
-
-def download(url: str) -> bytes:
-    """The content at `url`; raises `DataError` where it cannot be had."""
-    try:
-        answer = requests.get(url, timeout=TIMEOUT)
-        answer.raise_for_status()
-        return answer.content
-    except requests.HTTPError:
-        raise DataError(f"{url} answered {answer.status_code} {answer.reason}: check the address") from None
-    except requests.Timeout:
-        raise DataError(f"{url} did not answer within {TIMEOUT} s: try again, or use the sample") from None
-    except requests.RequestException as error:
-        raise DataError(
-            f"{url} cannot be reached ({type(error).__name__}): check the network, or use the sample"
-        ) from None
+def _check_rows(answers: pd.Series, label: str, positive: str, name: str) -> None:
+    for answer, what in ((1, positive or "1"), (0, f"anything but {positive}" if positive else "0")):
+        count = int((answers == answer).sum())
+        if count < ENOUGH:
+            raise DataError(
+                f"{name} has {count} row{'s' * (count != 1)} whose {label!r} is {what}, among {len(answers):,}: at "
+                f"least {ENOUGH} are needed, as some of each kind must train, validate and test; add rows of that kind"
+            )

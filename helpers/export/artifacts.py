@@ -7,21 +7,22 @@ A Keras model comes in; a folder goes out: `model.keras`, `model.h5`, `saved_mod
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from helpers.data.columns import Column
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.errors import ArtifactError
+from helpers.export.folder import check_replaceable, replacing
 from helpers.export.formats import FILES, FORMATS, WRITERS
-from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of
+from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of, proves_nothing
 from helpers.export.predictors import compiled
 
 # ---- export ----
@@ -34,18 +35,20 @@ def export_model(
     metrics: Mapping | None = None,
     label: str = "label",
     formats: Iterable[str] = FORMATS,
+    columns: Iterable[Column] = (),
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
     model: a Keras model with one input and one output. signature: what its features are; None takes them for 0/1
-    features named g1..gn. metrics: what was measured, with the data it was measured on under "data".
+    features named g1..gn. metrics: what was measured, with the data it was measured on under "data". columns: what
+    became of each column of the table (`Table.columns`).
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
     real-valued features by what the model makes of a change in their last bit, where that is more ("limit" in the
-    card). The folder is replaced as a whole at the end: where anything fails before, the previous export is
-    untouched. Raises `ArtifactError` where nothing can be
-    exported, and where `directory` holds files that are no export, which are not overwritten.
+    card). Where that proves nothing, a warning and "proved" in the card say so. The folder is replaced as a whole at
+    the end: where anything fails before, the previous export is untouched. Raises `ArtifactError` where nothing can be
+    exported, and where `directory` holds anything that is no export of this project, which is not overwritten.
     """
     directory, formats = Path(directory), tuple(formats)
     unknown = [name for name in formats if name not in WRITERS]
@@ -53,16 +56,17 @@ def export_model(
         raise ArtifactError(f"there is no format {', '.join(unknown)!r}: choose from {', '.join(FORMATS)}")
     signature, shape = _signature(model, signature, label)
     inputs, described = inputs_of(signature)
-    _check_folder(directory)
+    check_replaceable(directory)
     answer = compiled(model)  # calls the model once, which Keras wants before it exports a freshly loaded one
     expected = blockwise(lambda rows: answer(rows.reshape(-1, *shape)), inputs)
     limit = limit_of(lambda rows: answer(rows.reshape(-1, *shape)), signature, inputs, expected)
     if not np.isfinite(expected).all():
         raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+    nothing = proves_nothing(limit, expected)
+    if nothing:
+        warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
 
-    scratch = directory.parent / f".{directory.name}.new-{uuid.uuid4().hex[:8]}"
-    try:
-        scratch.mkdir(parents=True)
+    with replacing(directory) as scratch:
         refused = _write_all(model, scratch, signature, formats)
         card = {
             "model": {"class": type(model).__name__, "layers": len(model.layers), "parameters": model.count_params()},
@@ -71,7 +75,9 @@ def export_model(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        if shape != (signature.n,):
+        if columns:
+            card["columns"] = [asdict(column) for column in columns]
+        if shape != (signature.width,):
             card["input_shape"] = list(shape)
         write_card(scratch, card | {"files": files_of(scratch)})
         differences = {}
@@ -90,17 +96,12 @@ def export_model(
         card["parity"] = {
             "inputs": described,
             "limit": limit,
+            "proved": not nothing,
             "largest_difference": max(differences.values()),
             "by_format": differences,
         }
         card["files"] = files_of(scratch)
         write_card(scratch, card)
-        _replace(scratch, directory)
-    except OSError as error:
-        reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
-        raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return read_card(directory)
 
 
@@ -117,8 +118,8 @@ def _signature(model, signature: Signature | None, label: str) -> tuple[Signatur
     n = int(np.prod(shape))
     if signature is None:
         signature = Signature(tuple(Feature(f"g{i + 1}") for i in range(n)), label)
-    if signature.n != n:
-        raise ArtifactError(f"the signature lists {signature.n} features, the model takes {n}")
+    if signature.width != n:
+        raise ArtifactError(f"the signature makes rows of {signature.width} numbers, the model takes {n}")
     return signature, shape
 
 
@@ -134,38 +135,6 @@ def _write_all(model, folder: Path, signature: Signature, formats: tuple[str, ..
             refused[name] = first_line(error)
             _remove(folder / FILES[name])
     return refused
-
-
-# ---- the folder ----
-
-
-def _check_folder(directory: Path) -> None:
-    """Refuse to replace a folder that holds anything but an export."""
-    ours = {*FILES.values(), "card.json"}
-    if directory.is_dir():
-        foreign = sorted(
-            path.name for path in directory.iterdir() if not path.name.startswith(".") and path.name not in ours
-        )
-        if foreign:
-            raise ArtifactError(
-                f"{directory.name}/ holds other files ({', '.join(foreign[:3])}): give a folder of its own"
-            )
-    elif directory.exists():
-        raise ArtifactError(f"{directory.name} is a file: give the name of a folder")
-
-
-def _replace(scratch: Path, directory: Path) -> None:
-    """Put `scratch` in the place of `directory`; where that fails, `directory` is what it was."""
-    aside = scratch.with_name(scratch.name.replace(".new-", ".old-"))
-    if directory.exists():
-        os.replace(directory, aside)
-    try:
-        os.replace(scratch, directory)
-    except OSError:
-        if aside.exists():
-            os.replace(aside, directory)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import platform
-import stat
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from helpers.data.signature import BINARY, REAL, Signature
+from helpers.data.signature import Signature
 from helpers.export.errors import PredictorError
+from helpers.export.folder import CARD, read_bytes
 
 CARD_BYTES = 64 * 1024 * 1024  # of a card.json at most
-FEATURES = 200_000  # an image of 256 x 256 in three colours
 PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
 
 
@@ -29,13 +27,10 @@ def read_card(directory: str | Path) -> dict:
     inputs, and the limit, "files" bytes and SHA-256 of every file, "versions" of everything that took part, "created"
     the time in UTC.
     """
-    path = Path(directory) / "card.json"
-    where = f"{path.parent.name}/card.json"
+    path = Path(directory) / CARD
+    where = f"{path.parent.name}/{CARD}"
     try:
-        size = size_of(path)
-        if size > CARD_BYTES:
-            raise ValueError(f"{size:,} bytes")
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(read_bytes(path.parent, path.name, CARD_BYTES))
         _check(card)
     except OSError as error:
         raise PredictorError(f"there is no model in {path.parent.name}/ ({where}: {error.strerror})") from error
@@ -44,29 +39,16 @@ def read_card(directory: str | Path) -> dict:
     return card
 
 
-def size_of(path: Path) -> int:
-    """The bytes of a file; OSError where it is missing, or a device or a pipe, whose content may never end."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a file")
-    return found.st_size
-
-
 def _check(card: dict) -> None:
     """ValueError, KeyError or TypeError where a card holds what no export has written."""
-    features = card["signature"]["features"]
-    if len(features) > FEATURES:
-        raise ValueError(f"{len(features):,} features")
-    for feature in Signature.from_dict(card["signature"]).features:
-        numbers = feature.low, feature.high, feature.default
-        if not (isinstance(feature.name, str) and feature.kind in (BINARY, REAL)):
-            raise ValueError(f"feature {feature.name!r} of kind {feature.kind!r}")
-        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-            raise ValueError(f"feature {feature.name!r} with the numbers {numbers}")
-        if feature.low > feature.high:
-            raise ValueError(f"feature {feature.name!r} from {feature.low} to {feature.high}")
-    if not isinstance(card["signature"]["label"], str):
-        raise ValueError(f"the label {card['signature']['label']!r}")
+    signature = Signature.from_dict(card["signature"])
+    for text in (signature.label, signature.positive, *signature.names):
+        if not isinstance(text, str):
+            raise ValueError(f"the name {text!r}")
+    for feature in signature.features:
+        default = feature.default
+        if not (isinstance(default, str) or (isinstance(default, int | float) and math.isfinite(default))):
+            raise ValueError(f"the typical value {default!r} of {feature.name!r}")
     for name, entry in card["files"].items():
         length, digest = entry["bytes"], entry["sha256"]
         if not (isinstance(length, int) and length >= 0 and isinstance(digest, str)):
@@ -76,10 +58,35 @@ def _check(card: dict) -> None:
         raise ValueError(f"the input shape {shape!r}")
 
 
+def read_artifact(directory: Path, file: str, card: dict) -> bytes:
+    """The content of a file of an export that is as its card says; `PredictorError` where it is not."""
+    where = f"{directory.name}/{file}"
+    expected = card["files"].get(file)
+    if expected is None:
+        refused = {entry["file"]: entry["reason"] for entry in card.get("not_exported", {}).values()}
+        because = f" because {refused[file]}" if file in refused else ""
+        raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
+    try:
+        content = read_bytes(directory, file, expected["bytes"] + 1)
+    except ValueError as error:
+        raise PredictorError(
+            f"{where} {error} instead of {expected['bytes']:,}: it was damaged or exchanged; export the model again"
+        ) from error
+    except OSError as error:
+        raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
+    if len(content) != expected["bytes"]:
+        problem = f"has {len(content):,} bytes instead of {expected['bytes']:,}"
+    elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        problem = "is not the file that its card describes (SHA-256 differs)"
+    else:
+        return content
+    raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
+
+
 def write_card(folder: Path, card: dict) -> None:
     """Write `card` to the folder; `TypeError` where it holds what JSON cannot."""
     text = json.dumps(card, indent=2, default=_plain)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value):
@@ -93,7 +100,7 @@ def files_of(folder: Path) -> dict[str, dict]:
     """Bytes and SHA-256 of every file of an export, by its path in the folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != "card.json":
+        if path.is_file() and path.name != CARD:
             content = path.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             found[path.relative_to(folder).as_posix()] = {"bytes": len(content), "sha256": digest}

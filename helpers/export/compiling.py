@@ -9,25 +9,35 @@ from helpers.export.keras_tree import arguments_of
 
 # Metrics that Keras works out from the model's output: names that are no functions of the reader's.
 PLAIN_METRICS = {"accuracy", "acc", "crossentropy", "ce"}
+# Losses, which are metrics, too, by the names that Keras 2 knew them by.
+RENAMED = {
+    "cosine": "cosine_similarity",
+    "cosine_proximity": "cosine_similarity",
+    "huber_loss": "huber",
+    "kullback_leibler_divergence": "kl_divergence",
+    "logcosh": "log_cosh",
+}
 
 
-def compile_arguments(training: dict, custom: dict, notes: list[str]) -> dict | None:
-    """What `model.compile` takes, from what was saved; None where optimizer or loss are not to be had."""
+def compile_arguments(training: dict, custom: dict, notes: list[str], outputs: list[str]) -> dict | None:
+    """What `model.compile` takes, from what was saved; None where optimizer or loss are not to be had.
+
+    outputs: the names of a Keras 2 model's outputs where it has several, whose metrics Keras 2 wrote in its own way.
+    """
     try:
         optimizer = _optimizer(training.get("optimizer_config") or training.get("optimizer"), custom, notes)
-        loss = _loss(training.get("loss"), custom)
+        loss = _losses(training.get("loss"), custom, notes)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         notes.append(f"the model is not compiled, because {reason}; pass your own in custom_objects, or compile it")
         return None
-    metrics = [_metric(saved, custom, notes) for saved in _flat(training.get("metrics"))]
-    weighted = [_metric(saved, custom, notes) for saved in _flat(training.get("weighted_metrics"))]
+    several = outputs if len(outputs) > 1 else []
     return {
         "optimizer": optimizer,
         "loss": loss,
         "loss_weights": training.get("loss_weights"),
-        "metrics": [metric for metric in metrics if metric is not None],
-        "weighted_metrics": [metric for metric in weighted if metric is not None],
+        "metrics": _metrics(training.get("metrics"), several, custom, notes),
+        "weighted_metrics": _metrics(training.get("weighted_metrics"), several, custom, notes),
     }
 
 
@@ -37,6 +47,8 @@ def _optimizer(saved, custom: dict, notes: list[str]):
     if isinstance(saved, str):
         return keras.optimizers.get(saved)
     name, config = saved["class_name"].rpartition(">")[2], dict(saved["config"])
+    if name == "LossScaleOptimizer":  # compile wraps the optimizer of a model in mixed precision by itself
+        return _optimizer(config.get("inner_optimizer") or config["optimizer"], custom, notes)
     kind = custom.get(name) or getattr(keras.optimizers, name, None)
     if kind is None:
         raise ArtifactError(f"its optimizer {name} is not in Keras {keras.__version__}")
@@ -56,26 +68,73 @@ def _optimizer(saved, custom: dict, notes: list[str]):
     return kind(**{key: value for key, value in config.items() if key in known and value is not None})
 
 
-def _loss(saved, custom: dict):
+def _losses(saved, custom: dict, notes: list[str]):
+    """One loss, or one for each output: a list, or a dictionary by the outputs' names."""
+    if isinstance(saved, list):
+        losses = [_losses(one, custom, notes) for one in saved]
+        return losses[0] if len(losses) == 1 else losses
+    if isinstance(saved, dict) and "class_name" not in saved:
+        return {output: _losses(one, custom, notes) for output, one in saved.items()}
+    return None if saved is None else _loss(saved, custom, notes)
+
+
+def _loss(saved, custom: dict, notes: list[str]):
     import keras
 
-    if isinstance(saved, list) and len(saved) == 1:
-        saved = saved[0]
     if isinstance(saved, str):
-        return custom.get(saved) or keras.losses.get(saved)
-    if not isinstance(saved, dict) or "class_name" not in saved:
-        raise ArtifactError(f"its loss {saved!r} is not one loss for one output")
+        return _loss_by_name(saved, custom, notes)
     if not isinstance(saved["config"], dict):  # {"class_name": "function", "config": "my_loss"}
-        return custom.get(saved["config"]) or keras.losses.get(saved["config"])
+        return _loss_by_name(saved["config"], custom, notes)
     name, config = saved["class_name"].rpartition(">")[2], dict(saved["config"])
     kind = custom.get(name) or getattr(keras.losses, name, None)
     if kind is None:
-        function = config.get("fn", name)
-        return custom.get(function) or keras.losses.get(function)
+        return _loss_by_name(_name_of_function(config.get("fn", name)), custom, notes)
     if config.get("reduction") == "auto":
         config["reduction"] = "sum_over_batch_size"
     known = arguments_of(kind)
     return kind(**{key: value for key, value in config.items() if key in known and key != "fn"})
+
+
+def _loss_by_name(name: str, custom: dict, notes: list[str]):
+    import keras
+
+    return custom.get(name) or keras.losses.get(_name_today(name, notes))
+
+
+def _name_today(name: str, notes: list[str]) -> str:
+    if name in RENAMED:
+        notes.append(f"the loss '{name}' is called '{RENAMED[name]}' today")
+    return RENAMED.get(name, name)
+
+
+def _name_of_function(function):
+    return function.get("config") if isinstance(function, dict) else function
+
+
+def _metrics(saved, outputs: list[str], custom: dict, notes: list[str]):
+    """Metrics for the one output, or, with the names of several, for each of them: a list, or a dictionary by name."""
+    if isinstance(saved, dict) and "class_name" not in saved:
+        return {output: _metrics(one, [], custom, notes) for output, one in saved.items()}
+    if not outputs:
+        if any(isinstance(one, list) for one in saved or []) and len(saved) > 1:
+            return [_metrics(one, [], custom, notes) for one in saved]
+        found = [_metric(one, custom, notes) for one in _flat(saved)]
+        return [metric for metric in found if metric is not None]
+    each = saved or []
+    if not any(isinstance(one, list) for one in each):
+        each = [each] * len(outputs)  # one list was for every output
+    return [
+        _metrics([_without_prefix(metric, output) for metric in _flat(one)], [], custom, notes)
+        for output, one in zip(outputs, each, strict=False)
+    ]
+
+
+def _without_prefix(metric, output: str):
+    """A metric's name without that of its output, which Keras puts before it again."""
+    if not (isinstance(metric, dict) and isinstance(metric.get("config"), dict)):
+        return metric
+    config = metric["config"]
+    return metric | {"config": config | {"name": str(config.get("name")).removeprefix(f"{output}_")}}
 
 
 def _metric(saved, custom: dict, notes: list[str]):
@@ -91,15 +150,17 @@ def _metric(saved, custom: dict, notes: list[str]):
         function = saved["class_name"]
     else:
         function = config["fn"] if isinstance(config, dict) else config
-    if isinstance(function, dict):
-        function = function.get("config")
+    function = _name_of_function(function)
     if function in PLAIN_METRICS or function in custom:
         return custom.get(function, function)
     try:
         if isinstance(saved, str):
-            keras.metrics.get(saved)  # raises ValueError for a name that is not its own
-            return saved
-        own = getattr(keras.metrics, function, None) or getattr(keras.losses, function, None)
+            if saved not in RENAMED:
+                keras.metrics.get(saved)  # raises ValueError for a name that is not its own
+                return saved
+            _name_today(saved, notes)
+        then = RENAMED.get(function, function)
+        own = getattr(keras.metrics, then, None) or getattr(keras.losses, then, None)
         if inspect.isfunction(own):
             return keras.metrics.MeanMetricWrapper(own, name=config["name"] if isinstance(config, dict) else function)
     except ValueError:
@@ -135,4 +196,6 @@ def named_only(training: dict, custom: dict) -> list[str]:
 def _flat(metrics) -> list:
     if isinstance(metrics, list):
         return [one for part in metrics for one in _flat(part)]
+    if isinstance(metrics, dict) and "class_name" not in metrics:  # by the outputs' names
+        return _flat(list(metrics.values()))
     return [] if metrics is None else [metrics]

@@ -63,7 +63,7 @@ def write_tflite(model, path: Path, signature: Signature) -> None:
 
 
 def write_onnx(model, path: Path, signature: Signature) -> None:
-    """ONNX, with one input `features` (rows, n), one output `prediction`, and the feature names in its metadata.
+    """ONNX, with one input `features` (rows, m), one output `prediction`, and the names of its columns in its metadata.
 
     `model.export(format="onnx")` takes the constants of a Normalization layer for inputs; so the constants are frozen
     into the graph first, and tf2onnx is given the graph.
@@ -84,7 +84,7 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
             opset=ONNX_OPSET,
         )
     _rename(converted.graph)
-    onnx.helper.set_model_props(converted, {"features": json.dumps(signature.names), "label": signature.label})
+    onnx.helper.set_model_props(converted, {"features": json.dumps(signature.columns), "label": signature.label})
     onnx.checker.check_model(converted, full_check=True)
     path.write_bytes(converted.SerializeToString(deterministic=True))
 
@@ -177,7 +177,7 @@ def write_npz(model, path: Path, signature: Signature) -> None:
             at = len(steps)
             arrays |= {f"{at}.{name}": np.asarray(array, dtype=np.float32) for name, array in weights.items()}
             steps.append(step)
-    np.savez(path, layers=json.dumps(steps), features=json.dumps(signature.names), **arrays)
+    np.savez(path, layers=json.dumps(steps), features=json.dumps(signature.columns), **arrays)
 
 
 def _steps(layer) -> list[tuple[dict, dict]]:

@@ -1,40 +1,69 @@
-"""The JSON tree by which a Keras file describes its model: its layers, what they are called, and which hold code."""
+"""Walking the tree of a model's layers, as a Keras file holds it: which layers there are, and which hold code."""
 
 from __future__ import annotations
 
 import inspect
 import json
 
+FUNCTION_KEYS = ("function_type", "module", "output_shape_type", "output_shape_module", "mask")  # of a Lambda's code
+
 
 def layers_of(tree: dict) -> list[dict]:
-    """Every layer of a model's tree, those of models inside it included."""
+    """Every layer of a model's tree, those of models inside it and of layers around others included."""
     config = tree.get("config")
     inner = config if isinstance(config, list) else config.get("layers", []) if isinstance(config, dict) else []
     found = []
     for layer in inner:
         found.append(layer)
         found.extend(layers_of(layer))
-        wrapped = isinstance(layer.get("config"), dict) and layer["config"].get("layer")
-        if wrapped:
-            found += [wrapped, *layers_of(wrapped)]
+        for key in ("layer", "backward_layer"):
+            wrapped = isinstance(layer.get("config"), dict) and layer["config"].get(key)
+            if wrapped:
+                found += [wrapped, *layers_of(wrapped)]
     return found
 
 
-def label_of(layer: dict) -> str:
+def outputs_of(tree: dict) -> list[str]:
+    """The names of the layers that a Functional model's outputs come from, or of the outputs where those have names."""
+    ends = tree["config"].get("output_layers") if isinstance(tree["config"], dict) else None
+    if isinstance(ends, dict):
+        return list(ends)
+    return [end[0] for end in ends if isinstance(end, list)] if ends else []
+
+
+def name_of(layer: dict) -> str | None:
     config = layer.get("config")
-    name = (config.get("name") if isinstance(config, dict) else None) or layer.get("name") or "a layer"
-    return f"{name} ({layer['class_name']})"
+    return (config.get("name") if isinstance(config, dict) else None) or layer.get("name")
+
+
+def label_of(layer: dict) -> str:
+    return f"{name_of(layer) or 'a layer'} ({layer['class_name']})"
 
 
 def holds_code(layer: dict) -> bool:
-    """A Lambda layer, or a lambda anywhere among a layer's arguments."""
-    return layer["class_name"] == "Lambda" or '"__lambda__"' in json.dumps(layer.get("config"))
+    """A Lambda layer with its function in the file, or a lambda anywhere among a layer's arguments."""
+    if layer["class_name"] == "Lambda":
+        return not isinstance(layer["config"].get("function"), str)
+    return '"__lambda__"' in json.dumps(layer.get("config"))
+
+
+def take_functions(tree: dict, custom: dict, notes: list[str]) -> None:
+    """Give each Lambda layer whose name is in `custom` that function in place of the code in the file."""
+    for layer in layers_of(tree):
+        name = name_of(layer)
+        if layer["class_name"] == "Lambda" and name in custom:
+            config = {key: value for key, value in layer["config"].items() if key not in FUNCTION_KEYS}
+            layer["config"] = config | {"function": name, "output_shape": None}
+            notes.append(f"{label_of(layer)} takes your function in place of the code in the file")
 
 
 def arguments_of(kind: type) -> set[str]:
-    """What the constructor of a class and of the classes it is made from take."""
-    return {name for c in kind.__mro__ for name in inspect.signature(c.__init__).parameters} - {
-        "args",
-        "kwargs",
-        "self",
-    }
+    """What the constructor of a class takes, and of the classes that it hands its other arguments on to."""
+    names = set()
+    for part in kind.__mro__:
+        if "__init__" in vars(part):
+            parameters = inspect.signature(part.__init__).parameters
+            names |= set(parameters)
+            if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+                break
+    return names - {"args", "kwargs", "self"}

@@ -1,17 +1,23 @@
 """Reading Keras files, old and new: `load_keras` returns the model, `describe_keras_file` says what a file holds.
 
-A file comes in: `.keras` or `.h5` of Keras 3, or either of Keras 2, the layout of 2018 included. It is told by its
-content, not by its name. What today's Keras no longer reads is repaired in a temporary copy of the file's JSON, the
-weights are never touched, and every repair is logged and listed in `KerasFile.repairs`.
+A file comes in: `.keras` or `.h5` of Keras 3, or either of Keras 2, the layout of 2018 included, or weights alone with
+their architecture beside them. It is told by its content, not by its name. What today's Keras no longer reads, or reads
+otherwise, is repaired in a temporary copy; the file is never written to, and every repair is logged and listed in
+`KerasFile.repairs`.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import dis
 import io
 import json
 import logging
+import marshal
+import re
 import tempfile
+import types
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -19,8 +25,12 @@ from pathlib import Path
 
 from helpers.export.compiling import compile_arguments, named_only
 from helpers.export.errors import ArtifactError
+from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
 from helpers.export.keras2 import repair
-from helpers.export.keras_tree import holds_code, label_of, layers_of
+from helpers.export.keras2_layers import CONVERSIONS, RENAMED
+from helpers.export.keras2_weights import convert_cudnn
+from helpers.export.keras_settings import foreign_settings
+from helpers.export.keras_tree import holds_code, label_of, layers_of, name_of, outputs_of, take_functions
 from helpers.quiet import quiet
 
 log = logging.getLogger(__name__)
@@ -53,7 +63,8 @@ def describe_keras_file(path: str | Path, custom_objects: dict | None = None) ->
 
     custom_objects: as for `load_keras`. Raises `ArtifactError` for what is not a Keras model file or is damaged.
     """
-    return _Contents(Path(path), custom_objects or {}).describe()
+    with _one_sentence(Path(path)):
+        return _Contents(Path(path), custom_objects or {}).describe()
 
 
 def load_keras(
@@ -61,26 +72,43 @@ def load_keras(
     custom_objects: dict | None = None,
     compile: bool = True,
     allow_code: bool = False,
+    architecture=None,
 ):
     """The model in the Keras file at `path`, compiled if it was saved so: it predicts, evaluates and trains.
 
-    custom_objects: your own functions and classes by name, `{"auc": auc}`. Without it a metric that the file knows by
-    name only is replaced (`auc`) or left out, and the log says so. compile=False leaves optimizer, loss and metrics.
-    allow_code: Lambda layers hold Python code that runs as soon as the file is read, so files with them are refused
-    unless you say that you trust the file. Repairs are logged as warnings by the logger `helpers.export.legacy`.
+    custom_objects: your own functions and classes by name, `{"auc": auc}`; the function of a Lambda layer by the name
+    of the layer, `{"lambda_1": double}`. Without it a metric that the file knows by name only is replaced (`auc`) or
+    left out, and the log says so. compile=False leaves optimizer, loss and metrics. allow_code: Lambda layers hold
+    Python code that runs as soon as the file is read, so files with them are refused unless you say that you trust the
+    file. architecture: for a file of weights alone, what `model.to_json()` gave when they were saved, as a file
+    ("model.json"), or a model that you built; that model is returned with the weights in it. Repairs are logged as
+    warnings by the logger `helpers.export.legacy`.
 
     Raises `ArtifactError` for what is not a Keras model file, is damaged, holds code, or needs classes not given.
     """
-    contents = _Contents(Path(path), custom_objects or {})
-    found = contents.describe(with_training=compile)
-    if found.code and not allow_code:
-        raise ArtifactError(
-            f"{found.name} holds Python code that would run on this computer ({', '.join(found.code)}): "
-            "if you trust whoever made it, load it with allow_code=True"
-        )
-    for sentence in found.repairs:
-        log.warning("%s (Keras %s): %s", found.name, found.keras_version, sentence)
-    return contents.load(compile, allow_code)
+    path = Path(path)
+    with _one_sentence(path):
+        contents = _Contents(path, custom_objects or {}, architecture)
+        if contents.built:
+            return contents.load_weights()
+        found = contents.describe(with_training=compile)
+        if found.code and not allow_code:
+            raise ArtifactError(
+                f"{found.name} holds Python code that would run on this computer ({', '.join(found.code)}): "
+                "if you trust whoever made it, load it with allow_code=True"
+            )
+        for sentence in found.repairs:
+            log.warning("%s (Keras %s): %s", found.name, found.keras_version, sentence)
+        return contents.load(compile, allow_code)
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path):
+    """A file made to break its reader ends in one sentence as well."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ArtifactError(f"{path.name} is refused: its description is nested too deeply for any model") from error
 
 
 @contextlib.contextmanager
@@ -102,72 +130,72 @@ def hushed():
 class _Contents:
     """A Keras file taken apart into its JSON trees; the weights stay where they are."""
 
-    def __init__(self, path: Path, custom_objects: dict):
-        with quiet():
-            import keras  # noqa: F401  (TensorFlow announces itself when it is first imported)
+    def __init__(self, path: Path, custom_objects: dict, architecture=None):
+        _import_keras()
         self.path = path
         self.custom = custom_objects
-        self.container, metadata, self.training = self._read()
-        self.version = str(metadata["version"])
-        self.tree = metadata["model"]
+        self.built = architecture if hasattr(architecture, "load_weights") else None
+        self.container = container_of(path)
+        self.version, self.tree, self.training = self._read()
+        if architecture is not None and not self.built:
+            self.version, self.tree, self.training = *_read_architecture(Path(architecture)), None
+        elif self.tree is None and not self.built:
+            raise ArtifactError(
+                f"{path.name} holds weights without a model: give the model, too, load_keras({path.name!r}, "
+                "architecture='model.json') with the file of its model.to_json(), or architecture=model as you built it"
+            )
         self.modern = self.version.partition(".")[0].isdigit() and int(self.version.partition(".")[0]) >= 3
         if self.version.startswith(("0.", "1.")):
             raise ArtifactError(f"{path.name} was written by Keras {self.version}: only Keras 2 and 3 can be read")
+        self.own_functions: list[str] = []
+        if self.tree is not None:
+            take_functions(self.tree, self.custom, self.own_functions)
 
     # ---- reading ----
 
-    def _read(self) -> tuple[str, dict, dict | None]:
-        name = self.path.name
-        if self.path.is_dir():
-            raise ArtifactError(f"{name} is a folder, not a Keras file (a SavedModel is read by tf.saved_model.load)")
-        if not self.path.exists():
-            raise ArtifactError(f"there is no file {name} in {self.path.parent.name or 'this folder'}/")
-        with self.path.open("rb") as file:
-            start = file.read(8)
+    def _read(self) -> tuple[str, dict | None, dict | None]:
+        """Keras's version, the model's tree (None: weights alone), and how it was compiled (None: it was not)."""
         try:
-            if start == b"\x89HDF\r\n\x1a\n":
-                return "HDF5", *self._read_hdf5()
-            if start[:4] == b"PK\x03\x04":
-                return "zip", *self._read_zip()
-        except (OSError, EOFError, zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{name} is damaged or cut short ({error}): get it again") from error
-        what = "is empty" if not start else "is neither an HDF5 file nor a zip archive"
-        raise ArtifactError(f"{name} is not a Keras file: it {what}")
+            return self._read_hdf5() if self.container == "HDF5" else self._read_zip()
+        except (OSError, EOFError, zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+            raise ArtifactError(f"{self.path.name} is damaged or cut short ({error}): get it again") from error
 
-    def _read_hdf5(self) -> tuple[dict, dict | None]:
+    def _read_hdf5(self) -> tuple[str, dict | None, dict | None]:
         import h5py
 
         with h5py.File(self.path, "r") as file:
+            refuse_bomb(self.path, weights_size(file))
             attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in file.attrs.items()}
-            if "model_config" not in attributes:
-                if "layer_names" in attributes or "layers" in file:
-                    raise ArtifactError(
-                        f"{self.path.name} holds weights without a model: build the model, then call its load_weights"
-                    )
+            if "model_config" not in attributes and not _is_weights(file):
                 raise ArtifactError(f"{self.path.name} is not a Keras file: it is an HDF5 file without a model in it")
-            if "model_weights" not in file:
+            if "model_config" in attributes and "model_weights" not in file:
                 raise ArtifactError(f"{self.path.name} is damaged: it holds a model without its weights")
-            file["model_weights"].visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
-        training = attributes.get("training_config")
-        model = json.loads(attributes["model_config"])
-        return {"version": attributes.get("keras_version", "1"), "model": model}, json.loads(training or "null")
+            file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+        model, training = (json.loads(attributes.get(key, "null")) for key in ("model_config", "training_config"))
+        return str(attributes.get("keras_version", "1" if model else "2")), model, training
 
-    def _read_zip(self) -> tuple[dict, dict | None]:
+    def _read_zip(self) -> tuple[str, dict | None, dict | None]:
+        import h5py
+
         with zipfile.ZipFile(self.path) as archive:
-            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(archive.namelist()):
-                raise ArtifactError(f"{self.path.name} is not a Keras file: it is a zip archive without a model in it")
+            names = archive.namelist()
+            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
+                raise ArtifactError(f"{self.path.name} is not a Keras file: it is {describe_archive(names)}")
+            refuse_bomb(self.path, archive_size(archive))
             broken = archive.testzip()
             if broken:
                 raise zipfile.BadZipFile(f"{broken} does not match its checksum")
+            with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
+                refuse_bomb(self.path, weights_size(file))
             model = json.loads(archive.read("config.json"))
             version = json.loads(archive.read("metadata.json"))["keras_version"]
-        return {"version": version, "model": model}, model.get("compile_config")
+        return str(version), model, model.get("compile_config")
 
     # ---- saying what was found ----
 
     def describe(self, with_training: bool = True) -> KerasFile:
         layers = layers_of(self.tree)
-        repairs = [] if self.modern else self._repaired()[1]
+        repairs = self.own_functions + ([] if self.modern else self._repaired()[1])
         if with_training and self.training:
             repairs += self._compile_repairs()
         return KerasFile(
@@ -183,13 +211,18 @@ class _Contents:
 
     def _compile_repairs(self) -> list[str]:
         notes: list[str] = []
-        compile_arguments(self.training, self.custom, notes)
+        self._compile_arguments(notes)
         return notes + (named_only(self.training, self.custom) if self.container == "HDF5" else [])
+
+    def _compile_arguments(self, notes: list[str]) -> dict | None:
+        # One list of metrics is for every output in Keras 2, and holds one for each output in Keras 3.
+        outputs = [] if self.modern else outputs_of(self.tree)
+        return compile_arguments(self.training, self.custom, notes, outputs)
 
     def _repaired(self) -> tuple[dict, list[str]]:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
-        tree = repair(json.loads(json.dumps(self.tree)), notes)
+        tree = repair(json.loads(json.dumps(self.tree)), self.custom, notes)
         if self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
         return tree, list(dict.fromkeys(notes))
@@ -200,9 +233,10 @@ class _Contents:
         import keras
 
         notes: list[str] = []
-        arguments = compile_arguments(self.training, self.custom, notes) if compile and self.training else None
+        arguments = self._compile_arguments(notes) if compile and self.training else None
         # Keras 3.15 compiles a model from .h5 with an optimizer that knows none of its weights: it cannot be trained.
         native = bool(arguments) and self.modern and self.container == "zip" and not notes
+        _refuse_foreign_code(self.path, self.tree)
         with tempfile.TemporaryDirectory() as folder:
             copy = self._copy(Path(folder), keep_training=native)
             try:
@@ -217,6 +251,18 @@ class _Contents:
             if self.modern:
                 self._restore_optimizer(model)
         return model
+
+    def load_weights(self):
+        """The model that was given, with the weights of the file."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = self._copy(Path(folder), keep_training=False)
+            try:
+                with hushed():
+                    self.built.load_weights(copy)
+            except Exception as error:
+                reason = _last_line(error)
+                raise ArtifactError(f"the weights of {self.path.name} do not fit the model given: {reason}") from error
+        return self.built
 
     def _restore_optimizer(self, model) -> None:
         """Give the optimizer the state that it was saved with, so that training goes on where it was."""
@@ -238,35 +284,129 @@ class _Contents:
 
     def _copy(self, folder: Path, keep_training: bool) -> Path:
         """The file with the repaired tree, under the ending that Keras goes by."""
-        tree = self.tree if self.modern else self._repaired()[0]
+        import h5py
+
+        tree = self.tree if self.modern or self.tree is None else self._repaired()[0]
         if self.container == "zip":
             copy = folder / "model.keras"
             with zipfile.ZipFile(self.path) as source, zipfile.ZipFile(copy, "w") as target:
                 for name in source.namelist():
                     target.writestr(name, json.dumps(tree) if name == "config.json" else source.read(name))
             return copy
-        import h5py
+        with h5py.File(self.path, "r") as source:
+            if _is_new_layout(source):
+                return self._copy_new_weights(folder, tree)
+            copy = folder / "model.h5"
+            with h5py.File(copy, "w", libver="latest") as target:
+                source.copy(source.get("model_weights", source), target, "model_weights")
+                if keep_training and "optimizer_weights" in source:
+                    source.copy("optimizer_weights", target)
+                convert_cudnn(target["model_weights"])
+                target.attrs["keras_version"] = self.version
+                target.attrs["model_config"] = json.dumps(tree)
+                if keep_training and self.training:
+                    target.attrs["training_config"] = json.dumps(self.training)
+        return copy
 
-        copy = folder / "model.h5"
-        with h5py.File(self.path, "r") as source, h5py.File(copy, "w", libver="latest") as target:
-            for group in ("model_weights", "optimizer_weights"):
-                if group in source and (keep_training or group == "model_weights"):
-                    source.copy(group, target)
-            target.attrs["keras_version"] = self.version
-            target.attrs["model_config"] = json.dumps(tree)
-            if keep_training and self.training:
-                target.attrs["training_config"] = json.dumps(self.training)
+    def _copy_new_weights(self, folder: Path, tree: dict | None) -> Path:
+        """The weights that Keras 3 saved: as they are for a model that is built, else with the tree as an archive."""
+        if self.built:
+            copy = folder / "model.weights.h5"
+            copy.write_bytes(self.path.read_bytes())
+            return copy
+        copy = folder / "model.keras"
+        with zipfile.ZipFile(copy, "w") as target:
+            target.writestr("config.json", json.dumps(tree))
+            target.writestr("metadata.json", json.dumps({"keras_version": self.version}))
+            target.write(self.path, "model.weights.h5")
         return copy
 
     def _explain(self, error: Exception) -> str:
         """Why Keras could not build the model, in one sentence."""
         import keras
 
-        known = {**vars(keras.layers), **vars(keras.models), **self.custom, **keras.saving.get_custom_objects()}
-        foreign = sorted({layer["class_name"] for layer in layers_of(self.tree)} - set(known))
+        known = {*vars(keras.layers), *vars(keras.models), *self.custom, *keras.saving.get_custom_objects()}
+        known |= {*CONVERSIONS, *RENAMED, "Functional"}
+        foreign = sorted({layer["class_name"] for layer in layers_of(self.tree)} - known)
         if foreign:
             needed = ", ".join(f'"{name}": {name}' for name in foreign)
             without = f"{self.path.name} uses layers that Keras {keras.__version__} does not have"
             return f"{without}: pass custom_objects={{{needed}}}"
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        return f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: {reason}"
+        function = re.search(r"Could not locate function '([^']+)'", str(error))
+        if function:
+            name = function[1]
+            return f"{self.path.name} uses a function '{name}' of its maker's: pass custom_objects={{'{name}': {name}}}"
+        return (
+            f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: {_last_line(error)}"
+        )
+
+
+def _import_keras() -> None:
+    """Import Keras and our stand-ins for what it has no more, without TensorFlow's announcements."""
+    for setting in foreign_settings():
+        raise ArtifactError(f"Keras cannot be used as this project needs it ({setting.found}): {setting.remedy}")
+    with quiet():
+        import helpers.export.keras2_stand_ins  # noqa: F401
+
+
+def _is_new_layout(file) -> bool:
+    """Is this what `save_weights` of Keras 3 writes, a group for each layer in a group `layers`?"""
+    groups = {"layers", "_layer_checkpoint_dependencies"}  # today's name, and that of Keras 2.12
+    return "layer_names" not in file.attrs and "model_weights" not in file and bool(groups & set(file))
+
+
+def _is_weights(file) -> bool:
+    return "layer_names" in file.attrs or "model_weights" in file or _is_new_layout(file)
+
+
+def _read_architecture(path: Path) -> tuple[str, dict]:
+    """Keras's version and the model's tree, from the file of `model.to_json()`."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        version = str(tree.pop("keras_version", "3" if "module" in tree else "2"))
+        return version, {**tree, "config": tree["config"], "class_name": tree["class_name"]}
+    except OSError as error:
+        raise ArtifactError(f"the architecture {path.name} cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ArtifactError(f"{path.name} is not an architecture: it is not what model.to_json() wrote") from error
+
+
+def _refuse_foreign_code(path: Path, tree: dict) -> None:
+    """`ArtifactError` for a Lambda layer compiled by another Python, whose code would not run here, or run wild."""
+    for layer in layers_of(tree):
+        code = _code_of(layer)
+        if code is not None and not _is_code_of_this_python(code):
+            name = name_of(layer)
+            raise ArtifactError(
+                f"{path.name}: the code of {label_of(layer)} was compiled by another version of Python, which this one "
+                f"cannot run; give the function itself, custom_objects={{'{name}': my_function}}"
+            )
+
+
+def _code_of(layer: dict) -> str | None:
+    """The compiled function of a Lambda layer, as base64; None where it has a function by name, or is another layer."""
+    function = layer["config"].get("function") if layer["class_name"] == "Lambda" else None
+    if isinstance(function, list):
+        return function[0]
+    if isinstance(function, dict) and function.get("class_name") == "__lambda__":
+        return function["config"].get("code", "")
+    return None
+
+
+def _is_code_of_this_python(code: str) -> bool:
+    try:
+        loaded = marshal.loads(base64.b64decode(code))
+    except (ValueError, TypeError, EOFError):
+        return False
+    here = (lambda x: x).__code__
+    return isinstance(loaded, types.CodeType) and _first_instruction(loaded) == _first_instruction(here)
+
+
+def _first_instruction(code: types.CodeType) -> str:
+    """The name of the first instruction that is none of a closure's: it differs between versions of Python."""
+    names = (one.opname for one in dis.get_instructions(code))
+    return next((name for name in names if name not in ("COPY_FREE_VARS", "MAKE_CELL")), "")
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -29,6 +29,7 @@ BACKENDS = {"keras": "keras", "onnx": "onnx", "tflite": "litert", "npz": "numpy"
 TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run
 
 TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `_limit`
+MOST = 1e-4  # a limit above this would let a wrong file pass
 SAMPLE = 10_000  # rows compared where not every input can be listed
 
 
@@ -74,7 +75,7 @@ def parity(directory: str | Path):
 
 
 def inputs_of(signature: Signature) -> tuple[np.ndarray, str]:
-    """The rows on which formats are compared, (k, n) float32, and what to call them."""
+    """The rows on which formats are compared, (k, m) float32, and what to call them."""
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
@@ -93,6 +94,18 @@ def limit_of(answer: Callable, signature: Signature, inputs: np.ndarray, expecte
         return allowed
     moved = blockwise(answer, np.nextafter(inputs, np.float32(np.inf)))
     return max(allowed, 2 * float(np.abs(moved - expected).max()))
+
+
+def proves_nothing(limit: float, expected: np.ndarray) -> str:
+    """Why agreement with Keras within `limit` says nothing about a file of this model, or ""."""
+    if limit > MOST:
+        return (
+            f"its own answers change by {limit / 2:.1e} where an input changes in its last bit, so a wrong file could "
+            "not be told from a right one"
+        )
+    if len(expected) > 1 and not np.ptp(expected, axis=0).any():
+        return "it gives the same answer to every input that was tried"
+    return ""
 
 
 def compare(

@@ -1,69 +1,124 @@
 """From a table to an exported model without a notebook in between.
 
 What notebooks 02 and 03 do step by step, for those who skipped them: `tutorial.py serve` on a fresh clone, and a
-reader who opens notebook 03 or 04 first.
+reader who opens notebook 03 or 04 first. `python -m helpers.export.pipeline DIRECTORY` is `ensure_export` in a process
+of its own.
 """
 
+import contextlib
+import io
 import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from helpers import PROJECT
-from helpers.data.games import load_games, split
+from helpers.data import games
+from helpers.data.columns import Column
+from helpers.data.reading import DataError
 from helpers.data.signature import Signature
-from helpers.data.tables import features_and_label
+from helpers.data.tables import Table, features_and_label, load_table, remark_on_test
+from helpers.export import registry
+from helpers.export.errors import ArtifactError
+from helpers.export.folder import check_replaceable, is_export
 
-MODEL = PROJECT / "models" / "games"
+PATIENCE = 10  # epochs without a better validation loss, after which the training of a reader's table ends
+SMALL = 5_000  # rows: below these batches of 32, so that an epoch has steps enough
 
 
 def train_and_export(
-    directory: Path | str = MODEL,
+    directory: Path | str = registry.DEFAULT,
     data: str | Path = "sample",
     label: str = "label",
     epochs: int = 100,
     formats: tuple[str, ...] | None = None,
     verbose: int = 0,
+    positive: str | None = None,
+    drop: Iterable[str] = (),
+    treat_as: Mapping[str, str] | None = None,
 ) -> dict:
     """Train the classifier on a table, export it to `directory`, and return the model card.
 
-    data, label: as `games.load_games` takes them. formats: None for all of them. verbose: 1 shows progress.
+    data: "sample", "article", or the path or address of a table; label, positive, drop, treat_as: as `load_table` takes
+    them. formats: None for all of them. verbose: 1 shows progress.
     """
-    from helpers.export.artifacts import export_model
-    from helpers.export.formats import FORMATS
-    from helpers.model.evaluation import roc_auc, roc_auc_interval
-    from helpers.model.training import build_classifier, fit
-
     _check_writable(Path(directory))
-    table = load_games(data, label)
-    train, test = split(table, label)
-    signature = Signature.from_table(table.drop(columns=label), label)
-    x, y = features_and_label(train, label)
-    x_test, y_test = features_and_label(test, label)
-    model = build_classifier(signature.n, standardize=None if signature.all_binary else x)
-    fit(model, x, y, epochs=epochs, seed=0, verbose=verbose)
+    table = load_table(games.locate(data), label, positive, drop, treat_as)
+    return export_table(table, train(table, epochs, verbose), directory, Path(data).name, formats)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier: `model` (Keras), `history` of its epochs, `metrics` on the rows that were set aside.
+
+    telling: features that predict the label by themselves, with the AUC of each (`leakage.telling_features`).
+    """
+
+    model: object
+    history: dict[str, list[float]]
+    metrics: dict
+    telling: dict[str, float]
+
+
+def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
+    """Train the classifier on a table and measure it on rows set aside.
+
+    The table of the ten games trains for all `epochs`, as the article did; any other ends when the validation loss
+    gets no better, and keeps its best weights. verbose: 1 shows progress.
+    """
+    from helpers.model.evaluation import roc_auc, roc_auc_interval
+    from helpers.model.leakage import telling_features
+    from helpers.model.training import build_classifier, early_stopping, fit
+
+    signature = table.signature()
+    train, test = games.split(table.frame, table.label)
+    (x, y), (x_test, y_test) = features_and_label(train, signature), features_and_label(test, signature)
+    model = build_classifier(signature.width, standardize=None if signature.all_binary else x)
+    options = {"epochs": epochs, "seed": 0, "verbose": verbose}
+    if not games.are_games(table.frame):
+        options |= {"callbacks": [early_stopping(PATIENCE)], "batch_size": 100 if len(x) >= SMALL else 32}
+    history = fit(model, x, y, **options).history
     probabilities = model(x_test).numpy().ravel()
     metrics = {
-        "data": Path(data).name,
-        "rows": len(table),
+        "rows": len(table.frame),
         "test_rows": len(test),
         "test_auc": roc_auc(y_test, probabilities),
         "test_auc_interval": list(roc_auc_interval(y_test, probabilities)),
     }
-    return export_model(model, directory, signature=signature, metrics=metrics, formats=formats or FORMATS)
+    remark = remark_on_test(y_test)
+    return Trained(model, history, metrics | ({"remark": remark} if remark else {}), telling_features(signature, x, y))
 
 
-def ensure_export(directory: Path | str = MODEL, formats: tuple[str, ...] | None = None) -> dict:
+def export_table(
+    table: Table, trained: Trained, directory: Path | str, data: str, formats: tuple[str, ...] | None = None
+) -> dict:
+    """Export what was trained on a table to `directory`, and return the model card. data: what the card calls it."""
+    from helpers.export.artifacts import FORMATS, export_model
+
+    return export_model(
+        trained.model,
+        directory,
+        signature=table.signature(),
+        metrics={"data": data, **trained.metrics},
+        formats=formats or FORMATS,
+        columns=table.columns,
+    )
+
+
+def ensure_export(directory: Path | str = registry.DEFAULT, formats: tuple[str, ...] | None = None) -> dict:
     """The card of the model in `directory`, trained or exported first where need be.
 
-    Trains on the sample data (some seconds) only where the directory holds no model at all.
+    Trains on the sample data (some seconds) only where the model of the sample, `registry.DEFAULT`, is missing. Raises
+    `ArtifactError` where any other directory holds no export, and where it lacks the Keras file to export from.
     """
     from helpers.export.artifacts import export_model
-    from helpers.export.card import read_card
-    from helpers.export.formats import FORMATS
+    from helpers.export.card import read_artifact, read_card
+    from helpers.export.formats import FILES, FORMATS
     from helpers.export.legacy import load_keras
 
-    directory = Path(directory)
+    directory = registry.find(str(Path(directory).absolute()))
     wanted = formats or FORMATS
-    if not (directory / "card.json").exists():
+    if not is_export(directory):
         print(f"No model in {directory.name}/ yet: training it on the sample data (some seconds).")
         return train_and_export(directory, formats=wanted)
     card = read_card(directory)
@@ -71,18 +126,38 @@ def ensure_export(directory: Path | str = MODEL, formats: tuple[str, ...] | None
         return card
     from helpers.model.training import auc
 
-    model = load_keras(directory / "model.keras", custom_objects={"auc": auc})
+    read_artifact(directory, FILES["keras"], card)  # a file that somebody exchanged is another model than the card's
+    model = load_keras(directory / FILES["keras"], custom_objects={"auc": auc})
     return export_model(
-        model, directory, signature=Signature.from_dict(card["signature"]), metrics=card["metrics"], formats=wanted
+        model,
+        directory,
+        signature=Signature.from_dict(card["signature"]),
+        metrics=card["metrics"],
+        formats=wanted,
+        columns=[Column(**column) for column in card.get("columns", ())],
     )
 
 
 def _check_writable(directory: Path) -> None:
     """Raise `ArtifactError` before the training rather than after it where nothing can be written."""
-    from helpers.export.errors import ArtifactError
-
+    check_replaceable(directory)
     parent = next(folder for folder in directory.absolute().parents if folder.exists())
     if not os.access(parent, os.W_OK):
         raise ArtifactError(
             f"the model cannot be written to {directory.name}/: make {parent.name}/ writable, or name another folder"
         )
+
+
+def main(directory: str) -> int:
+    """`ensure_export` for a process that shall not hold TensorFlow: 0, or 2 and the reason on standard output."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ensure_export(directory)
+    except (ArtifactError, DataError) as error:
+        print(error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

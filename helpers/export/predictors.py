@@ -2,7 +2,7 @@
 
 `load_predictor(directory, backend)` reads what `artifacts.export_model` wrote, holds it against its model card and
 answers a row before it returns: what is wrong with an artifact is a `PredictorError` at load, not at the first request.
-Data comes in as a (k, n) float32 matrix in the order of the signature and goes out as a (k,) float32 vector.
+Data comes in as the (k, m) float32 matrix that the signature makes and goes out as a (k,) float32 vector.
 Only the package of the chosen backend is imported, so that a service on ONNX Runtime starts without TensorFlow.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.signature import Signature
-from helpers.export.card import read_card, size_of
+from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.quiet import quiet
 
@@ -29,7 +29,7 @@ LITERT_BLOCK = (
 
 
 class Predictor:
-    """A loaded model: `predictor(rows)` takes (k, n) float32 and returns (k,) float32.
+    """A loaded model: `predictor(rows)` takes (k, m) float32 and returns (k,) float32.
 
     Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
     `card` (the model card as a dict), `version` (the first 12 digits of the artifact's SHA-256). A model that answers
@@ -45,8 +45,8 @@ class Predictor:
         self.card = card
         self.signature = Signature.from_dict(card["signature"])
         self.version = hashlib.sha256(content).hexdigest()[:12]
-        self._row_shape = (self.signature.n,)
-        # The shape of a row as the model takes it, where that is not (n,): an image, say.
+        self._row_shape = (self.signature.width,)
+        # The shape of a row as the model takes it, where that is not (m,): an image, say.
         self._model_shape = tuple(card.get("input_shape") or self._row_shape)
         run = self._load(artifact, content)
         if self._model_shape != self._row_shape:
@@ -54,9 +54,9 @@ class Predictor:
         self._run = run
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Predictions for `rows`, (k, n) float32, columns as in `signature.names`; ValueError for any other matrix."""
+        """Predictions for `rows`, (k, m) float32 with `signature.columns`; ValueError for any other matrix."""
         if rows.dtype != FLOAT32 or rows.shape[1:] != self._row_shape:
-            raise ValueError(f"expected a (k, {self.signature.n}) float32 matrix, got {rows.shape} {rows.dtype}")
+            raise ValueError(f"expected a (k, {self.signature.width}) float32 matrix, got {rows.shape} {rows.dtype}")
         return self._run(rows)
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Predictor:
 
     def _check_names(self, names: str) -> None:
         """Hold the feature names that the artifact carries, a JSON list, against the card."""
-        if tuple(json.loads(names)) != self.signature.names:
+        if tuple(json.loads(names)) != self.signature.columns:
             raise ValueError("the model and its card list other features, or in another order")
 
 
@@ -221,17 +221,29 @@ def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
     """
     if backend not in BACKENDS:
         raise PredictorError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    kind = BACKENDS[backend]
-    directory = Path(directory)
-    card = read_card(directory)
-    content = _checked(directory, kind.file, card)
+    kind, directory = BACKENDS[backend], Path(directory)
+    while True:
+        card = read_card(directory)
+        try:
+            predictor = _load(kind, directory, card)
+        except PredictorError:
+            if read_card(directory) == card:
+                raise
+        else:
+            if read_card(directory) == card:
+                return predictor
+        # an export replaced the model while it was read: what was read may be of both
+
+
+def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
+    content = read_artifact(directory, kind.file, card)
     try:
         predictor = kind(directory / kind.file, content, card)
         answer = predictor(predictor.signature.sample(1))
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("helpers"):
             raise
-        raise PredictorError(f"the backend {backend!r} needs a package: pip install {kind.package}") from error
+        raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
     except Exception as error:
         raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {_first_line(error)}") from error
     if not np.isfinite(answer).all():
@@ -239,28 +251,6 @@ def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
             f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
         )
     return predictor
-
-
-def _checked(directory: Path, file: str, card: dict) -> bytes:
-    """The content of an artifact that is as its card says."""
-    where = f"{directory.name}/{file}"
-    expected = card["files"].get(file)
-    if expected is None:
-        refused = {entry["file"]: entry["reason"] for entry in card.get("not_exported", {}).values()}
-        because = f" because {refused[file]}" if file in refused else ""
-        raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
-    try:
-        size = size_of(directory / file)
-        content = (directory / file).read_bytes() if size == expected["bytes"] else b""
-    except OSError as error:
-        raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
-    if size != expected["bytes"]:
-        problem = f"has {size:,} bytes instead of {expected['bytes']:,}"
-    elif hashlib.sha256(content).hexdigest() != expected["sha256"]:
-        problem = "is not the file that its card describes (SHA-256 differs)"
-    else:
-        return content
-    raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
 
 
 def compiled(model) -> Callable[[np.ndarray], np.ndarray]:

@@ -38,9 +38,9 @@ with _silent_stderr():
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:
     """The article's network, compiled: (k, n_features) float32 -> (k, 1) float32, the probability of label 1.
 
-    `standardize`: training features (n, n_features) that a Normalization layer inside the model is adapted on, so that
-    the model takes raw values; None where all features are 0/1. `seed` fixes the initial weights and the dropout: the
-    same call gives the same network.
+    `standardize`: training features (n, n_features) by which a Normalization layer inside the model standardizes, so
+    that the model takes raw values; None where all features are 0/1. `seed` fixes the initial weights and the
+    dropout: the same call gives the same network.
     """
     seeds = iter(range(1000 * seed, 1000 * seed + 10))
 
@@ -50,9 +50,7 @@ def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None
 
     model = keras.Sequential([keras.Input((n_features,))])
     if standardize is not None:
-        normalization = layers.Normalization()
-        normalization.adapt(np.asarray(standardize, dtype="float32"))
-        model.add(normalization)
+        model.add(layers.Normalization(**moments(standardize)))
     model.add(dense(64, "relu"))
     model.add(layers.Dropout(0.1, seed=next(seeds)))
     model.add(dense(64, "relu"))
@@ -61,6 +59,21 @@ def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None
     model.add(dense(1, "sigmoid"))
     model.compile(optimizer="rmsprop", loss="binary_crossentropy", metrics=[auc])
     return model
+
+
+def moments(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean and variance of each column of x (n, d), for a Normalization layer; 0 and 1 for columns of 0 and 1.
+
+    Those stay as they are: the column of a rare category may be 0 in every training row, and a variance of nearly 0
+    would make an enormous number of its first 1. So would that of a column which is constant in these rows.
+    """
+    x = np.asarray(x, dtype="float64")
+    mean, variance = x.mean(axis=0), x.var(axis=0)
+    plain = np.isin(x, (0, 1)).all(axis=0) | (variance == 0)
+    return {
+        "mean": np.where(plain, 0, mean).astype("float32"),
+        "variance": np.where(plain, 1, variance).astype("float32"),
+    }
 
 
 def auc(y_true, y_pred):
@@ -144,6 +157,11 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_variables)  # for optimizers that average the weights
     callback_list.on_train_end(logs)
     return history
+
+
+def early_stopping(patience: int) -> keras.callbacks.EarlyStopping:
+    """Ends a training when the validation loss was no better for `patience` epochs, and takes the best weights back."""
+    return keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
 
 
 def masks_as_inputs(model: keras.Model, x: np.ndarray) -> tuple[keras.Model, Callable]:

@@ -38,17 +38,27 @@ class Lane:
     """`lane.get(query)` and `lane.post(query, body, content_type)` give an `Answer`, or None for the careful way.
 
     slot: the place of the model. may_pass(api_key, authorization): whether a request with these headers may pass.
-    rows_of(signature, content): the rows of decoded JSON and whether they are a list. answer(slot, model, rows,
-    is_list): the body. is_open(): False while every request has to go through Flask.
+    reader_of(model): what reads the model's requests. rows_of(reader, content): the rows of decoded JSON and whether
+    they are a list. answer(slot, model, rows, is_list): the body. is_open(): False while every request has to go
+    through Flask.
     """
 
-    def __init__(self, slot, may_pass: Callable, rows_of: Callable, answer: Callable, is_open: Callable[[], bool]):
-        self.slot, self.may_pass, self.rows_of, self.answer, self.is_open = slot, may_pass, rows_of, answer, is_open
+    def __init__(
+        self,
+        slot,
+        may_pass: Callable,
+        reader_of: Callable,
+        rows_of: Callable,
+        answer: Callable,
+        is_open: Callable[[], bool],
+    ):
+        self.slot, self.may_pass, self.is_open = slot, may_pass, is_open
+        self.reader_of, self.rows_of, self.answer = reader_of, rows_of, answer
 
     def get(self, query: bytes) -> Answer | None:
         model = self.slot.current
         try:
-            body = self.answer(self.slot, model, model.signature.parse_query(query), False)
+            body = self.answer(self.slot, model, self.reader_of(model).read_query(query), False)
         except Exception:  # found again, and answered, by the view
             return None
         return Answer(body, version(model))
@@ -62,9 +72,9 @@ class Lane:
                 content = _decode(body)
                 if _may_repeat_a_name(content, body):
                     return None
-                rows, is_list = self.rows_of(model.signature, content)
+                rows, is_list = self.rows_of(self.reader_of(model), content)
             elif content_type == FORM:
-                rows, is_list = model.signature.parse_query(body), False
+                rows, is_list = self.reader_of(model).read_query(body), False
             else:
                 return None
             answer = self.answer(self.slot, model, rows, is_list)

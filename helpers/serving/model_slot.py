@@ -79,9 +79,11 @@ class ModelSlot:
         added, gone = (sorted(set(a.signature.names) - set(b.signature.names)) for a, b in ((new, old), (old, new)))
         if added or gone:
             raise ValueError(f"it takes other features (new: {added}, gone: {gone}): serve it at another address")
-        rows, answers = _check(new)
-        columns = [new.signature.names.index(name) for name in old.signature.names]
-        change = np.abs(answers - old(np.ascontiguousarray(rows[:, columns])))
+        outcome, before = new.signature.outcome, old.signature.outcome
+        if outcome != before:
+            raise ValueError(f"it predicts {outcome} where the one before predicts {before}: serve it elsewhere")
+        _check(new)
+        change = _change(old, new)
         swap = Swap(
             self.version, str(getattr(new, "version", "unversioned")), float(change.max()), float(change.mean())
         )
@@ -90,8 +92,18 @@ class ModelSlot:
         return swap
 
 
-def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and their probabilities, (k, n) and (k,) float32; ValueError where these are not probabilities."""
+def _change(old, new) -> np.ndarray:
+    """How far the answers to random requests moved, (k,): those that both models understand."""
+    requests = new.signature.sample_rows(256)
+    known = old.signature.reader(unseen="answer").read(requests, keep_going=True)
+    good = [i for i in range(len(requests)) if i not in set(known.bad)]
+    if not good:
+        return np.zeros(1)
+    return np.abs(new(new.signature.parse(requests)[good]) - old(known.matrix[good]))
+
+
+def _check(predictor) -> None:
+    """Let the model answer some rows; ValueError where these are not probabilities."""
     rows = predictor.signature.sample(256)
     answers = np.asarray(predictor(rows))
     if answers.shape != (len(rows),) or not ((answers >= 0) & (answers <= 1)).all():
@@ -99,7 +111,6 @@ def _check(predictor) -> tuple[np.ndarray, np.ndarray]:
     alone = np.concatenate([predictor(rows[i : i + 1]) for i in range(8)])
     if not np.allclose(alone, answers[:8], atol=1e-5):
         raise ValueError("it answers a row alone otherwise than among others")
-    return rows, answers
 
 
 class Watcher:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.data.signature import BINARY, Feature, Signature
+from helpers.data.parameters import LARGEST
+from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 
 _JSON = "application/json"
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
@@ -15,15 +16,24 @@ _ID = {
 }
 
 
-def describe(signature: Signature, version: str, needs_key: bool = False, max_body_bytes: int = 1024 * 1024) -> dict:
+def describe(
+    signature: Signature,
+    version: str,
+    needs_key: bool = False,
+    max_body_bytes: int = 1024 * 1024,
+    strict: bool = False,
+    unseen: str = "refuse",
+) -> dict:
     """The OpenAPI document as plain JSON types.
 
     needs_key: whether `/predict` and `/metrics` want an API key. max_body_bytes: the limit that 413 speaks of.
+    strict, unseen: how `create_predict_app` was told to treat what training never saw.
     """
+    values = _Values(strict, unseen)
     example = signature.example()
     locked = {"security": [{"key": []}, {"bearer": []}]} if needs_key else {}
     refusals = {
-        "422": _refusal("A field is missing, unknown, repeated, not a number or out of its range; each is named."),
+        "422": _refusal("A field is missing, unknown, repeated, or not what it may be; each is named."),
         "500": _refusal("The model failed. The cause is in the service's log under the request id."),
         **({"401": _refusal("The API key is missing or wrong.")} if needs_key else {}),
     }
@@ -36,17 +46,17 @@ def describe(signature: Signature, version: str, needs_key: bool = False, max_bo
     document = {
         "openapi": "3.1.0",
         "info": {
-            "title": f"Predictions of {signature.label}",
+            "title": f"Predictions of {signature.outcome}",
             "version": version,
-            "description": f"The probability of `{signature.label}` = 1, given {signature.n} features. "
-            "Features are matched by name, in any case and any order.",
+            "description": f"The probability of `{signature.label}` = {signature.positive or 1}, "
+            f"given {signature.n} features. Features are matched by name, in any case and any order.",
         },
         "paths": {
             "/predict": {
                 "get": {
                     "operationId": "predictOne",
                     "summary": "One prediction, the features in the query string",
-                    "parameters": [_parameter(feature, example[feature.name]) for feature in signature.features],
+                    "parameters": [values.parameter(feature, example[feature.name]) for feature in signature.features],
                     "responses": {"200": _answer("Prediction"), **refusals},
                     **locked,
                 },
@@ -87,7 +97,7 @@ def describe(signature: Signature, version: str, needs_key: bool = False, max_bo
             "/docs": {"get": _plain("docs", "This description as a page", {"200": _content(_HTML)})},
             "/": {"get": _plain("page", "A page with a control for each feature", {"200": _content(_HTML)})},
         },
-        "components": {"schemas": _schemas(signature)},
+        "components": {"schemas": _schemas(signature, values)},
     }
     if needs_key:
         document["paths"]["/metrics"]["get"]["responses"]["401"] = refusals["401"]
@@ -98,27 +108,37 @@ def describe(signature: Signature, version: str, needs_key: bool = False, max_bo
     return document
 
 
-def _schemas(signature: Signature) -> dict:
-    names = list(signature.names)
+def _schemas(signature: Signature, values: _Values) -> dict:
+    needed = [feature.name for feature in signature.features if not feature.missing]
     probability = {"type": "number", "minimum": 0, "maximum": 1}
     success = {"type": "boolean", "const": True}
+    sentences = {"type": "object", "additionalProperties": {"type": "string"}}
+    notes = {**sentences, "description": "what lies outside of what the model was trained on, by field"}
 
     def row(value):
         properties = {feature.name: value(feature) for feature in signature.features}
-        return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+        return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
 
     return {
-        "Row": row(_json_value),
-        "Form": row(_number),
+        "Row": row(values.in_json),
+        "Form": row(values.in_text),
         "Instances": _object({"instances": _list({"$ref": "#/components/schemas/Row"})}),
         "Prediction": _object(
             {
                 "prediction": {"type": "string", "description": "the float32 written in full"},
                 "probability": probability,
                 "success": success,
-            }
+            },
+            notes=notes,
         ),
-        "Predictions": _object({"predictions": {"type": "array", "items": probability}, "success": success}),
+        "Predictions": _object(
+            {
+                "predictions": {"type": "array", "items": {"anyOf": [probability, {"type": "null"}]}},
+                "success": success,
+            },
+            notes=notes,
+            errors={**sentences, "description": "with ?errors=rows, what is wrong with the rows answered by null"},
+        ),
         "Live": _object({"success": success}),
         "Ready": _object({"success": success, "model": {"type": "string", "description": "its version"}}),
         "Refusal": {
@@ -134,29 +154,54 @@ def _schemas(signature: Signature) -> dict:
     }
 
 
-def _number(feature: Feature) -> dict:
-    if feature.kind == BINARY:
-        return {"type": "integer", "enum": [0, 1]}
-    return {"type": "number", "minimum": feature.low, "maximum": feature.high}
+class _Values:
+    """What a feature may be, in a query string or form, and in JSON."""
 
+    def __init__(self, strict: bool, unseen: str):
+        self.strict, self.unseen = strict, unseen
 
-def _json_value(feature: Feature) -> dict:
-    """What JSON may hold: for a binary feature also `true` and the article's `"1"`."""
-    return {"enum": [0, 1, False, True, "0", "1"]} if feature.kind == BINARY else _number(feature)
+    def in_text(self, feature: Feature) -> dict:
+        if feature.kind == REAL:
+            schema = {"type": "number"}
+            if self.strict:
+                schema |= {"minimum": feature.low, "maximum": feature.high}
+            else:
+                schema |= {"minimum": -LARGEST, "maximum": LARGEST}
+                schema["description"] = f"the model was trained on {feature.low} to {feature.high}"
+        elif feature.kind == BINARY and not feature.values:
+            schema = {"type": "integer", "enum": [0, 1]}
+        elif feature.kind == CATEGORY and self.unseen == "answer":
+            schema = {"type": "string", "examples": [*feature.values], "pattern": r"\S"}
+        else:
+            schema = {"type": "string", "enum": [*feature.values, *feature.pooled]}
+        return schema
 
+    def in_json(self, feature: Feature) -> dict:
+        """In JSON a yes or no may also be `true` and the article's `"1"`, and what may be missing `null`."""
+        if feature.kind == BINARY and not feature.values:
+            schema = {"enum": [0, 1, False, True, "0", "1"]}
+        else:
+            schema = self.in_text(feature)
+        return {"anyOf": [schema, {"type": "null"}]} if feature.missing else schema
 
-def _parameter(feature: Feature, example: float) -> dict:
-    return {"name": feature.name, "in": "query", "required": True, "schema": _number(feature), "example": example}
+    def parameter(self, feature: Feature, example) -> dict:
+        return {
+            "name": feature.name,
+            "in": "query",
+            "required": not feature.missing,
+            "schema": self.in_text(feature),
+            "example": example,
+        }
 
 
 def _plain(operation: str, summary: str, responses: dict) -> dict:
     return {"operationId": operation, "summary": summary, "responses": responses}
 
 
-def _object(properties: dict) -> dict:
+def _object(properties: dict, **optional: dict) -> dict:
     return {
         "type": "object",
-        "properties": properties,
+        "properties": properties | optional,
         "required": list(properties),
         "additionalProperties": False,
     }

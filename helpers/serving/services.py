@@ -11,18 +11,18 @@ import functools
 import hmac
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
-from helpers.data.signature import InvalidRequest
+from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
+from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.lane import FORM, JSON, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
@@ -33,7 +33,6 @@ log = logging.getLogger("helpers.serving.services")
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
 MULTIPART = "multipart/form-data"
-CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
@@ -49,10 +48,6 @@ _IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
 # Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
 _FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
 _POLICY = f"default-src 'self'; img-src 'self' data:; frame-ancestors {_FRAMED_BY}"
-
-
-class ModelFailure(RuntimeError):
-    """The model did not answer a legal request with finite numbers."""
 
 
 class MalformedJSON(ValueError):
@@ -93,8 +88,10 @@ def create_predict_app(
     warm_up: bool = True,
     allow_hosts: Iterable[str] | None = None,
     allow_origins: Iterable[str] = (),
+    strict: bool = False,
+    unseen: str = "refuse",
 ) -> Flask:
-    """The prediction service around a predictor, a callable (k, n) float32 -> (k,) float32 with a `.signature`.
+    """The prediction service around a predictor, a callable (k, m) float32 -> (k,) float32 with a `.signature`.
 
     predictor: pass a `ModelSlot` to be able to replace the model while the service runs.
     api_key: if given, `/predict` and `/metrics` want it as `X-API-Key` or `Authorization: Bearer`.
@@ -103,6 +100,8 @@ def create_predict_app(
     warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
     allow_hosts: names that are answered beside those of this machine itself; None: a request for any name is answered.
     allow_origins: the origins whose pages a browser lets read the answers, such as "http://localhost:3000"; "*": every.
+    strict: refuse a number outside of the range that training saw, instead of answering it with a note.
+    unseen: "refuse" a category that training never saw, or "answer" it as none of those known.
 
     Where a request passes, nothing is done that can be done once: the query string is parsed as bytes by the compiled
     signature, the answer is put together as bytes, and plain requests are answered without Flask's routing (`lane`).
@@ -115,24 +114,32 @@ def create_predict_app(
     app.extensions["model"] = slot
     may_pass = _key_check(api_key)
     guard = _guard(may_pass)
+
+    def reader_of(model: Callable) -> Reader:
+        return model.signature.reader(strict, unseen)
+
     # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
-    no_hooks = lambda: not (app.before_request_funcs or app.after_request_funcs or app.teardown_request_funcs)  # noqa: E731
-    lane = app.extensions["lane"] = Lane(slot, may_pass, _rows_of, _answer, no_hooks)
+    hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
+    lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks))
     app.extensions["callers"] = callers
     # within the layer that gives ids and counts
     app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
+
+    def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
+        headers = {"X-Model-Version": version(model)}
+        return Response(answer(slot, model, rows, is_list), headers=headers, content_type=JSON)
 
     @app.get("/predict")
     @guard
     def predict_query():
         model = slot.current
-        return _prediction(slot, model, model.signature.parse_query(request.query_string), False)
+        return respond(model, reader_of(model).read_query(request.query_string), False)
 
     @app.post("/predict")
     @guard
     def predict_body():
         model = slot.current
-        return _prediction(slot, model, *_read_rows(model.signature))
+        return respond(model, *_read_rows(reader_of(model)))
 
     @app.get("/health/live")
     def live():
@@ -152,7 +159,9 @@ def create_predict_app(
 
     @app.get("/openapi.json")
     def openapi():
-        return jsonify(describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes))
+        return jsonify(
+            describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes, strict, unseen)
+        )
 
     @app.get("/")
     def page():
@@ -168,73 +177,36 @@ def create_predict_app(
     return app
 
 
-# ---- one prediction ----
-
-
-def _prediction(slot: ModelSlot, model: Callable, rows: np.ndarray, is_list: bool) -> Response:
-    headers = {"X-Model-Version": version(model)}
-    return Response(_answer(slot, model, rows, is_list), headers=headers, content_type=JSON)
-
-
-def _answer(slot: ModelSlot, model: Callable, rows: np.ndarray, is_list: bool) -> bytes:
-    """The body of the answer to `rows`, (k, n) float32, from `model`; raises `ModelFailure`."""
-    if is_list:
-        parts = [_texts(_run(model, rows[i : i + CHUNK_ROWS])) for i in range(0, len(rows), CHUNK_ROWS)]
-        body = f'{{"predictions":[{",".join(parts)}],"success":true}}\n'.encode()
-    else:
-        answer = _run(model, rows)[0]
-        if not math.isfinite(answer):
-            raise ModelFailure(f"the model answered {answer}")
-        text = str(answer)  # a float32 in full: the shortest decimals that give it back
-        body = f'{{"prediction":"{text}","probability":{text},"success":true}}\n'.encode()
-    slot.ready = True
-    return body
-
-
-def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
-    try:
-        answers = model(rows)
-    except Exception as error:
-        raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
-    if len(answers) != len(rows):
-        raise ModelFailure(f"the model answered {len(rows)} row(s) with {len(answers)} value(s)")
-    return answers
-
-
-def _texts(answers: np.ndarray) -> str:
-    if not np.isfinite(answers).all():
-        raise ModelFailure("the model answered with numbers that are not finite")
-    return ",".join(map(str, answers))
-
-
 # ---- reading a request ----
 
 
-def _read_rows(signature) -> tuple[np.ndarray, bool]:
-    """The rows of a POST, (k, n) float32, and whether they came as a list."""
+def _read_rows(reader: Reader) -> tuple[Rows, bool]:
+    """The rows of a POST, and whether they came as a list. `?errors=rows` reads on where a row of a list is bad."""
     body = _body()
     if request.mimetype == MULTIPART:
         params = request.form.copy()
         params.update(request.files)  # an uploaded file is no number, and is named as such
-        return signature.parse(params), False
-    if request.query_string and body:
+        return reader.read(params), False
+    keep_going = request.args.to_dict(flat=False) == {"errors": ["rows"]}
+    if request.query_string and body and not keep_going:
         fields = {name: "in the query string of a request with a body" for name in request.args}
         raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
     if not body:
-        return signature.parse_query(request.query_string), False
+        return reader.read_query(request.query_string), False
     if request.mimetype == FORM and not _looks_like_json(body):
-        return signature.parse_query(body), False
-    return _rows_of(signature, _json_body())
+        return reader.read_query(body), False
+    return _rows_of(reader, _json_body(), keep_going)
 
 
-def _rows_of(signature, content) -> tuple[np.ndarray, bool]:
-    """The rows of a decoded JSON body, (k, n) float32, and whether they came as a list."""
-    if isinstance(content, dict) and "instances" not in signature.names and isinstance(content.get("instances"), list):
+def _rows_of(reader: Reader, content, keep_going: bool = False) -> tuple[Rows, bool]:
+    """The rows of a decoded JSON body, and whether they came as a list."""
+    instances = content.get("instances") if isinstance(content, dict) else None
+    if isinstance(instances, list) and reader.field("instances") is None:
         others = {name: "unknown" for name in content if name != "instances"}
         if others:
             raise InvalidRequest('send nothing beside "instances"', others)
-        content = content["instances"]
-    return signature.parse(content), isinstance(content, list)
+        content = instances
+    return reader.read(content, keep_going), isinstance(content, list)
 
 
 def _body() -> bytes:
@@ -274,10 +246,11 @@ def _looks_like_json(body: bytes) -> bool:
 def _once(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        fields = {name: "repeated" for name, count in counts.items() if count > 1}
-        named = ", ".join(name[:40] for name in list(fields)[:3])
-        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {named}", fields)
+        bad = Named()
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                bad.add(name, "repeated")
+        bad.refuse()
     return content
 
 
@@ -301,12 +274,7 @@ def _application(
 
     @app.errorhandler(InvalidRequest)
     def invalid(error: InvalidRequest):
-        fields = error.fields
-        if (
-            "_" in fields and "_" in request.args
-        ):  # what jQuery and its like add to an address, so that no cache answers
-            fields["_"] = "unknown: an extra parameter against caches; leave it out, as no answer is cached here"
-        return refuse(422, str(error), fields=fields)
+        return refuse(422, str(error), fields=error.fields)
 
     @app.errorhandler(MalformedJSON)
     def malformed(error: MalformedJSON):
@@ -368,11 +336,26 @@ def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
 
 def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     signature = slot.current.signature
-    content = {**signature.to_dict(), "example": signature.example(), "needs_key": needs_key}
-    response = Response(render_template(template, label=signature.label, version=slot.version, content=content))
+    example = signature.example()
+    features = [{**asdict(feature), "example": example[feature.name]} for feature in signature.features]
+    content = {"features": features, "needs_key": needs_key}
+    facts = {"outcome": signature.outcome, "version": slot.version, "measured": _measured(slot.current)}
+    response = Response(render_template(template, content=content, **facts))
     # whatever a page would load from another host is refused by the browser
     response.headers["Content-Security-Policy"] = _POLICY
     return response
+
+
+def _measured(model: Callable) -> str:
+    """How good the model was, and on which data, in words; "" where nothing was measured."""
+    metrics = getattr(model, "card", {}).get("metrics", {})
+    if not {"test_auc", "test_auc_interval", "rows", "test_rows"} <= set(metrics):
+        return ""
+    low, high = metrics["test_auc_interval"]
+    return (
+        f"test AUC {metrics['test_auc']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {metrics['test_rows']:,} of "
+        f"{metrics['rows']:,} rows of {metrics.get('data', 'a table')}"
+    )
 
 
 def _count_models(slot: ModelSlot, metrics: Metrics) -> None:

@@ -25,6 +25,9 @@ STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
 SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is killed and replaced
 RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
+MOST_STARTS = 3  # of each worker, before any was ready
+
+LIVES = b"."
 
 _BUSY = 2**31 - 1  # connections of a worker that cannot take any
 
@@ -44,9 +47,9 @@ class Place:
     def __init__(self, number: int, listener: socket.socket, pipe: Connection, board: memoryview | None):
         self.number, self.listener, self.pipe, self.board = number, listener, pipe, board
 
-    def tell(self) -> None:
-        """Say that this worker is ready, or still lives."""
-        self.pipe.send_bytes(b".")
+    def tell(self, problem: str = "") -> None:
+        """Say that this worker is ready, or still lives; or why it cannot serve."""
+        self.pipe.send_bytes(problem.encode() or LIVES)
 
     def holds(self, connections: int) -> bool:
         """Say how many connections this worker holds; whether another one holds fewer."""
@@ -65,20 +68,24 @@ class _Worker:
         self.pipe: Connection | None = None
         self.heard = 0.0
         self.ready = False
+        self.problem = ""
         self.pause = RETRY_SECONDS[0]
         self.start_at = 0.0
 
 
 class Supervisor:
-    """Runs `workers` processes, each of which calls `work(place)`; `run` returns the exit code.
+    """Runs `workers` processes, each of which calls `work(place)`; `run` returns the exit code, 2 for nothing served.
 
     work: serves until SIGTERM; calls `place.tell()` when it is ready and at least every `SILENT_SECONDS` from then on;
     raises `CannotServe` where it has nothing to serve. Before any worker was ready this ends the service; later a
-    worker that cannot start is tried again, while the others go on.
+    worker that cannot start is tried again, while the others go on. on_ready: called when the first worker is ready.
     """
 
-    def __init__(self, listener: socket.socket, workers: int, work: Callable):
-        self.listener, self.work = listener, work
+    def __init__(
+        self, listener: socket.socket, workers: int, work: Callable, on_ready: Callable[[], None] | None = None
+    ):
+        self.listener, self.work, self.on_ready = listener, work, on_ready
+        self.starts = 0
         self.workers = [_Worker(number) for number in range(workers)]
         self.was_ready = False
         self._stop = False
@@ -98,7 +105,7 @@ class Supervisor:
                 self._listen(0.1)
                 for worker in self.workers:
                     if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
-                        return 1
+                        return 2
             return 0
         finally:
             self._end()
@@ -107,6 +114,7 @@ class Supervisor:
         self._stop = True
 
     def _start(self, worker: _Worker) -> None:
+        self.starts += 1
         mine, theirs = self._context.Pipe(duplex=False)
         place = Place(worker.number, self.listener, theirs, self._board)
         worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
@@ -115,7 +123,7 @@ class Supervisor:
         theirs.close()
         if self._board is not None:
             self._board[worker.number] = _BUSY  # until it says what it holds
-        worker.pipe, worker.heard, worker.ready = mine, time.monotonic(), False
+        worker.pipe, worker.heard, worker.ready, worker.problem = mine, time.monotonic(), False, ""
 
     def _listen(self, seconds: float) -> None:
         """Wait for a worker's word or its end; kill one that is silent."""
@@ -126,9 +134,7 @@ class Supervisor:
             if heard in pipes:
                 worker = pipes[heard]
                 try:
-                    heard.recv_bytes()
-                    worker.heard, worker.ready, worker.pause = time.monotonic(), True, RETRY_SECONDS[0]
-                    self.was_ready = True
+                    self._hear(worker, heard.recv_bytes())
                 except (EOFError, OSError):
                     heard.close()
                     worker.pipe = None
@@ -140,16 +146,36 @@ class Supervisor:
                 log.error("worker %d has been silent for %d seconds: replacing it", worker.number, SILENT_SECONDS)
                 worker.process.kill()
 
+    def _hear(self, worker: _Worker, word: bytes) -> None:
+        if word != LIVES:
+            worker.problem = word.decode()
+            return
+        worker.heard, worker.ready, worker.pause = time.monotonic(), True, RETRY_SECONDS[0]
+        if not self.was_ready:
+            self.was_ready = True
+            if self.on_ready:
+                self.on_ready()
+
     def _replace(self, worker: _Worker) -> bool:
         """Make room for a new process where one has ended; False where the service cannot be started at all."""
         worker.process.join()
         code, worker.process = worker.process.exitcode, None
+        while worker.pipe is not None and worker.pipe.poll():  # what it said last
+            try:
+                self._hear(worker, worker.pipe.recv_bytes())
+            except (EOFError, OSError):
+                break
         if self._board is not None:
             self._board[worker.number] = _BUSY
         if worker.pipe is not None:
             worker.pipe.close()
             worker.pipe = None
-        if code == CANNOT_SERVE and not self.was_ready:
+        if worker.problem:
+            print(f"serve: {worker.problem}", file=sys.stderr, flush=True)
+        if not self.was_ready and code == CANNOT_SERVE:
+            return False
+        if not self.was_ready and self.starts > MOST_STARTS * len(self.workers):
+            print("serve: no worker stays alive: is there memory for as many --workers?", file=sys.stderr, flush=True)
             return False
         worker.start_at = time.monotonic() + worker.pause  # no busy loop where a worker cannot live
         worker.pause = min(2 * worker.pause, RETRY_SECONDS[1])
@@ -179,7 +205,7 @@ def _run(work: Callable[[Place], None], place: Place) -> None:
     try:
         work(place)
     except CannotServe as error:
-        print(f"serve: {error}", file=sys.stderr, flush=True)
+        place.tell(str(error))
         sys.exit(CANNOT_SERVE)
 
 

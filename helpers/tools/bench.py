@@ -7,7 +7,6 @@ both. Prints a table, and writes `build/bench.json` and `build/bench.png`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -29,7 +28,7 @@ from urllib.parse import urlencode
 import psutil
 
 from helpers import PROJECT
-from helpers.serving.production import CannotServe, ensure_exported
+from helpers.serving.serve_command import CannotServe, ensure_exported
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
@@ -61,34 +60,26 @@ class Sample:
     failed: int
 
 
-def main(argv: list[str]) -> int:
-    cli = argparse.ArgumentParser(
-        prog="tutorial.py bench", description="Measure speed, each figure beside its baseline."
-    )
-    cli.add_argument("--model", type=Path, default=PROJECT / "models" / "games", metavar="DIR")
-    cli.add_argument("--seconds", type=float, default=3.0, help="of load in each round (default: 3)")
-    cli.add_argument("--rounds", type=int, default=5, help="of each comparison, and starts (default: 5)")
-    cli.add_argument("--epochs", type=int, default=100, help="of training (default: 100)")
-    cli.add_argument("--output", type=Path, default=PROJECT / "build", metavar="DIR")
-    chosen = cli.parse_args(argv)
+def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path) -> int:
+    """Measure, print and write every figure; 1 where requests failed, 2 where the model cannot be served."""
     try:
-        ensure_exported(chosen.model, *BACKENDS)
+        ensure_exported(model, *BACKENDS)
     except CannotServe as error:
         print(f"bench: {error}", file=sys.stderr)
-        return 1
+        return 2
 
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
-    for figure in measure(chosen.model.resolve(), chosen.seconds, chosen.rounds, chosen.epochs):
+    for figure in measure(model.resolve(), seconds, rounds, epochs):
         figures.append(figure)
         print(line(figure), flush=True)
-    chosen.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
     client = "wrk" if shutil.which("wrk") else "helpers.tools.load_test"
     content = {"machine": machine, "client": client, "figures": [asdict(figure) for figure in figures]}
-    (chosen.output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    draw(figures).savefig(chosen.output / "bench.png")
-    print(f"\nload by {client}; written to {chosen.output / 'bench.json'} and bench.png")
+    (output / "bench.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    draw(figures).savefig(output / "bench.png")
+    print(f"\nload by {client}; written to {output / 'bench.json'} and bench.png")
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 
@@ -172,7 +163,7 @@ def number(value: float) -> str:
 
 
 def draw(figures: list[Figure]):
-    from helpers.figures import throughput_by_service
+    from helpers.figures.serving import throughput_by_service
 
     by_name = {}
     for figure in figures:
@@ -353,7 +344,8 @@ from helpers.data import games, tables
 from helpers.model import training
 import keras
 epochs = int(sys.argv[1])
-x, y = tables.features_and_label(games.split(games.load_games())[0])
+sample = tables.load_table(games.SAMPLE)
+x, y = tables.features_and_label(games.split(sample.frame)[0], sample.signature())
 options = {"epochs": epochs, "batch_size": 100, "validation_split": 0.2, "verbose": 0}
 
 def fit():

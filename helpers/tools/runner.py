@@ -1,4 +1,4 @@
-"""Executes the notebooks: with a progress bar, with other parameters, in place, as HTML.
+"""Executes the notebooks: with a progress bar, with other parameters, in place, side by side.
 
 A notebook comes in as a file and is run in a fresh kernel from its own folder; what goes out is the executed
 notebook, also when a cell fails.
@@ -6,13 +6,17 @@ notebook, also when a cell fails.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -20,7 +24,17 @@ from helpers import PROJECT
 
 NOTEBOOKS = PROJECT / "notebooks"
 CELL_TIMEOUT = 600  # seconds
+KERNELS = 2  # at work at the same time: a third would want a third core, and 1 GB more for TensorFlow
+TAKES_UP = {  # whose files a notebook takes up; one that is not named here waits for all before it
+    "00_start-here": (),
+    "01_echo-with-flask": (),
+    "02_train-with-auc-curves": (),
+    "03_export-the-model": ("02_train-with-auc-curves",),
+    "04_serve-predictions": ("03_export-the-model",),
+    "05_run-on-ec2": ("03_export-the-model",),
+}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+ON_THE_USUAL_PORT = re.compile(r"(?<!def )\bserve\((?!.*\bport=)")
 
 
 class NotebookFailed(RuntimeError):
@@ -60,41 +74,160 @@ def set_parameters(notebook: NotebookNode, values: dict) -> None:
         notebook.cells = parameterize_notebook(notebook, known).cells
 
 
-def execute(notebook: NotebookNode, name: str, progress: tqdm | None = None) -> None:
+class Progress:
+    """A bar over the code cells of all `notebooks`, which says where each of those at work is."""
+
+    def __init__(self, notebooks: dict[str, NotebookNode]):
+        self._cells = {name: code_cells(notebook) for name, notebook in notebooks.items()}
+        self._at_work: dict[str, str] = {}
+        total = sum(map(len, self._cells.values()))
+        self._bar = tqdm(total=total, unit="cell", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def cell_started(self, name: str, index: int) -> None:
+        """The cell at `index` of the notebook `name` has been sent to its kernel."""
+        if index in self._cells[name]:
+            self._at_work[name] = f"cell {self._cells[name].index(index) + 1} of {len(self._cells[name])}"
+            self._bar.set_description_str("; ".join(f"{name}, {cell}" for name, cell in self._at_work.items()))
+
+    def cell_finished(self, name: str, index: int) -> None:
+        if index in self._cells[name]:
+            self._bar.update()
+            if index == self._cells[name][-1]:
+                del self._at_work[name]
+
+
+def execute(notebook: NotebookNode, name: str, progress: Progress | None = None) -> None:
     """Run every cell of `notebook` in a fresh kernel; the outputs land in `notebook`.
 
     Raises `NotebookFailed` at the first cell that fails without being tagged `raises-exception`.
     """
-    code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
+    with _failure_named(name):
+        _client(notebook, name, progress).execute()
 
-    def started(cell, cell_index):
-        if progress is not None and cell_index in code_cells:
-            progress.set_description_str(f"{name}, cell {code_cells.index(cell_index) + 1} of {len(code_cells)}")
 
-    def finished(cell, cell_index):
-        if progress is not None and cell_index in code_cells:
-            progress.update()
+def execute_all(
+    notebooks: dict[str, NotebookNode],
+    folder: Path,
+    executed: Callable[[str], None],
+    progress: Progress | None = None,
+) -> None:
+    """Run `notebooks`, `KERNELS` of them at a time, each after those whose files it takes up.
 
-    client = NotebookClient(
+    The services of the notebooks want the same port, so of those that serve on it one is at work at a time. Where
+    there is a choice, the notebook with the longest chain of others after it goes first. Each is written to `folder`
+    as soon as it has run, also when a cell failed; `executed(name)` is called in a thread while the next one runs.
+    Raises `NotebookFailed` for the first that fails; those still at work are stopped.
+    """
+    task = Future()
+
+    async def work():
+        task.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        await _execute_all(notebooks, folder, executed, progress)
+
+    with ThreadPoolExecutor(1) as aside:  # in the main thread nbclient takes Ctrl-C, and ends one kernel only
+        try:
+            aside.submit(asyncio.run, work()).result()
+        except KeyboardInterrupt:
+            loop, running = task.result()
+            loop.call_soon_threadsafe(running.cancel)
+            raise
+
+
+async def _execute_all(
+    notebooks: dict[str, NotebookNode], folder: Path, executed: Callable[[str], None], progress: Progress | None
+) -> None:
+    before = predecessors(list(notebooks))
+    waiting = sorted(notebooks, key=lambda name: -chain_length(name, before))
+    serving = {name for name, notebook in notebooks.items() if serves_on_the_usual_port(notebook)}
+    at_work: dict[asyncio.Task, str] = {}
+    done: set[str] = set()
+    pages: list[asyncio.Future] = []
+
+    async def execute_and_write(name: str) -> None:
+        try:
+            with _failure_named(name):
+                await _client(notebooks[name], name, progress).async_execute()
+        finally:
+            write(notebooks[name], folder / f"{name}.ipynb")
+
+    def may_start(name: str) -> bool:
+        return before[name] <= done and not (name in serving and serving & set(at_work.values()))
+
+    try:
+        while waiting or at_work:
+            while len(at_work) < KERNELS and (name := next(filter(may_start, waiting), None)):
+                waiting.remove(name)
+                at_work[asyncio.create_task(execute_and_write(name))] = name
+            finished, _ = await asyncio.wait(at_work, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                await task  # raises what it has raised
+                name = at_work.pop(task)
+                done.add(name)
+                pages.append(asyncio.ensure_future(asyncio.to_thread(executed, name)))
+        await asyncio.gather(*pages)
+    finally:
+        if at_work:  # nbclient's watch over a kernel complains when it is stopped; nobody waits for that task
+            asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, *pages, return_exceptions=True)
+
+
+def predecessors(names: list[str]) -> dict[str, set[str]]:
+    """{notebook: those of `names` that must have run before it}; names in reading order."""
+    return {name: set(TAKES_UP.get(name, names[:place])) & set(names) for place, name in enumerate(names)}
+
+
+def chain_length(name: str, before: dict[str, set[str]]) -> int:
+    """How many notebooks at most run one after the other from `name` on, itself included."""
+    return 1 + max((chain_length(other, before) for other in before if name in before[other]), default=0)
+
+
+def serves_on_the_usual_port(notebook: NotebookNode) -> bool:
+    """Whether a cell calls `serve` without naming another port."""
+    return any(ON_THE_USUAL_PORT.search(notebook.cells[index].source) for index in code_cells(notebook))
+
+
+def _client(notebook: NotebookNode, name: str, progress: Progress | None) -> NotebookClient:
+    """What runs the cells of `notebook`, and tells `progress` of each."""
+    hooks = {}
+    if progress is not None:
+        hooks["on_cell_start"] = lambda cell, cell_index: progress.cell_started(name, cell_index)
+        hooks["on_cell_complete"] = lambda cell, cell_index: progress.cell_finished(name, cell_index)
+    return NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         record_timing=False,
         store_widget_state=False,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no warning about unencrypted TCP within this machine
-        on_cell_start=started,
-        on_cell_complete=finished,
+        # no warning about unencrypted TCP within this machine, no traceback of a kernel that is stopped in a cell
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        **hooks,
     )
+
+
+@contextmanager
+def _failure_named(name: str) -> Iterator[None]:
+    """What ends the execution of the notebook `name` becomes `NotebookFailed`."""
     try:
-        client.execute()
+        yield
     except CellExecutionError as error:
         sentence = ANSI.sub("", error.evalue) or error.ename
         raise NotebookFailed(f"{name}: a cell failed with {error.ename}: {sentence}") from None
+    except DeadKernelError:
+        raise NotebookFailed(f"{name}: its kernel ended while a cell ran: free some memory, then try again") from None
 
 
-def code_cell_count(notebook: NotebookNode) -> int:
-    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
+def code_cells(notebook: NotebookNode) -> list[int]:
+    """Where the cells stand that have code in them."""
+    return [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
 
 
 def cover(notebook: NotebookNode) -> bytes | None:
@@ -115,7 +248,7 @@ def renew(paths: list[Path]) -> None:
     The figure that stands for each is also kept in `notebooks/images/`, where the README shows it.
     """
     notebooks = {path: read(path) for path in paths}
-    with tqdm(total=sum(map(code_cell_count, notebooks.values())), unit="cell") as progress:
+    with Progress({path.stem: notebook for path, notebook in notebooks.items()}) as progress:
         for path, notebook in notebooks.items():
             execute(notebook, path.stem, progress)
             notebook.metadata = NotebookNode(

@@ -455,8 +455,8 @@ def test_waiting_in_vain_ends_with_the_doctor_s_line(free_port, capsys):
 
 
 def test_the_command_prints_one_line_and_its_exit_code_tells(service, free_port, capsys):
-    assert main([f"{service.url}/predict?{EXAMPLE}"]) == 0
-    assert main([f"http://127.0.0.1:{free_port}/", "--timeout", "1"]) == 1
+    assert main(f"{service.url}/predict?{EXAMPLE}") == 0
+    assert main(f"http://127.0.0.1:{free_port}/", timeout=1) == 1
     said = capsys.readouterr()
     assert said.out.count("\n") == said.err.count("\n") == 1
     assert "answers well" in said.out and "nothing listens" in said.err

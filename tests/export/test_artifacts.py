@@ -96,7 +96,7 @@ def test_onnx_is_valid_and_names_its_features(exported):
     assert [i.name for i in model.graph.input] == ["features"] and [o.name for o in model.graph.output] == [
         "prediction"
     ]
-    assert {p.key: p.value for p in model.metadata_props}["features"] == json.dumps([f"g{i}" for i in range(1, 11)])
+    assert {p.key: p.value for p in model.metadata_props}["features"] == json.dumps([f"G{i}" for i in range(1, 11)])
 
 
 def test_tensorflows_own_tool_reads_and_runs_the_saved_model(exported, tmp_path, capfd):
@@ -225,7 +225,7 @@ def test_models_with_two_inputs_or_none_and_signatures_of_another_width_are_refu
         export_model(two, tmp_path / "m")
     with pytest.raises(ArtifactError, match="has not been built"):
         export_model(unbuilt, tmp_path / "m")
-    with pytest.raises(ArtifactError, match="lists 1 features, the model takes 3"):
+    with pytest.raises(ArtifactError, match="makes rows of 1 numbers, the model takes 3"):
         export_model(build(n=3), tmp_path / "m", Signature((Feature("a"),)))
     with pytest.raises(ArtifactError, match="no format 'pickle'"):
         export_model(build(), tmp_path / "m", formats=("keras", "pickle"))

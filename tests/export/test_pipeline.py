@@ -1,7 +1,10 @@
 """From a table to an exported model without a notebook: trained where there is none, exported where a format lacks."""
 
 import os
+import subprocess
+import sys
 
+import notebook_tools as tools
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,13 +25,50 @@ def test_the_articles_network_on_the_articles_data_reaches_its_test_auc(article_
     assert 0.78 <= card["metrics"]["test_auc"] <= 0.81
 
 
-def test_where_there_is_no_model_it_is_trained_on_the_sample(tmp_path, capsys):
-    card = ensure_export(tmp_path / "games", formats=("onnx", "npz"))
-    assert "training it on the sample data" in capsys.readouterr().out
+def in_project(project, program: str) -> subprocess.CompletedProcess:
+    """A Python program in a copy of the project, whose `helpers` and `models/` it means."""
+    run = {"env": tools.environment_in(project), "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, "-c", program], cwd=project / "notebooks", check=False, **run)
+
+
+def test_where_the_model_of_the_sample_is_missing_it_is_trained(tmp_path):
+    project = tools.copy_project(tmp_path / "tutorial")
+    program = "from helpers.export.pipeline import ensure_export; ensure_export('../models/games', ('onnx', 'npz'))"
+    done = in_project(project, program)
+    assert "training it on the sample data" in done.stdout, done.stderr
+    card = read_card(project / "models" / "games")
     low, high = card["metrics"]["test_auc_interval"]
     assert 0.78 <= card["metrics"]["test_auc"] <= 0.84
     assert low < card["metrics"]["test_auc"] < high
-    assert load_predictor(tmp_path / "games")(card_example(card)).shape == (1,)
+    assert load_predictor(project / "models" / "games")(card_example(card)).shape == (1,)
+
+
+def test_nothing_is_trained_under_another_name(tmp_path):
+    with pytest.raises(ArtifactError, match="there is no model .*typo"):
+        ensure_export(tmp_path / "typo")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.keras").write_text("the user's own")
+    with pytest.raises(ArtifactError, match="holds model.keras, but no card.json"):
+        ensure_export(tmp_path / "mine")
+    with pytest.raises(ArtifactError, match="holds other files"):
+        train_and_export(tmp_path / "mine", data="there is no such table")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "model.keras"]
+    assert (tmp_path / "mine" / "model.keras").read_text() == "the user's own"
+
+
+def test_a_keras_file_that_was_exchanged_is_not_exported_under_the_old_card(trained, tmp_path):
+    export_model(trained, tmp_path / "games", formats=("keras",))
+    before = (tmp_path / "games" / "card.json").read_bytes()
+    trained.save(tmp_path / "games" / "model.keras")  # the same model, but another file: it holds the time
+    with pytest.raises(ArtifactError, match="model.keras .*damaged or exchanged"):
+        ensure_export(tmp_path / "games", formats=("keras", "onnx"))
+    assert (tmp_path / "games" / "card.json").read_bytes() == before
+
+
+def test_an_export_without_its_keras_file_is_not_completed(trained, tmp_path):
+    export_model(trained, tmp_path / "games", formats=("npz",))
+    with pytest.raises(ArtifactError, match="model.keras was not exported"):
+        ensure_export(tmp_path / "games", formats=("npz", "onnx"))
 
 
 def card_example(card):

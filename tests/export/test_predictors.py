@@ -86,7 +86,7 @@ def test_a_matrix_of_another_shape_or_type_is_refused(predictors, backend, rows)
 def test_a_predictor_says_what_it_is(predictors, exported, backend):
     predictor = predictors[backend]
     assert predictor.backend == backend and "thread" in predictor.threads
-    assert predictor.signature.names == tuple(f"g{i}" for i in range(1, 11))
+    assert predictor.signature.names == tuple(f"G{i}" for i in range(1, 11))
     assert predictor.card == json.loads((exported / "card.json").read_text())
     assert predictor.card["files"][predictor.file]["sha256"].startswith(predictor.version)
 

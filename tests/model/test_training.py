@@ -295,9 +295,10 @@ def test_any_batch_size_will_do_and_no_validation_either(table, batch_size):
 
 
 def test_the_network_learns_the_sample_as_well_as_with_model_fit():
-    train, test = games.split(games.load_games())
-    x, y = tables.features_and_label(train)
-    x_test, y_test = tables.features_and_label(test)
+    sample = tables.load_table(games.SAMPLE)
+    x, y, x_test, y_test = (
+        array for part in games.split(sample.frame) for array in tables.features_and_label(part, sample.signature())
+    )
     ours, keras_own = training.build_classifier(), training.build_classifier()
     training.fit(ours, x, y, epochs=5, seed=0, verbose=0)
     keras_own.fit(x, y, epochs=5, batch_size=100, validation_split=0.2, verbose=0)

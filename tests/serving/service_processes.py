@@ -5,6 +5,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import notebook_tools as tools
 import psutil
 import requests
 
@@ -12,9 +13,10 @@ from helpers import PROJECT
 from helpers.serving.supervisor import STOP_SECONDS
 
 
-def start(*options: str) -> subprocess.Popen:
+def start(*options: str, project=PROJECT, **environment: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "helpers", "serve", *map(str, options)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=project, env=tools.environment_in(project, **environment), **output)
 
 
 def until(condition, seconds: float = 20.0):

@@ -16,7 +16,8 @@ import requests
 from service_processes import family, gone, is_ready, serving, start, until
 
 from helpers import PROJECT
-from helpers.data.signature import NAMED_FIELDS, Feature, InvalidRequest, Signature
+from helpers.data.parameters import MOST_NAMED, InvalidRequest
+from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError
 from helpers.export.predictors import load_predictor
 from helpers.serving.model_slot import ModelSlot, Watcher
@@ -204,7 +205,7 @@ def test_the_time_for_repeated_names_is_linear_in_their_number(url):
     begin = time.monotonic()
     answer = requests.post(f"{url}/predict", data=body, headers=JSON)
     assert time.monotonic() - begin < 3
-    assert answer.status_code == 422 and len(answer.json()["fields"]) == NAMED_FIELDS
+    assert answer.status_code == 422 and len(answer.json()["fields"]) == MOST_NAMED
     assert len(answer.content) < 20_000
 
 
@@ -222,14 +223,14 @@ def test_the_time_for_repeated_names_is_linear_in_their_number(url):
 def test_the_answer_to_a_bad_request_is_small_however_much_is_wrong(url, body):
     answer = requests.post(f"{url}/predict", data=body, headers=JSON, timeout=30)
     assert answer.status_code == 422 and len(answer.content) < 50_000
-    assert len(answer.json()["fields"]) <= NAMED_FIELDS
+    assert len(answer.json()["fields"]) <= MOST_NAMED
 
 
 def test_what_is_not_named_is_counted():
     signature = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
     with pytest.raises(InvalidRequest, match="2,000 bad fields") as refused:
         signature.parse([{}] * 200)
-    assert len(refused.value.fields) == NAMED_FIELDS
+    assert len(refused.value.fields) == MOST_NAMED
 
 
 # ---- paths, names, encodings ----
@@ -481,7 +482,7 @@ def test_without_a_place_for_shared_metrics_predictions_go_on_and_it_is_said(exp
 @posix_only
 def test_without_any_folder_for_temporary_files_it_serves_and_says_so(exported, free_port, tmp_path):
     code = "import tempfile, sys; tempfile._candidate_tempdir_list = lambda: ['/nowhere']; tempfile.tempdir = None; "
-    code += "from helpers.serving.production import main; sys.exit(main(sys.argv[1:]))"
+    code += "from helpers.__main__ import main; sys.exit(main(['serve', *sys.argv[1:]]))"
     command = [sys.executable, "-c", code, "--model", str(exported), "--port", str(free_port), "--workers", "1"]
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

@@ -2,23 +2,40 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
+import notebook_tools as tools
 import numpy as np
 import psutil
 import pytest
 import requests
 from service_processes import family, gone, is_ready, serving, start, until
 
+from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving.supervisor import STOP_SECONDS
 
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
@@ -127,11 +144,12 @@ def test_the_api_key_comes_from_a_file(exported, free_port, tmp_path):
 # ---- what cannot be served is said in one sentence ----
 
 
-def refused(*options: str) -> str:
-    process = start(*options)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode != 0 and "Traceback" not in output
-    return [line for line in output.splitlines() if line.startswith("serve: ")][0]
+def refused(*options: str, **environment: str) -> str:
+    process = start(*options, **environment)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2 and "Traceback" not in output and "Serving" not in output
+    (said,) = [line for line in output.splitlines() if line.startswith("serve: ")]
+    return said
 
 
 def test_a_taken_port_is_said(exported):
@@ -157,6 +175,131 @@ def test_a_damaged_model_is_said_and_ends_every_process(model, free_port):
     assert "model.onnx" in refused("--model", model, "--port", free_port, "--workers", "2")
 
 
+def test_a_file_that_was_put_in_the_place_of_an_exported_one_is_said(model, other, free_port):
+    """The service runs the ONNX file: with the user's own Keras file beside it, it would answer as another model."""
+    shutil.copy(other / "model.keras", model / "model.keras")
+    assert "model.keras" in refused("--model", model, "--port", free_port)
+
+
+def test_a_model_that_was_not_exported_for_the_backend_is_said(model, other, free_port):
+    card = json.loads((model / "card.json").read_text())
+    card["not_exported"] = {"npz": {"file": "model.npz", "reason": "NumPy knows no LSTM"}}
+    del card["files"]["model.npz"]
+    (model / "card.json").write_text(json.dumps(card))
+    assert "NumPy knows no LSTM" in refused("--model", model, "--port", free_port, "--backend", "numpy")
+
+
+def test_an_export_that_cannot_be_completed_is_said(other, free_port, tmp_path):
+    bare = shutil.copytree(other, tmp_path / "bare")
+    (bare / "model.keras").unlink()
+    said = refused("--model", bare, "--port", free_port, "--backend", "numpy")
+    assert "bare/model.keras is missing" in said
+    assert {path.name for path in bare.iterdir()} == {"card.json", "model.onnx"}
+
+
+def runtime(folder, body: str) -> str:
+    """A folder with an ONNX Runtime that does `body` when it loads a model."""
+    folder.mkdir()
+    source = f"class SessionOptions:\n    pass\n\n\ndef InferenceSession(*args, **options):\n    {body}\n"
+    (folder / "onnxruntime.py").write_text(source)
+    return os.pathsep.join([str(folder), str(PROJECT)])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        pytest.param("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "memory", marks=posix_only),
+        ("raise ModuleNotFoundError('no onnxruntime', name='onnxruntime')", "pip install onnxruntime"),
+        ("raise SystemError('of some other kind')", "of some other kind"),
+    ],
+    ids=["killed", "missing", "failing"],
+)
+def test_workers_that_cannot_load_the_model_end_the_service(exported, free_port, tmp_path, body, says):
+    broken = runtime(tmp_path / "broken", body)
+    assert says in refused("--model", exported, "--port", free_port, "--workers", "2", PYTHONPATH=broken)
+
+
+# ---- what it says of itself ----
+
+
+def first_line(process: subprocess.Popen) -> str:
+    """What the service says first: it answers by then."""
+    line = process.stdout.readline()
+    assert line.startswith("Serving "), line + process.stdout.read()
+    return line
+
+
+@contextmanager
+def announced(*options: str, **more):
+    """A service that has said that it serves; at the end it is told to stop."""
+    process = start(*options, **more)
+    try:
+        yield process, re.search(r"http://\S+:\d+", first_line(process))[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS + 5)
+
+
+def test_what_is_announced_answers(exported):
+    with announced("--model", exported, "--port", "0", "--workers", "2") as (_, url):
+        assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        pytest.param("::1", "[::1]", marks=needs_ipv6),
+        pytest.param("[::1]", "[::1]", marks=needs_ipv6),
+        pytest.param("::", "[::1]", marks=needs_ipv6),
+    ],
+)
+def test_the_url_that_is_shown_for_a_host_works(exported, host, shown):
+    with announced("--model", exported, "--host", host, "--port", "0") as (_, url):
+        assert url.startswith(f"http://{shown}:")
+        assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
+
+
+def test_whoever_listens_on_every_address_is_told_so(exported):
+    with announced("--model", exported, "--host", "0.0.0.0", "--port", "0") as (process, url):
+        assert "whoever reaches port" in process.stdout.readline()
+
+
+def test_it_says_which_model_it_serves_and_which_others_there_are(exported, tmp_path):
+    project = tools.copy_project(tmp_path / "tutorial")
+    for name in ("games", "churn", "titanic"):
+        shutil.copytree(exported, project / "models" / name)
+    process = start("--port", "0", project=project)
+    try:
+        assert first_line(process).startswith("Serving models/games on http://127.0.0.1:")
+        assert process.stdout.readline() == "Other models here: --model churn, --model titanic.\n"
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS + 5)
+    with announced("--port", "0", "--model", "titanic", project=project) as (process, _):
+        assert process.stdout.readline() == "Other models here: --model churn, --model games.\n"
+
+
+@posix_only
+def test_the_key_may_come_from_a_pipe(exported):
+    """As `--api-key-file <(command)` makes one: it can be read only once."""
+    read, write = os.pipe()
+    os.write(write, b"open sesame")
+    os.close(write)
+    command = [sys.executable, "-m", "helpers", "serve", "--model", exported, "--port", "0"]
+    command += ["--api-key-file", f"/dev/fd/{read}"]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, pass_fds=[read])
+    os.close(read)
+    try:
+        url = re.search(r"http://\S+:\d+", first_line(process))[0]
+        assert requests.get(f"{url}/predict", params=ARTICLE).status_code == 401
+        assert requests.get(f"{url}/predict", params=ARTICLE, headers={"X-API-Key": "open sesame"}).ok
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS + 5)
+
+
 # ---- signals ----
 
 
@@ -175,10 +318,11 @@ def test_sigterm_ends_every_process_at_whatever_moment_it_comes(exported, free_p
 
 @posix_only
 def test_sigterm_also_ends_the_training_of_a_model_that_is_not_there_yet(tmp_path, free_port):
-    process = start("--model", tmp_path / "new", "--port", free_port)
+    project = tools.copy_project(tmp_path / "tutorial")
+    process = start("--port", free_port, project=project)
     members = until(lambda: len(family(process)) > 1 and family(process))
     process.send_signal(signal.SIGTERM)
-    assert "Nothing to serve" in process.communicate(timeout=20)[0]
+    assert "models/games is not there yet: training it" in process.communicate(timeout=20)[0]
     until(lambda: gone(members))
 
 

@@ -175,7 +175,7 @@ def test_other_features_than_the_games_are_served_as_well():
         ):
             assert answer.json()["prediction"] == want
         beyond = requests.get(f"{server.url}/predict", params={**row, "age": 100})
-        assert beyond.json()["fields"] == {"age": "must be between 18 and 99"}
+        assert beyond.json()["notes"] == {"age": "100 is outside of 18 to 99, which the model was trained on"}
         assert "mean radius" in requests.get(server.url).text
 
 

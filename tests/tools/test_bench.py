@@ -14,9 +14,7 @@ from helpers.tools import bench
 @pytest.fixture(scope="module")
 def report(exported, tmp_path_factory):
     output = tmp_path_factory.mktemp("bench")
-    arguments = ["--model", str(exported), "--seconds", "0.4", "--rounds", "1", "--epochs", "1"]
-    arguments += ["--output", str(output)]
-    assert bench.main(arguments) == 0
+    assert bench.main(exported, seconds=0.4, rounds=1, epochs=1, output=output) == 0
     return output
 
 

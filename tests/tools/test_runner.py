@@ -1,10 +1,14 @@
 """Notebooks are executed with other parameters, in place, and as pages; a failing cell is named."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 
 from helpers.tools import checkout, report, runner
@@ -49,6 +53,131 @@ def test_a_failing_cell_is_named_and_what_ran_before_it_is_kept(tmp_path):
     with pytest.raises(NotebookFailed, match=r"01_a: a cell failed with ValueError: .*'five'"):
         runner.execute(notebook, "01_a")
     assert text_of(notebook) == "so far\n"
+
+
+# Several at once
+
+
+@pytest.fixture
+def together(tmp_path, monkeypatch):
+    """Executes notebooks of one cell each, {name: source}, together; returns {name: text} of those written."""
+
+    def execute(sources: dict[str, str], takes_up: dict[str, tuple[str, ...]]) -> dict[str, str]:
+        monkeypatch.setattr(runner, "TAKES_UP", takes_up)
+        monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path)  # where the kernels work
+        notebooks = {
+            name: runner.read(write_notebook(tmp_path / f"{name}.ipynb", source)) for name, source in sources.items()
+        }
+        with runner.Progress(notebooks) as progress:
+            runner.execute_all(notebooks, tmp_path / "out", lambda name: (tmp_path / f"{name}.html").touch(), progress)
+        return {name: text_of(runner.read(tmp_path / "out" / f"{name}.ipynb")) for name in notebooks}
+
+    return execute
+
+
+MEET = """\
+from pathlib import Path
+Path("{here}").touch()
+while not Path("{there}").exists():
+    pass
+print("met")"""
+ALONE = """\
+from pathlib import Path
+from time import sleep
+def serve(app):
+    Path("the port").touch(exist_ok=False)
+    sleep(0.5)
+    Path("the port").unlink()
+{start}
+print("served")"""
+
+
+def test_two_that_do_not_need_each_other_run_side_by_side(together, tmp_path):
+    sources = {"00_a": MEET.format(here="a", there="b"), "01_b": MEET.format(here="b", there="a")}
+    assert together(sources, {"00_a": (), "01_b": ()}) == {"00_a": "met\n", "01_b": "met\n"}
+    assert (tmp_path / "00_a.html").exists() and (tmp_path / "01_b.html").exists()
+
+
+def test_one_runs_after_those_whose_files_it_takes_up(together):
+    write, read = "open('model', 'w').write('a model'); print()", "print(open('model').read())"
+    takes_up = {"00_reads": ("01_writes",), "01_writes": ()}
+    assert together({"00_reads": read, "01_writes": write}, takes_up)["00_reads"] == "a model\n"
+
+
+def test_two_that_serve_on_the_usual_port_take_turns(together):
+    sources = {"00_a": ALONE.format(start="serve('a')"), "01_b": ALONE.format(start="serve('b')")}
+    assert set(together(sources, {"00_a": (), "01_b": ()}).values()) == {"served\n"}
+
+
+def test_where_one_fails_the_other_is_stopped_and_none_is_started(together, tmp_path):
+    sources = {
+        "00_fails": "from pathlib import Path\nwhile not Path('runs').exists():\n    pass\nint('five')",
+        "01_runs": "print('so far', flush=True)\nopen('runs', 'w').close()\nwhile True:\n    pass",
+        "02_waits": "print('never')",
+    }
+    with pytest.raises(NotebookFailed, match="00_fails: a cell failed with ValueError"):
+        together(sources, {"00_fails": (), "01_runs": ()})
+    assert text_of(runner.read(tmp_path / "out" / "01_runs.ipynb")) == "so far\n"
+    assert not (tmp_path / "out" / "02_waits.ipynb").exists()
+    assert not any("ipykernel_launcher" in " ".join(child.cmdline()) for child in psutil.Process().children())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is what Ctrl-C sends on POSIX systems")
+def test_ctrl_c_ends_every_kernel(tmp_path):
+    for name in ("00_a", "01_b"):
+        write_notebook(tmp_path / f"{name}.ipynb", f"open('{name} runs', 'w').close()\nwhile True:\n    pass")
+    program = """if True:
+        from pathlib import Path
+        from helpers.tools import runner
+        runner.NOTEBOOKS, runner.TAKES_UP = Path(), {"00_a": (), "01_b": ()}
+        notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
+        runner.execute_all(notebooks, Path("out"), print)
+    """
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not all((tmp_path / f"{name} runs").exists() for name in ("00_a", "01_b")):
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.05)
+    kernels = psutil.Process(running.pid).children()
+    assert len(kernels) == 2
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert said.strip().endswith("KeyboardInterrupt")
+    assert not any(kernel.is_running() for kernel in kernels)
+
+
+def test_each_notebook_says_whose_files_it_takes_up():
+    """One that says nothing waits for all before it, which is right and slow."""
+    names = [path.stem for path in runner.notebook_paths()]
+    assert list(runner.TAKES_UP) == names
+    for name, needed in runner.predecessors(names).items():
+        assert needed <= set(names[: names.index(name)]), name
+    assert runner.predecessors([*names, "99_new"])["99_new"] == set(names)
+
+
+def test_those_that_take_up_the_model_wait_for_the_one_that_writes_it():
+    """Else each would train one, into the same folder."""
+    notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
+    before = runner.predecessors(list(notebooks))
+    for name, notebook in notebooks.items():
+        if any("ensure_export(" in notebook.cells[index].source for index in runner.code_cells(notebook)):
+            assert before[name], name
+
+
+def test_the_longest_chain_goes_first():
+    before = {"a": set(), "b": set(), "c": {"b"}, "d": {"c", "a"}}
+    assert [runner.chain_length(name, before) for name in "abcd"] == [2, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "serves"),
+    [("server = serve(app)", True), ("serve(app, port=0)", False), ("print('observe(1)')", False), ("serve()", True)],
+)
+def test_a_notebook_that_serves_on_the_usual_port_is_recognized(tmp_path, source, serves):
+    notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", source))
+    assert runner.serves_on_the_usual_port(notebook) == serves
+
+
+# In place, and as pages
 
 
 def test_renewing_twice_gives_the_same_bytes(tmp_path):
@@ -117,6 +246,6 @@ def test_what_cannot_be_run_is_said_in_a_sentence(arguments, says, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "helpers", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert says in result.stderr
     assert "Traceback" not in result.stderr

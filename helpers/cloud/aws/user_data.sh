@@ -70,8 +70,8 @@ build_environment() {
     if [ -n "$VENV" ]; then
         as_service ln -sfn "$VENV" "$APP/.venv"
     else
-        as_service "$PYTHON" "$APP/tutorial.py" serve --help >/dev/null # the launcher sets up before anything else
-        rm -rf "$STATE/.cache"                                          # 1 GB of downloads that nobody needs again
+        as_service "$PYTHON" "$APP/tutorial.py" setup >/dev/null
+        rm -rf "$STATE/.cache" # 1 GB of downloads that nobody needs again
     fi
 }
 

@@ -5,7 +5,7 @@
 const service = JSON.parse(document.getElementById("service").textContent);
 const form = document.getElementById("features");
 const answer = document.querySelector(".answer");
-const controls = new Map(); // feature name -> the input that holds its value
+const controls = new Map(); // feature name -> its input, and a function that gives its value as a request holds it
 const endpoint = new URL("predict", document.baseURI);
 let asked = 0; // requests sent so far: an answer to any but the last is out of date
 
@@ -15,25 +15,50 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-function addBinary(feature) {
-  const input = element("input", { type: "checkbox", checked: service.example[feature.name] === 1, name: feature.name });
-  input.setAttribute("role", "switch");
-  form.append(element("label", { className: "feature binary" }, element("span", { className: "name" }, feature.name), input));
-  controls.set(feature.name, input);
+// A yes or no is a switch; a category, and whatever may be missing without being a number, is a menu.
+const YES_NO = /^(yes|no|y|n|true|false|t|f|on|off)$/i;
+
+function isSwitch(feature) {
+  return feature.kind === "binary" && !feature.missing && feature.values.every((value) => YES_NO.test(value));
 }
 
-function addReal(feature) {
+function addSwitch(feature) {
+  const [off, on] = feature.values.length ? feature.values : ["0", "1"];
+  const input = element("input", { type: "checkbox", checked: String(feature.example) === on, name: feature.name });
+  input.setAttribute("role", "switch");
+  form.append(element("label", { className: "feature binary" }, element("span", { className: "name" }, feature.name), input));
+  controls.set(feature.name, { input, value: () => (input.checked ? on : off) });
+}
+
+function addMenu(feature) {
+  const values = feature.values.length ? [...feature.values, ...feature.pooled] : ["0", "1"];
+  const menu = element("select", { name: feature.name }, ...values.map((value) => element("option", { value }, value)));
+  if (feature.missing) menu.append(element("option", { value: "" }, "not known"));
+  menu.value = String(feature.example);
+  form.append(element("label", { className: "feature menu" }, element("span", { className: "name" }, feature.name), menu));
+  controls.set(feature.name, { input: menu, value: () => menu.value });
+}
+
+function addNumber(feature) {
   const step = (feature.high - feature.low) / 200 || 1;
-  const value = service.example[feature.name];
-  const number = element("input", { type: "number", step: "any", value, min: feature.low, max: feature.high, name: feature.name });
+  const value = feature.example;
+  const number = element("input", { type: "number", step: "any", value, name: feature.name });
+  if (feature.missing) number.placeholder = "not known";
   const range = element("input", { type: "range", min: feature.low, max: feature.high, step, value });
   range.setAttribute("aria-label", `${feature.name}, slider`);
   range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(6) * 1; });
-  number.addEventListener("input", () => { range.value = number.value; });
+  number.addEventListener("input", () => { if (number.value !== "") range.value = number.value; });
+  const usual = element("span", { className: "usual" }, `${feature.low} to ${feature.high}`);
   form.append(element("div", { className: "feature real" },
-    element("label", { className: "name" }, `${feature.name} `), range, number));
+    element("label", { className: "name" }, `${feature.name} `), usual, range, number));
   number.setAttribute("aria-label", feature.name);
-  controls.set(feature.name, number);
+  controls.set(feature.name, { input: number, value: () => number.value });
+}
+
+function add(feature) {
+  if (feature.kind === "real") addNumber(feature);
+  else if (isSwitch(feature)) addSwitch(feature);
+  else addMenu(feature);
 }
 
 function addKey() {
@@ -43,9 +68,7 @@ function addKey() {
 
 function currentRequest() {
   const url = new URL(endpoint);
-  for (const [name, input] of controls) {
-    url.searchParams.set(name, input.type === "checkbox" ? Number(input.checked) : input.value);
-  }
+  for (const [name, control] of controls) url.searchParams.set(name, control.value());
   return url;
 }
 
@@ -58,7 +81,7 @@ function show(failed, probability, status, badFields = []) {
   document.getElementById("probability").textContent = probability === null ? "–" : probability.toFixed(4);
   document.getElementById("bar").style.width = probability === null ? "0" : `${100 * probability}%`;
   document.getElementById("status").textContent = status;
-  for (const [name, input] of controls) {
+  for (const [name, { input }] of controls) {
     input.closest(".feature").classList.toggle("bad", badFields.includes(name));
     input.setAttribute("aria-invalid", badFields.includes(name));
   }
@@ -76,7 +99,10 @@ async function ask() {
     const content = await response.json();
     if (mine !== asked) return;
     const took = (performance.now() - started).toFixed(0);
-    if (content.success) show(false, content.probability, `answered in ${took} ms`);
+    if (content.success) {
+      const notes = Object.entries(content.notes ?? {}).map(([name, note]) => `${name}: ${note}`);
+      show(false, content.probability, [`answered in ${took} ms`, ...notes].join(". "));
+    }
     else if (content.fields) {
       const named = Object.entries(content.fields).map(([name, problem]) => `${name}: ${problem}`).join(", ");
       show(true, null, named, Object.keys(content.fields));
@@ -97,7 +123,7 @@ async function copy() {
   setTimeout(() => { document.getElementById("copy").textContent = "Copy"; }, 1500);
 }
 
-for (const feature of service.features) (feature.kind === "binary" ? addBinary : addReal)(feature);
+for (const feature of service.features) add(feature);
 if (service.needs_key) addKey();
 form.addEventListener("input", ask);
 form.addEventListener("submit", (event) => event.preventDefault());

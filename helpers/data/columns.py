@@ -1,0 +1,270 @@
+"""What each column of a table becomes: a number, a yes or no, a category, or nothing, with the reason.
+
+A DataFrame as `reading` gives it comes in, all cells as text or with types of their own. What goes out is a DataFrame
+of numbers (NaN where a value is missing) and texts (None), without the columns that cannot be used, and one `Column`
+for each, which says what it was taken for. Nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from helpers.data.parameters import LARGEST
+from helpers.data.reading import ROW_NUMBERS, DataError
+
+NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
+KINDS = (NUMBER, YES_NO, CATEGORY)
+
+ENOUGH_ROWS = 20  # below these nothing is called an identifier: in ten rows most columns differ in each
+NEARLY_EVERY = 0.95  # share of the rows in which an identifier differs
+SHOWN = 6  # values that a report names
+
+_ID_NAME = re.compile(
+    r"(^|[\W_])(id|ids|uuid|guid|key|nr|no|number|index|ssn|iban|phone|account)$|[a-z](ID|Id)$|^(ID|id|Id)"
+)
+_DATE = re.compile(
+    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2})?"
+    r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}",
+    re.ASCII,
+)
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_GROUPED = {  # a number with thousands separators, by the decimal mark of the file
+    ".": re.compile(r"[+-]?\d{1,3}(?:[, '\u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII),
+    ",": re.compile(r"[+-]?\d{1,3}(?:[. '\u00a0\u202f]\d{3})+(?:,\d+)?", re.ASCII),
+}
+_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column was taken for. `values`: its range or its values, in words; `used_as`: in words, or why not."""
+
+    name: str
+    kind: str
+    values: str
+    missing: int
+    used_as: str
+
+
+def usable(
+    frame: pd.DataFrame,
+    decimal: str = ".",
+    drop: Iterable[str] = (),
+    treat_as: Mapping[str, str] | None = None,
+    first_line: int = 2,
+) -> tuple[pd.DataFrame, list[Column]]:
+    """The columns that a model can learn from, as numbers and texts, and what became of every column.
+
+    decimal: how numbers are written in texts. drop: names to leave out. treat_as: {"zip": "category"} where the kind
+    that is seen in the values is not meant. first_line: the line of the file in which the first row stands.
+    Raises `DataError` for names that are not there, and for numbers that are none.
+    """
+    treat_as = dict(treat_as or {})
+    _check_names(frame, [*drop, *treat_as])
+    for name, kind in treat_as.items():
+        if kind not in KINDS:
+            raise DataError(f"column {name!r} cannot be treated as {kind!r}: choose number, yes/no or category")
+    kept, columns = {}, []
+    for name in frame.columns:
+        if name in drop:
+            columns.append(_left_out(frame[name], "you dropped it"))
+            continue
+        values, column = _one(frame[name], decimal, treat_as.get(name), first_line)
+        columns.append(column)
+        if column.kind != LEFT_OUT:
+            kept[name] = _whole(values)
+    return pd.DataFrame(kept, index=frame.index), columns
+
+
+def _whole(values: pd.Series) -> pd.Series:
+    """Numbers as integers where all are there and whole, so that a table reads as it was written."""
+    if not pd.api.types.is_float_dtype(values.dtype) or values.isna().any():
+        return values
+    whole = (values == np.floor(values)).all() and values.abs().max() < 2**53
+    return values.astype(int) if whole else values
+
+
+def report(columns: Iterable[Column]) -> pd.DataFrame:
+    """What became of each column as a table: column, kind, values, missing, used as."""
+    rows = [(c.name, c.kind, c.values, c.missing, c.used_as) for c in columns]
+    return pd.DataFrame(rows, columns=["column", "kind", "values", "missing", "used as"])
+
+
+def typed(values: pd.Series, decimal: str = ".") -> pd.Series:
+    """A column as float64 where every value that is there is a number (True and False included), else as texts."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+        if pd.api.types.is_complex_dtype(values.dtype):
+            return texts_of(values)
+        return pd.to_numeric(values).astype("Float64").astype(float)
+    texts = texts_of(values)
+    numbers = _numbers(texts, decimal)
+    return texts if numbers is None else numbers
+
+
+def texts_of(values: pd.Series) -> pd.Series:
+    """A column as texts without blanks around them, None for what is missing; whole numbers without a point."""
+
+    def text(value) -> str | None:
+        if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            return None
+        if isinstance(value, float | np.floating) and float(value).is_integer():
+            value = int(value)
+        return " ".join(str(value).split()) or None
+
+    texts = [text(value) for value in values]
+    return pd.Series(texts, index=values.index, name=values.name, dtype=object)
+
+
+def _check_names(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in frame.columns]
+    if unknown:
+        there = ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
+        raise DataError(f"the table has no column {', '.join(map(repr, unknown))}; its columns are {there}")
+
+
+def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
+    """Texts as float64, or None where one of them is no number."""
+    there = texts.dropna()
+    if not len(there):
+        return texts.astype(float)
+    words = there.str.lower()
+    if words.isin(["true", "false"]).all():
+        return (texts.str.lower() == "true").astype(float).where(texts.notna())
+    plain = there.str.fullmatch(_PLAIN.pattern)
+    grouped = there.str.fullmatch(_GROUPED[decimal].pattern)
+    if decimal == ",":
+        plain = there.str.fullmatch(_COMMA.pattern)
+        there = there.where(~grouped, there.str.replace(r"[. '\u00a0\u202f]", "", regex=True))
+        there = there.str.replace(",", ".", regex=False)
+    else:
+        there = there.where(~grouped, there.str.replace(r"[, '\u00a0\u202f]", "", regex=True))
+    if not (plain | grouped).all():
+        return None
+    return there.astype(float).reindex(texts.index)
+
+
+def _one(raw: pd.Series, decimal: str, wanted: str | None, first_line: int) -> tuple[pd.Series, Column]:
+    """A column's values, and what it was taken for."""
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype) or pd.api.types.is_timedelta64_dtype(raw.dtype):
+        return raw, _left_out(raw, "dates: put what matters of them into a number, days since then for example")
+    values = typed(raw, decimal)
+    numeric = pd.api.types.is_float_dtype(values.dtype)
+    if wanted == CATEGORY and numeric:
+        values, numeric = texts_of(values), False
+    if wanted == NUMBER and not numeric:
+        wrong = next(text for text in values.dropna() if _numbers(pd.Series([text]), decimal) is None)
+        raise DataError(f"column {raw.name!r} cannot be a number: {_where(values, wrong, first_line)} holds {wrong!r}")
+    there = values.dropna()
+    distinct = there.nunique()
+    if wanted == YES_NO and distinct != 2:
+        raise DataError(f"column {raw.name!r} cannot be a yes or no: it holds {distinct} different values")
+    if numeric:
+        _check_range(values, first_line)
+    if not wanted:
+        reason = _no_use(raw.name, there, distinct, numeric, bool(values.isna().any()))
+        if reason:
+            return values, _left_out(raw, reason, values)
+    if numeric and (wanted == YES_NO or there.isin([0, 1]).all()):
+        low, high = there.min(), there.max()
+        if (low, high) != (0, 1) and distinct == 2:  # 1 and 2, say: its two values are names
+            values = texts_of(values)
+        return values, _described(values, YES_NO)
+    if numeric:
+        return values, _described(values, NUMBER)
+    return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY)
+
+
+def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missing: bool) -> str | None:
+    """Why a column cannot teach anything, or None."""
+    if not len(there):
+        return "empty"
+    if distinct == 1 and not any_missing:
+        return f"constant: {_shown(there.iloc[0])} in every row"
+    if distinct == 1 and numeric and there.iloc[0] not in (0, 1):
+        return f"constant: {_shown(there.iloc[0])} wherever there is a value"
+    if name == ROW_NUMBERS:
+        return "the rows' numbers or names"
+    if numeric:
+        return _numeric_identifier(name, there, distinct)
+    if there.str.fullmatch(_DATE.pattern).mean() > 0.9:
+        return "dates: put what matters of them into a number, days since then for example"
+    if len(there) >= ENOUGH_ROWS:
+        if there.str.count(" ").mean() >= 4 and distinct > len(there) / 2:
+            return "free text"
+        if distinct >= NEARLY_EVERY * len(there):
+            return "an identifier: it differs in nearly every row"
+        if distinct > len(there) / 2:
+            return f"{distinct:,} different texts in {len(there):,} rows: too many to learn from"
+    return None
+
+
+def _numeric_identifier(name: str, there: pd.Series, distinct: int) -> str | None:
+    """Whether whole numbers only tell rows apart. Measured amounts may differ in each row, too, and stay."""
+    values = there.to_numpy()
+    if len(there) < ENOUGH_ROWS or distinct < NEARLY_EVERY * len(there) or not (values == np.floor(values)).all():
+        return None
+    steps = np.diff(values)
+    if distinct == len(there) and (np.abs(steps) == 1).all():
+        return "row numbers"
+    if distinct == len(there) and values.max() - values.min() < 1.05 * len(there):
+        return "an identifier: each row has a number of its own"
+    digits = len(str(int(np.abs(values).max())))
+    is_time = 0 <= values.min() and 5e8 < np.median(values) < 2.5e9  # seconds since 1970
+    if _ID_NAME.search(name) or (digits >= 8 and digits == len(str(int(np.abs(values).min()))) and not is_time):
+        return "an identifier: it differs in nearly every row"
+    return None
+
+
+def _check_range(values: pd.Series, first_line: int) -> None:
+    numbers = values.to_numpy()
+    wrong = np.isinf(numbers) | (np.abs(np.nan_to_num(numbers)) > LARGEST)
+    if wrong.any():
+        line = int(np.argmax(wrong)) + first_line
+        raise DataError(
+            f"column {values.name!r} holds {numbers[wrong][0]:g} in line {line}, beyond what a model can compute with "
+            f"({LARGEST:g}): correct it, or leave the column out with --drop {values.name}"
+        )
+
+
+def _left_out(raw: pd.Series, reason: str, values: pd.Series | None = None) -> Column:
+    values = raw if values is None else values
+    return Column(str(raw.name), LEFT_OUT, in_words(values), int(values.isna().sum()), reason)
+
+
+def _described(values: pd.Series, kind: str) -> Column:
+    missing = int(values.isna().sum())
+    if kind == CATEGORY:
+        used = f"a column of 0 and 1 for each of {values.nunique()} values"
+    else:
+        used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
+    return Column(
+        str(values.name), kind, in_words(values), missing, used + (", and whether it is missing" * bool(missing))
+    )
+
+
+def in_words(values: pd.Series) -> str:
+    """The range of numbers, the values of texts, in words."""
+    there = values.dropna()
+    if not len(there):
+        return "none"
+    if pd.api.types.is_numeric_dtype(there.dtype) and not pd.api.types.is_bool_dtype(there.dtype):
+        low, high = there.min(), there.max()
+        return f"{_shown(low)} and {_shown(high)}" if there.nunique() == 2 else f"{_shown(low)} to {_shown(high)}"
+    counts = there.astype(str).value_counts()
+    shown = ", ".join(text if len(text) <= 24 else f"{text[:23]}…" for text in sorted(counts.index[:SHOWN]))
+    return shown + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
+
+
+def _shown(value) -> str:
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+
+def _where(values: pd.Series, text: str, first_line: int) -> str:
+    return f"line {int(np.argmax((values == text).to_numpy())) + first_line}"

@@ -1,0 +1,461 @@
+"""Request parameters become the rows of a matrix, by name, or an error that names every bad field.
+
+A `Reader` is made from a signature. A mapping of names to values, a list of such mappings, or a query string comes
+in, a `Rows` goes out: the (k, m) float32 matrix, and a note for each number outside of what training saw. A request
+in its plainest form takes a few look-ups; any other goes the careful way: both give the same rows and errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, quote_plus
+
+import numpy as np
+
+YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
+MOST_NAMED = 200  # bad fields that an error names; the rest are counted
+LONGEST_NAME = 200  # characters of a name that a caller has sent which an error repeats
+LARGEST = 1e30  # the model computes in float32, which ends at 3.4e38, and squares are beyond it
+MOST_SHOWN = 12  # values of a category that an error names
+LONGEST_NUMBER = 64  # characters: more than the longest decimals of a float need
+
+# A decimal number as JSON and people write it. Python's float() would also take "1_000", "nan" and Arabic digits.
+# Each digit can be matched in one way only, so that no text takes longer than its length.
+_DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_BYTES = re.compile(_DECIMAL.pattern.encode())
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[,' \u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+", re.ASCII)
+
+
+class InvalidRequest(ValueError):
+    """Request parameters that do not fit the signature.
+
+    `fields` maps each bad field to what is wrong with it: `{"age": "missing", "agee": "unknown"}`;
+    in a list of rows the field is preceded by its row, counted from 0: `{"[3].age": "missing"}`.
+    """
+
+    def __init__(self, message: str, fields: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.fields = dict(fields or {})
+
+
+class Rows(NamedTuple):
+    """What was read. `matrix` is (k, m) float32; `notes` says which numbers lie outside of what training saw.
+
+    refused: in a list that was read with `keep_going`, what is wrong with each bad field. bad: the numbers of the rows
+    that they stand in, whose rows of the matrix mean nothing.
+    """
+
+    matrix: np.ndarray
+    notes: dict[str, str]
+    refused: dict[str, str]
+    bad: tuple[int, ...]
+
+
+class Reader:
+    """Reads requests for one signature.
+
+    strict: refuse a number outside of the range that training saw, instead of answering it with a note.
+    unseen: what becomes of a category that training never saw: "refuse", or "answer" it as none of those known.
+    """
+
+    def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
+        if unseen not in ("refuse", "answer"):
+            raise ValueError(f"unseen is 'refuse' or 'answer', not {unseen!r}")
+        self.width, self.n = signature.width, signature.n
+        self._label = signature.label.casefold()
+        offsets = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
+        self._fields = [_Field(f, at, strict, unseen) for f, at in zip(signature.features, offsets, strict=False)]
+        self._all_numbers = all(f.width == 1 and not f.values for f in signature.features)
+        ends = ("low", "high", "center", "scale")
+        low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
+        self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
+        self._exact = {field.name: field for field in self._fields}
+        self._folded = _only_once((field.name.casefold(), field) for field in self._fields)
+        self._all = (1 << self.n) - 1
+        self._names: dict[str, tuple[int, _Field]] = {}  # each feature's name as it is usually written, and its bit
+        self._plain_pairs: dict[bytes, tuple[int, int, float]] = {}  # b"gender=male": bit, column, what fills it
+        self._plain_numbers: dict[bytes, tuple[int, _Field]] = {}  # names of numbers, as a URL writes them
+        for i, field in enumerate(self._fields):
+            for name in {field.name, field.name.lower(), field.name.upper()}:
+                if self.field(name) is field:
+                    self._add_name(name, 1 << i, field)
+
+    def _add_name(self, name: str, bit: int, field: _Field) -> None:
+        self._names[name] = bit, field
+        for encode in (quote_plus, quote):
+            encoded = encode(name).encode()
+            self._plain_numbers |= {encoded: (bit, field)} if field.takes_numbers else {}
+            for text, filled in field.plain.items():
+                if isinstance(text, str):
+                    self._plain_pairs[encoded + b"=" + encode(text).encode()] = (bit, *filled)
+
+    # ---- one row in its plainest form ----
+
+    def plain_query(self, query: bytes) -> np.ndarray | None:
+        """The (1, m) row of a query string that names each feature once, with usual values; None for any other."""
+        row, seen, known, count = [0.0] * self.width, 0, self._plain_pairs, 0
+        for pair in query.split(b"&"):
+            found = known.get(pair) or self._plain_number(pair)
+            if found is None:
+                return None
+            bit, column, number = found
+            row[column] = number
+            seen |= bit
+            count += 1
+        return np.array([row], dtype=np.float32) if seen == self._all and count == self.n else None
+
+    def plain_object(self, params: dict) -> np.ndarray | None:
+        """The (1, m) row of a decoded JSON object that names each feature once, with usual values; or None."""
+        row = self._plain_row(params)
+        return None if row is None else np.array([row], dtype=np.float32)
+
+    def _plain_number(self, pair: bytes) -> tuple[int, int, float] | None:
+        name, _, text = pair.partition(b"=")
+        bit, field = self._plain_numbers.get(name, (0, None))
+        if field is None or len(text) > LONGEST_NUMBER or not _DECIMAL_BYTES.fullmatch(text):
+            return None
+        number = float(text)
+        feature = field.feature
+        return (bit, field.at, feature.scaled(number)) if feature.low <= number <= feature.high else None
+
+    def _plain_row(self, params: dict) -> list[float] | None:
+        row, seen, names = [0.0] * self.width, 0, self._names
+        try:
+            for name, value in params.items():
+                bit, field = names[name]
+                if field.takes_numbers:
+                    feature = field.feature
+                    if type(value) not in _NUMBERS or not feature.low <= value <= feature.high:
+                        return None
+                    row[field.at] = feature.scaled(value)
+                else:
+                    column, number = field.plain[value]
+                    row[column] = number
+                seen |= bit
+        except (KeyError, TypeError):
+            return None
+        return row if seen == self._all and len(params) == self.n else None
+
+    # ---- the careful way ----
+
+    def read_query(self, query: bytes) -> Rows:
+        """The row of a query string or of a form's body. Raises `InvalidRequest` naming every bad field."""
+        matrix = self.plain_query(query)
+        if matrix is not None:
+            return Rows(matrix, {}, {}, ())
+        text = query.decode("utf-8", "replace")  # some clients send Unicode as it is, without escapes
+        return self.read(Pairs(parse_qsl(text, keep_blank_values=True)))
+
+    def read(self, params, keep_going: bool = False) -> Rows:
+        """A mapping as one row, a list of mappings as a row for each.
+
+        A mapping that holds several values for a name (werkzeug's `MultiDict`) is searched for repeated names.
+        keep_going: a bad row of a list is named in the answer instead of refusing the whole. Raises `InvalidRequest`.
+        """
+        if isinstance(params, Mapping):
+            if type(params) is dict and (matrix := self.plain_object(params)) is not None:
+                return Rows(matrix, {}, {}, ())
+            matrix, problems, notes = np.zeros((1, self.width), np.float32), Named(), Named()
+            self._row(params, matrix[0], "", problems, notes)
+            problems.refuse()
+            return Rows(matrix, notes.fields, {}, ())
+        if not isinstance(params, list | tuple):
+            raise InvalidRequest("send an object of names and values, or a list of such objects")
+        if not params:
+            raise InvalidRequest("the list is empty: send at least one object")
+        matrix = self.plain_list(params)
+        return self._list(params, keep_going) if matrix is None else Rows(matrix, {}, {}, ())
+
+    def plain_list(self, rows) -> np.ndarray | None:
+        """The (k, m) matrix of rows that hold just the features' names and usual values; None for any others."""
+        if self._all_numbers and (matrix := self._numeric_list(rows)) is not None:
+            return matrix
+        matrix = []
+        for params in rows:
+            row = self._plain_row(params) if type(params) is dict else None
+            if row is None:
+                return None
+            matrix.append(row)
+        return np.array(matrix, dtype=np.float32)
+
+    def _numeric_list(self, rows) -> np.ndarray | None:
+        """`plain_list` where every feature is a number or 0 and 1, at once, names as in the first row."""
+        try:
+            spelled = {self._names[name][1]: name for name in rows[0]}
+            names = [spelled[field] for field in self._fields]
+            flat = [row[name] for row in rows if len(row) == self.n for name in names]
+        except (KeyError, TypeError):
+            return None
+        if len(flat) != len(rows) * self.n or not set(map(type, flat)) <= {int, float, bool}:
+            return None
+        try:
+            matrix = np.array(flat, dtype=float).reshape(len(rows), self.n)
+        except OverflowError:
+            return None
+        low, high, binary, center, scale = self._ranges
+        usual = np.where(binary, (matrix == 0) | (matrix == 1), (matrix >= low) & (matrix <= high))
+        return ((matrix - center) / scale).astype(np.float32) if usual.all() else None
+
+    def _list(self, rows, keep_going: bool) -> Rows:
+        matrix, problems, notes, bad = np.zeros((len(rows), self.width), np.float32), Named(), Named(), []
+        for i, params in enumerate(rows):
+            before = problems.count
+            if isinstance(params, Mapping):
+                self._row(params, matrix[i], f"[{i}].", problems, notes)
+            else:
+                problems.add(f"[{i}]", "must be an object of names and values")
+            if problems.count > before:
+                bad.append(i)
+        if not keep_going:
+            problems.refuse()
+        return Rows(matrix, notes.named(), problems.named(), tuple(bad))
+
+    def _row(self, params: Mapping, row: np.ndarray, where: str, problems: Named, notes: Named) -> None:
+        """Fill one row of the matrix; what is wrong with it is added to `problems`, each name preceded by `where`."""
+        sent: dict[_Field, str] = {}
+        found: dict[_Field, str | None] = {}
+        items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
+        for name, value in items:
+            field = self.field(name)
+            if field is None:
+                if str(name).casefold() != self._label:  # whoever sends a row of the table may send the label along
+                    problems.add(f"{where}{name}", _unknown(name))
+            elif field in found:
+                found[field] = "repeated"
+            else:
+                sent[field] = str(name)
+                found[field], note = field.read(value, row)
+                if note:
+                    notes.add(f"{where}{name}", note)
+        spelled = self._as_spelled(sent)
+        for field in self._fields:
+            if field not in found:
+                found[field], _ = field.read(None, row)
+            if found[field]:
+                problems.add(f"{where}{spelled(field)}", found[field])
+
+    @staticmethod
+    def _as_spelled(sent: dict[_Field, str]) -> Callable[[_Field], str]:
+        """How to name fields to a caller who has sent these: as they were sent, others in lower case if these are."""
+        lower = bool(sent) and all(name == field.name.lower() for field, name in sent.items())
+        lower = lower and any(name != field.name for field, name in sent.items())
+        return lambda field: sent.get(field) or (field.name.lower() if lower else field.name)
+
+    def field(self, name) -> _Field | None:
+        """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""
+        name = unicodedata.normalize("NFC", str(name))
+        return self._exact.get(name) or self._folded.get(name.casefold())
+
+
+class Named:
+    """Fields and what is to be said of each: as many as are worth naming; the others are counted."""
+
+    def __init__(self):
+        self.fields: dict[str, str] = {}
+        self.count = 0
+
+    def add(self, field: str, what: str) -> None:
+        if field not in self.fields:
+            self.count += 1
+        if len(self.fields) < MOST_NAMED:
+            self.fields[field if len(field) <= LONGEST_NAME else f"{field[:LONGEST_NAME]}…"] = what
+
+    def named(self) -> dict[str, str]:
+        """The fields, and under "..." how many more there are."""
+        more = self.count - len(self.fields)
+        return {**self.fields, "...": f"and {more:,} more"} if more > 0 else self.fields
+
+    def refuse(self) -> None:
+        """Raise `InvalidRequest` where there is anything."""
+        if not self.count:
+            return
+        named = ", ".join(f"{field}: {what}" for field, what in list(self.fields.items())[:3])
+        more = f" and {self.count - 3:,} more" if self.count > 3 else ""
+        raise InvalidRequest(f"{self.count:,} bad field{'s' * (self.count > 1)}: {named}{more}", self.fields)
+
+
+class Pairs(dict):
+    """Names and values of a query string in the order sent, names that occur twice included."""
+
+    def __init__(self, pairs):
+        super().__init__(pairs)
+        self.pairs = pairs
+
+    def getlist(self, name):
+        return [value for key, value in self.pairs if key == name]
+
+    def items(self, multi=True):
+        return self.pairs
+
+
+# ---- one value ----
+
+
+class _Field:
+    """A feature in its place in the matrix, and how a value of it is read."""
+
+    def __init__(self, feature, at: int, strict: bool, unseen: str):
+        self.feature, self.at, self.strict, self.unseen = feature, at, strict, unseen
+        self.name, self.width = feature.name, feature.width
+        self.takes_numbers = feature.kind == "real"
+        self.plain = self._plain_values()  # what is read by a look-up: the column that it fills, and with what number
+        self._texts = _only_once((text.casefold(), filled) for text, filled in self.plain.items() if type(text) is str)
+        self._read: Callable = {"real": self._number, "binary": self._yes_no, "category": self._category}[feature.kind]
+        if feature.values and feature.kind == "binary":
+            self._read = self._category
+
+    def read(self, value, row: np.ndarray) -> tuple[str | None, str | None]:
+        """Fill the feature's columns of `row`; returns what is wrong with the value, and a note, or None for each."""
+        if value is None or (isinstance(value, str) and not value.strip()):
+            if not self.feature.missing:
+                return "missing", None
+            row[self.at : self.at + self.width] = self._missing_row
+            return None, None
+        filled, problem, note = self._read(value)
+        if filled is not None and not problem:
+            column, number = filled
+            row[column] = number
+        return problem, note
+
+    def _plain_values(self) -> dict:
+        feature, at = self.feature, self.at
+        if feature.kind == "category":
+            plain = {text: (at + code, 1.0) for text, code in feature.codes.items()}
+        elif feature.kind == "real":
+            return {}
+        else:
+            words = feature.values or ("0", "1")
+            plain = {text: (at, float(code)) for code, text in enumerate(words)}
+            if not feature.values:
+                plain |= {0: (at, 0.0), 1: (at, 1.0)}
+            if {word.lower() for word in words} <= YES | NO:
+                plain |= {word: (at, float(word in YES)) for word in YES | NO if word not in plain}
+                plain |= {False: (at, 0.0), True: (at, 1.0)}
+        return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)}
+
+    @property
+    def _missing_row(self) -> np.ndarray:
+        return self.feature.encode(np.array([None if self.feature.values else math.nan]))[0]
+
+    def _number(self, value):
+        feature = self.feature
+        number, problem = _number(value)
+        if problem:
+            return None, problem, None
+        if abs(number) > LARGEST:
+            return None, f"too large: must be within {LARGEST:g}", None
+        scaled = _as_float32(feature.scaled(number))
+        # The model takes float32: what is within the range there is usual, though in more digits it lies just outside.
+        low, high = _as_float32(feature.scaled(feature.low)), _as_float32(feature.scaled(feature.high))
+        if feature.low <= number <= feature.high or low <= scaled <= high:
+            return (self.at, scaled), None, None
+        range_ = f"{_shown(feature.low)} to {_shown(feature.high)}"
+        if self.strict:
+            return None, f"must be between {range_.replace(' to ', ' and ')}", None
+        note = f"{_shown(number)} is outside of {range_}, which the model was trained on"
+        return (self.at, scaled), None, note
+
+    def _yes_no(self, value):
+        word = self._texts.get(_text(value).casefold()) if isinstance(value, str) else None
+        if word:
+            return word, None, None
+        number, problem = _number(value)
+        if problem:
+            return None, problem, None
+        return ((self.at, number), None, None) if number in (0.0, 1.0) else (None, "must be 0 or 1", None)
+
+    def _category(self, value):
+        if isinstance(value, Mapping | list | tuple):
+            return None, self._choice(""), None
+        if isinstance(value, bool) and value in self.plain and True in self.plain:
+            return self.plain[value], None, None
+        text = _text(value)
+        filled = self.plain.get(text) or self._texts.get(text.casefold())
+        if filled:
+            return filled, None, None
+        if self.unseen == "answer" and self.feature.kind == "category":
+            return (self.at, 0.0), None, f"{text!r} was never seen in training: answered as none of the values known"
+        return None, self._choice(text), None
+
+    def _choice(self, text: str) -> str:
+        known = [*self.feature.values, *self.feature.pooled]
+        shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
+        folded = {word.casefold(): word for word in known}
+        near = difflib.get_close_matches(text.casefold(), folded, n=1) if 0 < len(text) <= 100 else []
+        return f"must be one of {shown}" + (f"; did you mean {folded[near[0]]}?" if near else "")
+
+
+_NUMBERS = (int, float)
+
+
+def _number(value) -> tuple[float, str | None]:
+    """A JSON value or text as a finite number and None, or 0 and what is wrong with it."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            return 0.0, "not finite"
+        if len(text) > LONGEST_NUMBER:
+            return 0.0, f"not a number: longer than {LONGEST_NUMBER} characters"
+        if not _DECIMAL.fullmatch(text):
+            return 0.0, _how_to_write(text)
+        value = text
+    elif not isinstance(value, int | float | np.number | np.bool_):
+        return 0.0, "not a number"
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    return (number, None) if math.isfinite(number) else (0.0, "not finite")
+
+
+def _how_to_write(text: str) -> str:
+    """What is wrong with a text that is no number, and how the number is written that it may mean."""
+    if _THOUSANDS.fullmatch(text):
+        return f"{text} is written with a thousands separator: write {re.sub(r'[^0-9.+-]', '', text)}"
+    if _DECIMAL_COMMA.fullmatch(text):
+        return f"{text} is written with a decimal comma: write {text.replace('.', '').replace(',', '.')}"
+    return "not a number"
+
+
+def _unknown(name) -> str:
+    if str(name) == "_":
+        return "unknown: caches and scripts add it to an address, leave it out"
+    return "unknown"
+
+
+def _text(value) -> str:
+    """A value as a category holds it: composed Unicode, single blanks, whole numbers without a point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(unicodedata.normalize("NFC", str(value)).split())
+
+
+def _only_once(pairs: Iterable[tuple]) -> dict:
+    """A dict of those names that stand for one thing only."""
+    found: dict = {}
+    twice = set()
+    for name, thing in pairs:
+        if name in found and found[name] != thing:
+            twice.add(name)
+        found[name] = thing
+    return {name: thing for name, thing in found.items() if name not in twice}
+
+
+def _is_whole(text) -> bool:
+    return isinstance(text, str) and bool(re.fullmatch(r"0|-?[1-9]\d{0,15}", text, re.ASCII))
+
+
+def _shown(number: float) -> str:
+    """A number in full, without a point where it is whole."""
+    return str(int(number)) if float(number).is_integer() and abs(number) < 1e16 else repr(float(number))
+
+
+def _as_float32(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))

@@ -1,0 +1,193 @@
+"""Replaces the folder of an export as a whole: a reader finds the old one or the new one, under the same name.
+
+While an export is under way, there stand beside `models/NAME`: `.NAME.lock`, which lets one export at a time into it,
+`.NAME.new-XXXXXXXX`, which is being written, and, where the system cannot exchange two folders in one step, for a
+moment `.NAME.old-XXXXXXXX`. What a killed process left of these, the next export clears. Imports the standard library
+only, as the launcher needs this module before anything is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import re
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from helpers.export.errors import ArtifactError
+
+CARD = "card.json"
+CLUTTER = {".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}  # what systems and Jupyter leave anywhere
+
+
+# ---- reading ----
+
+
+def read_bytes(directory: Path, file: str, limit: int | None = None) -> bytes:
+    """The content of a file of the export in `directory`, also while the folder is being replaced; OSError.
+
+    A pipe or a device, whose content may never end, is no file: OSError. ValueError beyond `limit` bytes.
+    """
+    for _ in range(3):  # between the look and the reading, the folder may have been exchanged, and the old one removed
+        try:
+            path = _located(directory) / file
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "it is no file")
+            with path.open("rb") as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if limit is not None and size > limit:
+                    raise ValueError(f"has {size:,} bytes")
+                return opened.read()
+        except FileNotFoundError as error:
+            missing = error
+    raise missing
+
+
+def is_export(directory: Path) -> bool:
+    """Whether `directory` was written by an export of this project: its card is one of ours."""
+    return _card_of(directory) is not None
+
+
+def check_replaceable(directory: Path) -> None:
+    """Raise `ArtifactError` where `directory` holds anything that this project did not write."""
+    if not directory.is_dir():
+        if os.path.lexists(directory):
+            raise ArtifactError(f"{directory.name} is a file: give the name of a folder")
+        return
+    card = _card_of(directory)
+    ours = {CARD, *(file.partition("/")[0] for file in card["files"])} if card else set()
+    foreign = sorted({path.name for path in directory.iterdir()} - CLUTTER - ours)
+    if foreign:
+        raise ArtifactError(
+            f"{directory.name}/ holds other files ({', '.join(foreign[:3])}), which no export of this project wrote: "
+            "give the model a folder of its own"
+        )
+
+
+def _card_of(directory: Path) -> dict | None:
+    """The card of an export of ours, or None; `card.read_card` says what is wrong with it."""
+    try:
+        card = json.loads(read_bytes(directory, CARD))
+        return card if isinstance(card["files"], dict) and card["signature"]["features"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _located(directory: Path) -> Path:
+    """`directory`, or what an export that was killed between two renames has put aside in its place."""
+    if not directory.exists():
+        for aside in _left(directory.resolve(), "old"):
+            if (aside / CARD).exists():
+                return aside
+    return directory
+
+
+def _left(directory: Path, kind: str) -> list[Path]:
+    """The folders `.NAME.KIND-XXXXXXXX` beside `directory`, whose parent need not exist."""
+    pattern = re.compile(rf"\.{re.escape(directory.name)}\.{kind}-[0-9a-f]{{8}}")
+    with contextlib.suppress(OSError):
+        return [path for path in directory.parent.iterdir() if pattern.fullmatch(path.name)]
+    return []
+
+
+# ---- writing ----
+
+
+@contextlib.contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """An empty folder to write to, which takes the place of `directory` when the block ends without an error.
+
+    Waits where another process is writing to the same `directory`. A block that fails, or a process that is killed,
+    leaves what was there before. Raises `ArtifactError` where the folder cannot be written, also from within the block,
+    and where `directory` holds anything but an export by then.
+    """
+    try:
+        directory = directory.resolve()
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        scratch = directory.with_name(f".{directory.name}.new-{uuid.uuid4().hex[:8]}")
+        with _locked(directory):
+            _clear(directory)
+            try:
+                scratch.mkdir()
+                yield scratch
+                check_replaceable(directory)
+                _swap(scratch, directory)
+            finally:
+                _remove(scratch)
+    except OSError as error:
+        reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
+        raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    path = directory.with_name(f".{directory.name}.lock")
+    path.touch()  # where that fails, FileLock would wait for ever
+    lock = FileLock(path)  # the system's own lock: it ends with the process, however that ends
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"Another process is exporting to {directory.name}/: waiting for it.", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes it itself
+            path.unlink()  # while it is held: who waits for it notices, and takes a new one
+        lock.release()
+
+
+def _clear(directory: Path) -> None:
+    """Put right and remove what exports left that were killed; no other one is under way."""
+    put_aside = _left(directory, "old")
+    if not directory.exists() and put_aside:
+        os.replace(put_aside[0], directory)
+    for path in (*_left(directory, "old"), *_left(directory, "new")):
+        _remove(path)
+
+
+def _swap(scratch: Path, directory: Path) -> None:
+    """Put `scratch` in the place of `directory` and remove what was there; where that fails, it is there again."""
+    if not directory.exists():
+        os.replace(scratch, directory)
+    elif _exchange(scratch, directory):
+        _remove(scratch)
+    else:
+        aside = scratch.with_name(scratch.name.replace(".new-", ".old-"))
+        os.replace(directory, aside)
+        try:
+            os.replace(scratch, directory)
+        except OSError:
+            os.replace(aside, directory)
+            raise
+        _remove(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, as Linux and macOS can on most file systems; False where that fails."""
+    paths = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "linux":
+            at_cwd, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of <linux/fs.h>
+            return ctypes.CDLL(None).renameat2(at_cwd, paths[0], at_cwd, paths[1], exchange) == 0
+        if sys.platform == "darwin":
+            swap = 2  # RENAME_SWAP of <sys/stdio.h>
+            return ctypes.CDLL(None).renamex_np(*paths, swap) == 0
+    except AttributeError:  # a C library without the call
+        pass
+    return False
+
+
+def _remove(folder: Path) -> None:
+    """Remove an export, its card first: what is left of it when this is interrupted is none."""
+    with contextlib.suppress(OSError):
+        (folder / CARD).unlink()
+    shutil.rmtree(folder, ignore_errors=True)

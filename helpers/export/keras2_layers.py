@@ -1,0 +1,181 @@
+"""Rules for one kind of layer of Keras 2 each: what became of it in Keras 3.
+
+`CONVERSIONS[class name](layer, notes)` returns the layer as Keras 3 has it, `{"class_name", "config", ...}`, and tells
+`notes` what was changed; a layer without an equivalent raises `ArtifactError`. What is left of the arguments that Keras
+3 does not take is dropped afterwards, by `keras2`.
+"""
+
+from __future__ import annotations
+
+from helpers.export.errors import ArtifactError
+from helpers.export.keras_tree import FUNCTION_KEYS, label_of
+
+REBUILD = "build the model anew without it in Keras 3 and give it, load_keras(file, architecture=model)"
+RENAMED = {
+    "Model": "Functional",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "UnifiedLSTM": "LSTM",
+    "UnifiedGRU": "GRU",
+}
+
+
+def around(kind: str, layer: dict, **config) -> dict:
+    """`layer` inside of one of our stand-ins, which takes its name and its place in the graph."""
+    place = {key: layer[key] for key in ("name", "inbound_nodes") if key in layer}
+    inner = {key: value for key, value in layer.items() if key not in (*place, "build_config")}
+    return place | _stand_in(kind, {"name": layer["config"]["name"], "layer": inner, **config})
+
+
+def _stand_in(kind: str, config: dict) -> dict:
+    return {"class_name": kind, "config": config, "module": "keras2", "registered_name": f"keras2>{kind}"}
+
+
+def _leaky_relu(layer: dict, notes: list[str]) -> dict:
+    if "alpha" in layer["config"]:
+        layer["config"]["negative_slope"] = layer["config"].pop("alpha")
+        notes.append("the argument 'alpha' of LeakyReLU is called 'negative_slope' today")
+    return layer
+
+
+def _thresholded_relu(layer: dict, notes: list[str]) -> dict:
+    config = layer["config"]
+    config["threshold"] = config.pop("theta")
+    notes.append("the layer ThresholdedReLU is a ReLU with a threshold today")
+    return layer | {"class_name": "ReLU"}
+
+
+def _variance_scaling(initializer: dict, notes: list[str]) -> dict:
+    if initializer["config"].get("distribution") == "normal":
+        initializer["config"]["distribution"] = "truncated_normal"
+        notes.append("the initializer's distribution 'normal' is called 'truncated_normal' today")
+    return initializer
+
+
+def _embedding(layer: dict, notes: list[str]) -> dict:
+    if str(layer["config"].get("dtype")).startswith("int"):
+        del layer["config"]["dtype"]
+        notes.append("the dtype of an Embedding is that of its weights today, not that of its input")
+    return layer
+
+
+def _recurrent(layer: dict, notes: list[str]) -> dict:
+    if not layer["config"].pop("time_major", False):
+        return layer
+    notes.append(f"{label_of(layer)} takes time first ('time_major'): its input and output are transposed for it")
+    return around("TimeMajor", _home(layer))
+
+
+def _home(layer: dict) -> dict:
+    return layer | {"module": "keras.layers", "registered_name": None}
+
+
+def _gru(layer: dict, notes: list[str]) -> dict:
+    if "reset_after" not in layer["config"]:
+        layer["config"]["reset_after"] = False
+        notes.append("GRU had no argument 'reset_after': it is False, as it was then")
+    return _recurrent(layer, notes)
+
+
+def _cudnn(kind: str, settings: dict):
+    def convert(layer: dict, notes: list[str]) -> dict:
+        notes.append(f"the layer CuDNN{kind} is called {kind} today, and computes the same without a graphics card")
+        layer = layer | {"class_name": kind, "config": layer["config"] | settings}
+        return _recurrent(layer, notes)
+
+    return convert
+
+
+def _bidirectional(layer: dict, notes: list[str]) -> dict:
+    """Lifts the transposing of its two halves around the whole."""
+    config, transposed = layer["config"], False
+    for half in ("layer", "backward_layer"):
+        inner = config.get(half)
+        if inner and inner["class_name"] == "TimeMajor":
+            config[half], transposed = inner["config"]["layer"], True
+    return around("TimeMajor", _home(layer)) if transposed else layer
+
+
+def _locally_connected(layer: dict, notes: list[str]) -> dict:
+    config = layer["config"]
+    for argument, only in (("implementation", 1), ("data_format", "channels_last"), ("padding", "valid")):
+        value = config.pop(argument, only)
+        if value != only:
+            raise ArtifactError(
+                f"{label_of(layer)} is gone from Keras 3 and can be converted with {argument}={only!r} only, "
+                f"not {value!r}; {REBUILD}"
+            )
+    notes.append(f"the layer {layer['class_name']} is gone: one of this project's computes the same")
+    return layer | _stand_in("LocallyConnected", config)
+
+
+def _random_size(layer: dict, notes: list[str]) -> dict:
+    config = layer["config"]
+    notes.append(f"the layer {layer['class_name']} is gone: training goes on without it, answers are the same")
+    kept = {key: config[key] for key in ("name", "trainable", "dtype") if key in config}
+    return layer | {"class_name": "Identity", "config": kept}
+
+
+def _random_crop(layer: dict, notes: list[str]) -> dict:
+    config = layer["config"]
+    config.pop("rng_type", None)
+    notes.append("RandomCrop hands a picture on as it is today, outside of training: it is resized, as in Keras 2")
+    return layer | _stand_in("RandomCrop", config)
+
+
+def _interpolating(layer: dict, notes: list[str]) -> dict:
+    interpolation = layer["config"].get("interpolation")
+    if interpolation in ("gaussian", "mitchellcubic"):
+        raise ArtifactError(f"{label_of(layer)}: Keras 3 has no interpolation {interpolation!r}; {REBUILD}")
+    return layer
+
+
+def _lambda(layer: dict, notes: list[str]) -> dict:
+    config = layer["config"]
+    if isinstance(config["function"], list):
+        code, defaults, closure = config["function"]
+        inner = {"code": code, "defaults": defaults, "closure": closure}
+        config["function"] = {"class_name": "__lambda__", "config": inner}
+    if config.get("output_shape_type", "raw") != "raw":
+        config["output_shape"] = None  # a function, too; Keras 3 finds the shape itself
+    return layer | {"config": {key: value for key, value in config.items() if key not in FUNCTION_KEYS}}
+
+
+def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
+    from helpers.export.keras2_stand_ins import TENSORFLOW_FUNCTIONS
+
+    function = layer["config"].get("function") or "an operation of its graph"
+    if function not in TENSORFLOW_FUNCTIONS:
+        raise ArtifactError(
+            f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3: write that step as a layer, "
+            "build the model anew with it and give it, load_keras(file, architecture=model)"
+        )
+    notes.append(f"calls of TensorFlow ({layer['class_name']}) are calls of the same functions of Keras today")
+    return layer | _stand_in("TensorFlowFunction", {"name": layer["config"]["name"], "function": function})
+
+
+CONVERSIONS = {
+    "Bidirectional": _bidirectional,
+    "CuDNNGRU": _cudnn("GRU", {"reset_after": True}),
+    "CuDNNLSTM": _cudnn("LSTM", {}),
+    "Embedding": _embedding,
+    "GRU": _gru,
+    "GRUCell": _gru,
+    "LSTM": _recurrent,
+    "Lambda": _lambda,
+    "LeakyReLU": _leaky_relu,
+    "LocallyConnected1D": _locally_connected,
+    "LocallyConnected2D": _locally_connected,
+    "RNN": _recurrent,
+    "RandomCrop": _random_crop,
+    "RandomHeight": _random_size,
+    "RandomWidth": _random_size,
+    "Resizing": _interpolating,
+    "SimpleRNN": _recurrent,
+    "SlicingOpLambda": _tensorflow_function,
+    "TFOpLambda": _tensorflow_function,
+    "TensorFlowOpLayer": _tensorflow_function,
+    "ThresholdedReLU": _thresholded_relu,
+    "UpSampling2D": _interpolating,
+    "VarianceScaling": _variance_scaling,
+}

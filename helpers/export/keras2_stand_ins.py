@@ -1,0 +1,355 @@
+"""What Keras 2 could and Keras 3 cannot, written in Keras 3: stand-ins for functions, layers and TensorFlow calls.
+
+Importing the module registers them under the package name `keras2`, so that a model which holds one can be saved, and
+`load_keras` reads it again. `TENSORFLOW_FUNCTIONS` holds, by the name that a `TFOpLambda` layer has for it, each
+function of TensorFlow that can be converted; its arguments are called what TensorFlow calls them.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from helpers.export.keras2_calls import ELLIPSIS
+
+register = keras.saving.register_keras_serializable("keras2")
+
+
+@register
+def hard_sigmoid(x):
+    """Keras 2's: 0.2 x + 0.5, cut to 0 and 1. Keras 3's has the slope 1/6."""
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+class _Around(keras.layers.Layer):
+    """A layer around another: `layer` is that layer or its config, the weights are its own."""
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = keras.saving.deserialize_keras_object(layer) if isinstance(layer, dict) else layer
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+
+@register
+class TimeMajor(_Around):
+    """A recurrent layer over (time, batch, ...), which Keras 2 called `time_major=True`."""
+
+    def call(self, sequence, **kwargs):
+        answer = self.layer(_swap_first_two(sequence), **kwargs)
+        inner = getattr(self.layer, "forward_layer", self.layer)  # of a Bidirectional, whose halves are alike
+        if not inner.return_sequences:
+            return answer
+        if isinstance(answer, list | tuple):
+            return [_swap_first_two(answer[0]), *answer[1:]]
+        return _swap_first_two(answer)
+
+
+def _swap_first_two(x):
+    return ops.transpose(x, (1, 0, *range(2, len(x.shape))))
+
+
+@register
+class FixedMode(_Around):
+    """A layer called with `training=True` or `training=False`: in Keras 2 that held whatever the model was doing."""
+
+    def __init__(self, layer, fixed: bool, **kwargs):
+        super().__init__(layer, **kwargs)
+        self.fixed = fixed
+
+    def call(self, *args, training=None, **kwargs):
+        return self.layer(*args, training=self.fixed, **kwargs)
+
+    def get_config(self):
+        return {**super().get_config(), "fixed": self.fixed}
+
+
+@register
+class RandomCrop(keras.layers.RandomCrop):
+    """Keras 2's: outside of training the picture is resized to the size of the crop; in Keras 3 it stays as it is."""
+
+    def __init__(self, height, width, **kwargs):
+        super().__init__(height, width, **kwargs)
+        self.resizing = keras.layers.Resizing(height, width, crop_to_aspect_ratio=True)
+
+    def transform_images(self, images, transformation, training=True):
+        return super().transform_images(images, transformation, training) if training else self.resizing(images)
+
+
+@register
+class LocallyConnected(keras.layers.Layer):
+    """A convolution whose kernel is another at every place of the output: LocallyConnected1D and LocallyConnected2D.
+
+    In: (batch, steps, channels) or (batch, rows, columns, channels). Its kernel is that of Keras 2's implementation 1:
+    (places, values in the window, filters).
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size, self.strides = filters, tuple(kernel_size), tuple(strides)
+        self.activation, self.use_bias = keras.activations.get(activation), use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    def _places(self, shape) -> tuple[int, ...]:
+        sizes = zip(shape[1:-1], self.kernel_size, self.strides, strict=True)
+        return tuple((size - window) // stride + 1 for size, window, stride in sizes)
+
+    def build(self, shape):
+        places, window = self._places(shape), shape[-1]
+        for size in self.kernel_size:
+            window *= size
+        self.kernel = self.add_weight(
+            shape=(_product(places), window, self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(*places, self.filters),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
+            )
+
+    def call(self, x):
+        places = self._places(x.shape)
+        picture = x if len(places) == 2 else ops.expand_dims(x, 2)
+        size, strides = (*self.kernel_size, 1)[:2], (*self.strides, 1)[:2]
+        windows = ops.image.extract_patches(picture, size, strides=strides, padding="valid")
+        windows = ops.reshape(windows, (-1, _product(places), self.kernel.shape[1]))
+        answer = ops.reshape(ops.einsum("bpw,pwf->bpf", windows, self.kernel), (-1, *places, self.filters))
+        return self.activation(answer + self.bias if self.use_bias else answer)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *self._places(shape), self.filters)
+
+    def get_config(self):
+        plain = {key: getattr(self, key) for key in ("filters", "kernel_size", "strides", "use_bias")}
+        objects = {"activation": keras.activations.serialize(self.activation)}
+        for weight in ("kernel", "bias"):
+            for what in ("initializer", "regularizer", "constraint"):
+                name = f"{weight}_{what}"
+                objects[name] = keras.saving.serialize_keras_object(getattr(self, name))
+        return {**super().get_config(), **plain, **objects}
+
+
+def _product(sizes) -> int:
+    product = 1
+    for size in sizes:
+        product *= size
+    return product
+
+
+# ---- functions of TensorFlow ----
+
+
+@register
+class TensorFlowFunction(keras.Operation):
+    """One function of TensorFlow by its name, as Keras 2 recorded it in a `TFOpLambda` or `SlicingOpLambda` layer."""
+
+    def __init__(self, function: str, name=None):
+        super().__init__(name=name)
+        self.function = function
+
+    def call(self, *args, **kwargs):
+        return TENSORFLOW_FUNCTIONS[self.function](*args, **kwargs)
+
+    def get_config(self):
+        return {"function": self.function, "name": self.name}
+
+
+def _renamed(op, *names: str):
+    """`op` whose arguments after the first are called as TensorFlow calls them."""
+
+    def call(first, /, *args, **kwargs):
+        return op(first, *args, *(kwargs.pop(name) for name in names if name in kwargs), **kwargs)
+
+    return call
+
+
+def _reduction(op):
+    return lambda x, axis=None, keepdims=False: op(x, axis=_axes(axis), keepdims=keepdims)
+
+
+def _axes(axis):
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def _matmul(a, b, transpose_a=False, transpose_b=False):
+    return ops.matmul(ops.swapaxes(a, -1, -2) if transpose_a else a, ops.swapaxes(b, -1, -2) if transpose_b else b)
+
+
+def _slice(x, slice_spec):
+    if not isinstance(slice_spec, list):
+        return x[slice_spec]
+    return x[tuple(Ellipsis if part == ELLIPSIS else part for part in slice_spec)]
+
+
+def _split(x, num_or_size_splits, axis=0):
+    if isinstance(num_or_size_splits, int):
+        return ops.split(x, num_or_size_splits, axis=axis)
+    ends = [sum(num_or_size_splits[: i + 1]) for i in range(len(num_or_size_splits) - 1)]
+    return ops.split(x, ends, axis=axis)
+
+
+def _gather(x, indices, axis=0, batch_dims=0):
+    if batch_dims:
+        raise ValueError("tf.gather with batch_dims has no equivalent")
+    return ops.take(x, ops.convert_to_tensor(indices), axis=axis)
+
+
+def _resize(x, size, method="bilinear"):
+    return ops.image.resize(x, tuple(size), interpolation=method)
+
+
+def _transpose(x, perm=None, conjugate=False):
+    return ops.transpose(x, perm)
+
+
+def _pad(x, paddings, mode="CONSTANT", constant_values=0):
+    value = constant_values if mode.upper() == "CONSTANT" else None
+    return ops.pad(x, paddings, mode=mode.lower(), constant_values=value)
+
+
+def _l2_normalize(x, axis=None, epsilon=1e-12):
+    return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=_axes(axis), keepdims=True), epsilon))
+
+
+def _add_all(inputs):
+    total = inputs[0]
+    for one in inputs[1:]:
+        total = ops.add(total, one)
+    return total
+
+
+TENSORFLOW_FUNCTIONS = {
+    "math.abs": ops.absolute,
+    "math.ceil": ops.ceil,
+    "math.cos": ops.cos,
+    "math.erf": ops.erf,
+    "math.exp": ops.exp,
+    "math.expm1": ops.expm1,
+    "math.floor": ops.floor,
+    "math.log": ops.log,
+    "math.log1p": ops.log1p,
+    "math.logical_not": ops.logical_not,
+    "math.negative": ops.negative,
+    "math.reciprocal": ops.reciprocal,
+    "math.round": ops.round,
+    "math.rsqrt": ops.rsqrt,
+    "math.sigmoid": ops.sigmoid,
+    "math.sign": ops.sign,
+    "math.sin": ops.sin,
+    "math.softplus": ops.softplus,
+    "math.sqrt": ops.sqrt,
+    "math.square": ops.square,
+    "math.tanh": ops.tanh,
+    "nn.elu": ops.elu,
+    "nn.relu": ops.relu,
+    "nn.relu6": ops.relu6,
+    "nn.selu": ops.selu,
+    "nn.softsign": ops.softsign,
+    "identity": ops.copy,
+    "ones_like": ops.ones_like,
+    "zeros_like": ops.zeros_like,
+    "stop_gradient": ops.stop_gradient,
+    **{
+        name: _renamed(op, "y")
+        for name, op in {
+            "__operators__.add": ops.add,
+            "math.add": ops.add,
+            "math.subtract": ops.subtract,
+            "math.multiply": ops.multiply,
+            "math.divide": ops.true_divide,
+            "math.truediv": ops.true_divide,
+            "compat.v1.floor_div": ops.floor_divide,
+            "math.floordiv": ops.floor_divide,
+            "math.floormod": ops.mod,
+            "math.pow": ops.power,
+            "math.maximum": ops.maximum,
+            "math.minimum": ops.minimum,
+            "math.squared_difference": lambda x, y: ops.square(ops.subtract(x, y)),
+            "math.divide_no_nan": ops.divide_no_nan,
+            "math.greater": ops.greater,
+            "math.greater_equal": ops.greater_equal,
+            "math.less": ops.less,
+            "math.less_equal": ops.less_equal,
+            "math.equal": ops.equal,
+            "math.not_equal": ops.not_equal,
+            "math.logical_and": ops.logical_and,
+            "math.logical_or": ops.logical_or,
+        }.items()
+    },
+    **{
+        name: _reduction(op)
+        for name, op in {
+            "math.reduce_mean": ops.mean,
+            "math.reduce_sum": ops.sum,
+            "math.reduce_max": ops.max,
+            "math.reduce_min": ops.min,
+            "math.reduce_prod": ops.prod,
+            "math.reduce_variance": ops.var,
+            "math.reduce_std": ops.std,
+            "math.reduce_any": ops.any,
+            "math.reduce_all": ops.all,
+        }.items()
+    },
+    "nn.softmax": lambda x, axis=-1: ops.softmax(x, axis=axis),
+    "nn.log_softmax": lambda x, axis=-1: ops.log_softmax(x, axis=axis),
+    "nn.leaky_relu": lambda x, alpha=0.2: ops.leaky_relu(x, negative_slope=alpha),
+    "nn.gelu": lambda x, approximate=False: ops.gelu(x, approximate=approximate),
+    "nn.silu": lambda x, beta=1.0: x * ops.sigmoid(beta * x),
+    "nn.bias_add": lambda x, bias, data_format=None: ops.add(x, bias),
+    "math.l2_normalize": _l2_normalize,
+    "math.cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
+    "math.argmax": lambda x, axis=0, output_type="int64": ops.cast(ops.argmax(x, axis=axis), output_type),
+    "math.argmin": lambda x, axis=0, output_type="int64": ops.cast(ops.argmin(x, axis=axis), output_type),
+    "math.add_n": _add_all,
+    "linalg.matmul": _matmul,
+    "clip_by_value": _renamed(ops.clip, "clip_value_min", "clip_value_max"),
+    "cast": ops.cast,
+    "compat.v1.shape": lambda x, out_type="int32": ops.cast(ops.stack(ops.shape(x)), out_type),
+    "reshape": _renamed(ops.reshape, "shape"),
+    "broadcast_to": ops.broadcast_to,
+    "expand_dims": lambda x, axis: ops.expand_dims(x, _axes(axis)),
+    "compat.v1.squeeze": lambda x, axis=None: ops.squeeze(x, _axes(axis)),
+    "compat.v1.transpose": _transpose,
+    "transpose": _transpose,
+    "concat": lambda x, axis: ops.concatenate(x, axis=axis),
+    "stack": lambda x, axis=0: ops.stack(x, axis=axis),
+    "unstack": lambda x, axis=0: ops.unstack(x, axis=axis),
+    "split": _split,
+    "tile": _renamed(ops.tile, "multiples"),
+    "compat.v1.pad": _pad,
+    "pad": _pad,
+    "compat.v1.gather": _gather,
+    "gather": _gather,
+    "where": _renamed(ops.where, "x", "y"),
+    "one_hot": _renamed(ops.one_hot, "depth"),
+    "sort": lambda x, axis=-1: ops.sort(x, axis=axis),
+    "image.resize": _resize,
+    "__operators__.getitem": _slice,
+}

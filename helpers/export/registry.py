@@ -1,0 +1,122 @@
+"""The models of this project, folders of `models/`: their names, and which one a person means by a word.
+
+A name or a path comes in as it was typed, the folder of an export goes out, or a sentence that says what the thing is
+instead. Imports the standard library only, as the launcher needs this module before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from helpers import PROJECT
+from helpers.export.errors import ArtifactError
+from helpers.export.folder import CARD, is_export
+
+MODELS = PROJECT / "models"
+DEFAULT = MODELS / "games"  # the model of the sample: the only one that a command trains where there is none
+
+KERAS_FILES = {".keras", ".h5", ".hdf5"}
+OTHER_MODEL_FILES = {".onnx", ".tflite", ".npz", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"}
+TABLES = {".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".xls", ".json", ".jsonl"}
+
+
+class UnknownModel(ArtifactError):
+    """A word that means no model; the message is one sentence that says what it is instead, and what there is."""
+
+
+def names() -> list[str]:
+    """The names of the models that were exported to `models/`, in order."""
+    with suppress(OSError):
+        return sorted(path.name for path in MODELS.iterdir() if not path.name.startswith(".") and is_export(path))
+    return []
+
+
+def find(word: str) -> Path:
+    """The folder of the export that `word` means: the name of a model in `models/`, or else a path.
+
+    `games` need not be there yet, as it is trained where it is missing. Raises `UnknownModel` for anything else that
+    is no export of this project.
+    """
+    if not word.strip():
+        raise UnknownModel(f"a model has a name or a path: {there_are()}")
+    named, path = MODELS / word, Path(os.path.expanduser(word))
+    is_name = Path(word).name == word
+    folder = named if is_name and (is_export(named) or not os.path.lexists(path)) else Path(os.path.abspath(path))
+    if is_export(folder) or (is_default(folder) and not os.path.lexists(folder)):
+        return folder
+    if folder.is_dir():
+        raise UnknownModel(_other_folder(folder))
+    if os.path.lexists(folder):
+        raise UnknownModel(_other_file(folder))
+    raise UnknownModel(f"there is no model {word!r}: {there_are()}")
+
+
+def new(word: str) -> Path:
+    """The folder for a model that is to be made: `titanic` is `models/titanic`, anything else a path."""
+    if not word.strip() or word.startswith("-"):
+        raise UnknownModel("a model needs a name, such as titanic")
+    if Path(word).name == word and not word.startswith("."):
+        return MODELS / word
+    return Path(os.path.abspath(os.path.expanduser(word)))
+
+
+def is_default(directory: Path) -> bool:
+    return directory.resolve() == DEFAULT.resolve()
+
+
+def for_table(data: str) -> Path:
+    """The folder of the model of a table, "sample", or a path or address: the name of the table, which no other has."""
+    if data == "sample":
+        return DEFAULT
+    name = Path(urlsplit(data).path if "://" in data else data).stem or "table"
+    return MODELS / (f"my-{name}" if name == DEFAULT.name else name)
+
+
+def shown(directory: Path) -> str:
+    """A folder as one says it: from the project on where it is in there."""
+    with suppress(ValueError):
+        return directory.resolve().relative_to(PROJECT.resolve()).as_posix()
+    return str(directory)
+
+
+def there_are() -> str:
+    """The end of a sentence: which models there are, or how to make one."""
+    found = names()
+    if not found:
+        return "none has been exported yet, `python3 tutorial.py run` does"
+    return f"the models here are {', '.join(found)}" if len(found) > 1 else f"the only one here is {found[0]}"
+
+
+def serve_command(directory: Path) -> str:
+    """The line that serves a model, to be copied to the terminal in which this runs."""
+    launcher = "tutorial.py" if Path.cwd() == PROJECT else str(PROJECT / "tutorial.py")
+    inside = directory.resolve().parent == MODELS.resolve() and re.match(r"[^-.]", directory.name)
+    return shlex.join(["python3", launcher, "serve", "--model", directory.name if inside else str(directory)])
+
+
+def _other_folder(folder: Path) -> str:
+    if (folder / CARD).exists():
+        return f"the model card {folder / CARD} is damaged: export the model again, to another folder"
+    holds = sorted(path.name for path in folder.iterdir() if path.suffix in KERAS_FILES)
+    what = f"holds {holds[0]}, but no {CARD} that says what the model takes" if holds else f"has no {CARD}"
+    return f"the folder {folder} {what}, so it is no model that this project exported: {there_are()}"
+
+
+def _other_file(file: Path) -> str:
+    if file.suffix.lower() in KERAS_FILES:
+        return (
+            f"{file} is a Keras file, and a folder that was exported is served: "
+            "load it and export it with `export_model`, as notebook 03 shows"
+        )
+    if file.suffix.lower() in OTHER_MODEL_FILES:
+        return f"{file} is a model's file alone, and the folder of a whole export is served: {there_are()}"
+    if file.suffix.lower() in TABLES:
+        train = f"{shlex.join(['python3', 'tutorial.py', 'train', '--data', str(file)])} --label COLUMN"
+        return f"{file} is a table, and a model is served: train one with `{train}` first"
+    what = "a file" if file.exists() else "a link that leads nowhere"
+    return f"{file} is {what}, and the folder of an export is served: {there_are()}"

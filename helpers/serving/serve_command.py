@@ -1,0 +1,174 @@
+"""`tutorial.py serve`: what stands around the workers of `production`, from the options to the exit code.
+
+Checked options come in. The model is exported first where that is allowed and needed, "Serving ..." is printed when the
+first worker answers, and whatever keeps it from answering is one sentence and exit code 2. Imports the standard library
+only until it serves, as the launcher takes its checks from here before anything is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import PROJECT
+from helpers.export import registry
+from helpers.serving.callers import is_loopback
+from helpers.serving.supervisor import CannotServe
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl+C; returns the exit code."""
+    try:
+        key = read_key(chosen.api_key_file) if chosen.api_key_file else None
+        port = free_port(chosen.host, chosen.port)
+        ensure_exported(chosen.model, chosen.backend)
+        _check_files(chosen.model)
+    except CannotServe as error:
+        return _failure(error)
+
+    from helpers.serving import production
+
+    options = production.Options(
+        chosen.model,
+        chosen.backend,
+        key,
+        chosen.access_log,
+        tuple(chosen.allow_host) if is_loopback(chosen.host) else None,
+        tuple(chosen.allow_origin),
+        chosen.strict,
+        chosen.unseen,
+    )
+    load = functools.partial(production.worker_app, options)
+    return production.supervise(chosen.host, port, chosen.workers, load, lambda: _announce(chosen, port))
+
+
+def _failure(sentence) -> int:
+    print(f"serve: {sentence}", file=sys.stderr, flush=True)
+    return 2
+
+
+# ---- what the options name ----
+
+
+def read_key(path: Path) -> str:
+    """The API key in a file; `CannotServe` where there is none."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotServe(f"the API key file {path} cannot be read ({error})") from error
+    if not key:
+        raise CannotServe(f"the API key file {path} is empty: write the key into it")
+    if not (key.isascii() and key.isprintable()):
+        raise CannotServe(f"the key in {path} holds characters that a header cannot carry: use those of ASCII")
+    return key
+
+
+def free_port(host: str, port: int) -> int:
+    """`port` where an address can listen on it, one that is free where it is 0; `CannotServe` where that fails.
+
+    Asks for it once without sharing it: the workers share theirs, with those of a second service, too.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return probe.getsockname()[1]
+    except OSError as error:
+        raise CannotServe(
+            f"cannot listen on {_pair(host, port)} ({error.strerror}): try another --port or --host"
+        ) from error
+
+
+def ensure_exported(model: Path, *backends: str) -> None:
+    """Export where the folder lacks a file for one of `backends`: notebook 02, for one, leaves the Keras file alone.
+
+    Happens in a process of its own, so that this one never holds TensorFlow, and ends with this one. The model of the
+    sample is trained first where there is none. Raises `CannotServe` where it fails.
+    """
+    from helpers.export.card import read_card
+    from helpers.export.errors import PredictorError
+    from helpers.export.folder import is_export
+    from helpers.export.predictors import BACKENDS
+
+    if is_export(model):
+        try:
+            card = read_card(model)
+        except PredictorError as error:
+            raise CannotServe(error) from error
+        known = {*card["files"], *(entry["file"] for entry in card.get("not_exported", {}).values())}
+        missing = sorted({BACKENDS[backend].file for backend in backends} - known)
+        if not missing:
+            return
+        print(f"{registry.shown(model)} has no {', '.join(missing)} yet: exporting it (some seconds).", flush=True)
+    else:
+        others = _others(model)
+        print(
+            f"{registry.shown(model)} is not there yet: training it on the sample and exporting it (half a minute)."
+            + (f" Other models here: {others}." if others else ""),
+            flush=True,
+        )
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    process = None
+    try:
+        command = [sys.executable, "-m", "helpers.export.pipeline", str(model.resolve())]
+        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        reason = process.communicate()[0].strip()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        if process and process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        raise CannotServe(reason or f"the model could not be exported to {model}, see above")
+
+
+def _check_files(model: Path) -> None:
+    """`CannotServe` where a file in the folder is not the one that its card describes.
+
+    A Keras file that somebody put in the place of the exported one would else be passed over for the ONNX file of the
+    model before it.
+    """
+    from helpers.export.card import read_artifact, read_card
+    from helpers.export.errors import PredictorError
+
+    try:
+        card = read_card(model)
+        for file in card["files"]:
+            if (model / file).exists():  # a service needs no more than the card and one artifact
+                read_artifact(model, file, card)
+    except PredictorError as error:
+        raise CannotServe(error) from error
+
+
+def _others(model: Path) -> str:
+    """The models that could be served as well, as options to copy."""
+    return ", ".join(f"--model {name}" for name in registry.names() if registry.MODELS / name != model)
+
+
+# ---- what is said ----
+
+
+def _announce(chosen: argparse.Namespace, port: int) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
+    workers = f"{chosen.workers} worker{'s' if chosen.workers > 1 else ''}"
+    served, others = registry.shown(chosen.model), _others(chosen.model)
+    lines = [f"Serving {served} on http://{_pair(host, port)} with {workers}. Ctrl+C stops it."]
+    if not is_loopback(chosen.host):
+        key = "with the API key" if chosen.api_key_file else "without a key"
+        lines.append(f"Listening on {chosen.host}: whoever reaches port {port} can ask it, {key}.")
+    if others:
+        lines.append(f"Other models here: {others}.")
+    print("\n".join(lines), flush=True)
+
+
+def _pair(host: str, port: int) -> str:
+    """Host and port as a URL has them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,420 @@
+"""The commands' options: read, checked and explained before anything is imported, installed or announced.
+
+A command line comes in as a list of words; out goes a namespace with every value in its own type, or, on standard error
+and with exit code 2, one sentence that says what is wrong. The launcher reads this module before anything is installed,
+so it imports the standard library only, and from the project what does likewise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from helpers import PROJECT
+from helpers.export import registry
+from helpers.export.errors import ArtifactError
+from helpers.export.folder import check_replaceable
+from helpers.serving.callers import Callers
+from helpers.serving.serve_command import CannotServe, free_port, read_key
+
+BUILD = PROJECT / "build"
+BACKENDS = ("onnx", "litert", "numpy", "keras")  # the keys of `predictors.BACKENDS`, which is not imported for them
+MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and one keeps a core busy
+MOST_SECONDS = 3600
+KINDS = ("number", "yes/no", "category")  # those of `columns`, which is not imported for them
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command line, with its first word as `.command`; SystemExit: 0 after help, 2 after a sentence.
+
+    `lab` and `test` hand on what they are given, as the list `.options`.
+    """
+    command, *options = arguments
+    if command not in COMMANDS:
+        meant = _meant(command, COMMANDS)
+        refuse("tutorial.py", f"there is no command {command!r}{meant}: the commands are {', '.join(COMMANDS)}")
+    chosen = parser_of(command).read(options)
+    chosen.command = command
+    return chosen
+
+
+def parser_of(command: str) -> _Parser:
+    parser = _Parser(command)
+    COMMANDS[command](parser)
+    return parser
+
+
+def refuse(who: str, sentence: str) -> NoReturn:
+    """End with exit code 2 and a sentence."""
+    print(f"{who}: {sentence}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but an error is one sentence without the usage, and no option is guessed from its first letters."""
+
+    hands_on = False  # whether what it does not know belongs to another program
+    check: Callable[[argparse.Namespace], None] | None = None  # what concerns more than one option
+
+    def __init__(self, command: str):
+        super().__init__(f"python3 tutorial.py {command}", allow_abbrev=False)
+        self.command = command
+        self.names: list[str] = ["--help"]
+
+    def option(self, name: str, type: Callable | None = None, **settings) -> None:
+        self.add_argument(name, **settings, **({"type": _saying(type)} if type else {}))
+        self.names += [name] if name.startswith("-") else []
+
+    def error(self, message: str) -> NoReturn:
+        refuse(self.command, message.removeprefix("argument "))
+
+    def read(self, options: list[str]) -> argparse.Namespace:
+        if self.hands_on:
+            if {"-h", "--help"} & set(options):
+                self.print_help()
+                self.exit()
+            chosen = argparse.Namespace(options=options)
+        else:
+            chosen, unknown = self.parse_known_args(options)
+            if unknown:
+                self.error(self._unknown(unknown[0]))
+        try:
+            if self.check:
+                self.check(chosen)
+        except (argparse.ArgumentTypeError, *SENTENCES) as error:
+            self.error(str(error))
+        return chosen
+
+    def _unknown(self, word: str) -> str:
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            return f"there is no option {name}{_meant(name, self.names)}: the options are {', '.join(self.names)}"
+        names = [name for name in ("--model", "--data") if name in self.names]
+        hint = f"did you mean {names[0]} {word}?" if names else f"see {self.prog} --help"
+        return f"{word!r} is none of its options: {hint}"
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+# ---- the commands ----
+
+
+def _setup(cli: _Parser) -> None:
+    cli.description = "Set up the environment in .venv, as every other command does first where it is missing."
+
+
+def _run(cli: _Parser) -> None:
+    cli.description = "Execute every notebook, and write them as HTML to build/index.html."
+    cli.option("--data", type=_table, default="sample", help='"sample" (default), "article" (downloaded), or a CSV')
+    _table_options(cli)
+
+    def check(chosen: argparse.Namespace) -> None:
+        _folder(str(BUILD))
+        check_replaceable(registry.for_table(chosen.data))
+
+    cli.check = check
+
+
+def _train(cli: _Parser) -> None:
+    cli.description = "Train a model on a table with a yes/no question, and export it to models/."
+    cli.option(
+        "--data", type=_table, required=True, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address"
+    )
+    _table_options(cli)
+    cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
+    cli.option("--replace", action="store_true", help="also where the model of another table has that name")
+    cli.option("--report", type=_page, metavar="FILE", help="write the figures of notebook 02 to this HTML page")
+
+    def check(chosen: argparse.Namespace) -> None:
+        chosen.model = chosen.model or registry.for_table(chosen.data)
+        check_replaceable(chosen.model)
+
+    cli.check = check
+
+
+def _table_options(cli: _Parser) -> None:
+    cli.option("--label", type=_text, default="label", help="the column to predict (default: label)")
+    cli.option("--positive", type=_text, metavar="VALUE", help="the value of the label that counts as yes")
+    cli.option("--drop", type=_names, default=(), metavar="A,B", help="columns to leave out")
+    cli.option(
+        "--as",
+        type=_kind,
+        action="append",
+        default=[],
+        dest="treat_as",
+        metavar="COLUMN=KIND",
+        help="take a column for a number, yes/no or category, as in --as zip=category; may be repeated",
+    )
+
+
+def _lab(cli: _Parser) -> None:
+    cli.description = "Open JupyterLab on the first notebook, or on the one that is named."
+    cli.usage = f"{cli.prog} [NOTEBOOK] [OPTION ...]"
+    cli.epilog = "Options go on to `jupyter lab`, for example --port 8889 or --no-browser."
+    cli.hands_on = True
+
+    def check(chosen: argparse.Namespace) -> None:
+        for word in filter(names_notebook, chosen.options):
+            _notebook(word)
+
+    cli.check = check
+
+
+def _serve(cli: _Parser) -> None:
+    cli.description = "Serve an exported model over HTTP."
+    cli.option(
+        "--host", type=_address, default="127.0.0.1", help="127.0.0.1 (default): this machine only; 0.0.0.0: everyone"
+    )
+    cli.option("--port", type=_whole(0, 65_535), default=5000, help="default: 5000; 0 takes one that is free")
+    cli.option("--workers", type=_whole(1, MOST_WORKERS), default=_cores(), help="processes (default: one per core)")
+    _model_option(cli)
+    cli.option("--backend", choices=BACKENDS, default=BACKENDS[0], help="what runs the model (default: onnx)")
+    cli.option("--api-key-file", type=_key_file, metavar="FILE", help="a file with the key that /predict then asks for")
+    cli.option(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name, beside localhost, under which a service that listens on this machine only is called",
+    )
+    cli.option(
+        "--allow-origin",
+        type=_origin,
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="the origin of a page, as http://localhost:3000, that may read the answers; may be repeated",
+    )
+    cli.option("--strict", action="store_true", help="refuse numbers outside of what training saw; else a note says so")
+    cli.option(
+        "--unseen",
+        choices=("refuse", "answer"),
+        default="refuse",
+        help="a category that training never saw: refuse it (default), or answer it as none of those known",
+    )
+    cli.option("--access-log", action="store_true", help="one JSON line per request on standard output")
+    cli.check = lambda chosen: free_port(chosen.host, chosen.port)
+
+
+def _test(cli: _Parser) -> None:
+    cli.description = "Pass every test, or those that are named."
+    cli.usage = f"{cli.prog} [FILE ...] [OPTION ...]"
+    cli.epilog = "Options go on to pytest, for example -x or -k NAME; `.venv/bin/python -m pytest --help` lists them."
+    cli.hands_on = True
+
+    def check(chosen: argparse.Namespace) -> None:
+        for word in chosen.options:
+            file = word.partition("::")[0]
+            if file.endswith(".py") and not word.startswith("-") and not (PROJECT / file).exists():
+                raise argparse.ArgumentTypeError(f"there is no file {file} in {PROJECT}")
+
+    cli.check = check
+
+
+def _bench(cli: _Parser) -> None:
+    cli.description = "Measure speed, each figure beside its baseline."
+    _model_option(cli)
+    cli.option("--seconds", type=_seconds, default=3.0, help="of load in each round (default: 3)")
+    cli.option("--rounds", type=_whole(1, 1000), default=5, help="of each comparison, and starts (default: 5)")
+    cli.option("--epochs", type=_whole(1, 10_000), default=100, help="of training (default: 100)")
+    cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
+
+
+def _doctor(cli: _Parser) -> None:
+    cli.description = "Say why a URL does not answer."
+    cli.option("url", type=_url, help="for example http://127.0.0.1:5000/predict")
+    cli.option("--timeout", type=_seconds, default=5.0, help="seconds for each step (default: 5)")
+
+
+def _renew(cli: _Parser) -> None:
+    cli.description = "Execute notebooks in place, all of them where none is named, and keep their outputs."
+    cli.option("notebooks", nargs="*", type=_notebook, metavar="NOTEBOOK", help="for example notebooks/03_*.ipynb")
+
+
+def _model_option(cli: _Parser) -> None:
+    cli.option(
+        "--model",
+        type=registry.find,
+        default=str(registry.DEFAULT),
+        help="the name of a model in models/, or the path of one (default: games, trained where it is missing)",
+    )
+
+
+COMMANDS: dict[str, Callable[[_Parser], None]] = {
+    "run": _run,
+    "train": _train,
+    "lab": _lab,
+    "serve": _serve,
+    "test": _test,
+    "bench": _bench,
+    "doctor": _doctor,
+    "renew": _renew,
+    "setup": _setup,
+}
+
+
+def names_notebook(word: str) -> bool:
+    """Whether an option of `lab` is a notebook to open."""
+    return word.endswith(".ipynb") and not word.startswith("-")
+
+
+# ---- values ----
+# Each takes a word and returns the value; an error says in one sentence what is wrong with it.
+
+SENTENCES = (ArtifactError, CannotServe, OSError)
+
+
+def _saying(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """`parse` with its errors as argparse wants them."""
+
+    def say(word: str):
+        try:
+            return parse(word)
+        except SENTENCES as error:
+            _wrong(str(error))
+
+    return say
+
+
+def _wrong(sentence: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(sentence)
+
+
+def _text(word: str) -> str:
+    return word if word.strip() else _wrong("give it a value")
+
+
+def _names(word: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in _text(word).split(",") if name.strip())
+
+
+def _kind(word: str) -> tuple[str, str]:
+    name, equals, kind = word.rpartition("=")
+    if not equals or not name or kind not in KINDS:
+        _wrong(f"{word!r} is not like zip=category: the kinds are {', '.join(KINDS)}")
+    return name, kind
+
+
+def _page(word: str) -> Path:
+    path = Path(os.path.expanduser(_text(word))).absolute()
+    if path.suffix.lower() not in (".html", ".htm"):
+        _wrong(f"{word} is not the name of a page: let it end in .html")
+    _folder(str(path.parent))
+    return path
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            _wrong(f"{word!r} is not a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _seconds(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    return value if 0 < value <= MOST_SECONDS else _wrong(f"{word!r} is not a number of seconds up to {MOST_SECONDS}")
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def _address(word: str) -> str:
+    """A host as the address to listen on: IPv4 where a name has both."""
+    name = word.strip().removeprefix("[").removesuffix("]")  # as in a URL
+    try:
+        found = socket.getaddrinfo(_text(name), None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        _wrong(f"{word!r} is no address of this machine, as 127.0.0.1, localhost or 0.0.0.0 are")
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+
+
+def _origin(word: str) -> str:
+    try:
+        Callers(origins=[word])
+    except ValueError as error:
+        _wrong(str(error))
+    return word
+
+
+def _readable(word: str, what: str) -> Path:
+    path = Path(os.path.expanduser(_text(word)))
+    try:
+        if path.is_dir():
+            _wrong(f"{word} is a folder, not {what}")
+        if not path.exists():
+            _wrong(f"there is no file {word}")
+        if not os.access(path, os.R_OK):
+            _wrong(f"{word} cannot be read: you have no right to")
+        if path.is_file() and not path.stat().st_size:
+            _wrong(f"{word} is empty")
+    except OSError as error:
+        _wrong(f"{word} cannot be read: {error.strerror}")
+    return path
+
+
+def _key_file(word: str) -> Path:
+    path = _readable(word, "a file with a key")
+    if path.is_file():  # a pipe, as <(command) makes one, can be read only once
+        read_key(path)
+    return path
+
+
+def _table(word: str) -> str:
+    if word in ("sample", "article"):
+        return word
+    if "://" in word:
+        scheme, host = urlsplit(word)[:2]
+        return word if scheme in ("http", "https") and host else _wrong(f"{word} is no http address")
+    return str(_readable(word, "a table").resolve())  # the notebooks run in a folder of their own
+
+
+def _notebook(word: str) -> Path:
+    path = _readable(word, "a notebook")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content["cells"], list) and content["nbformat"] >= 4:
+            return path
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    _wrong(f"{word} is not a notebook")
+
+
+def _folder(word: str) -> Path:
+    """A folder to write to, which need not be there yet."""
+    path = Path(os.path.expanduser(_text(word))).absolute()
+    there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        _wrong(f"{there} is a file, not a folder")
+    return path if os.access(there, os.W_OK) else _wrong(f"{there} cannot be written to: you have no right to")
+
+
+def _url(word: str) -> str:
+    from helpers.cloud.doctor import check_url
+
+    problem = check_url(word)
+    return _wrong(problem) if problem else word

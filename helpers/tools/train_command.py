@@ -1,0 +1,133 @@
+"""`tutorial.py train`: a table becomes a model in `models/`, and nothing else happens.
+
+Checked options come in. What each column became is printed before the training, the AUC and the line that serves the
+model after it; the figures of notebook 02 are written as a page where that is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import sys
+import textwrap
+from base64 import b64encode
+from pathlib import Path
+
+from helpers.data import games
+from helpers.data.reading import DataError
+from helpers.data.tables import Table, features_and_label, load_table
+from helpers.export import registry
+from helpers.export.errors import ArtifactError, PredictorError
+from helpers.export.folder import is_export
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+  :root {{ color-scheme: light dark }}
+  body {{ font: 17px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2.5rem auto; padding: 0 1rem }}
+  table {{ border-collapse: collapse; font-size: .9rem }}
+  th, td {{ text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top }}
+  img {{ max-width: 100%; background: #fff; border-radius: .3rem }}
+</style>
+<h1>{title}</h1>
+<p>{summary}</p>
+<h2>What each column became</h2>
+{columns}
+{figures}
+</html>
+"""
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Train, export, say how good it is; returns the exit code."""
+    try:
+        table = load(chosen)
+        check_owner(chosen.model, table, chosen.replace)
+    except (DataError, ArtifactError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    print(told(table), flush=True)
+    from helpers.export.pipeline import export_table, train
+
+    try:
+        trained = train(table, verbose=int(sys.stderr.isatty()))
+        for name, area in trained.telling.items():
+            print(
+                f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? Else --drop it."
+            )
+        card = export_table(table, trained, chosen.model, data=Path(chosen.data).name)
+    except (ArtifactError, DataError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    metrics = card["metrics"]
+    low, high = metrics["test_auc_interval"]
+    print(f"test AUC {metrics['test_auc']:.3f} (95 % interval {low:.3f} to {high:.3f}), {metrics['test_rows']:,} rows")
+    if "remark" in metrics:
+        print(metrics["remark"])
+    if chosen.report:
+        write_report(table, trained, chosen.report)
+        print(f"the figures: {chosen.report}")
+    print(f"serve it: {registry.serve_command(chosen.model)}")
+    return 0
+
+
+def load(chosen: argparse.Namespace) -> Table:
+    """The table that the options name; raises `DataError`."""
+    treat_as = dict(chosen.treat_as)
+    return load_table(games.locate(chosen.data), chosen.label, chosen.positive, chosen.drop, treat_as)
+
+
+def told(table: Table) -> str:
+    """What was done to the file, and what each column became, as lines to print."""
+    report = table.report().to_string(index=False, justify="left", max_colwidth=60)
+    return "\n".join([*table.said, f"{len(table.frame):,} rows", "", report, ""])
+
+
+def check_owner(directory: Path, table: Table, replace: bool) -> None:
+    """Raise `ArtifactError` where the folder holds the model of a table with other columns or another question."""
+    from helpers.data.signature import Signature
+    from helpers.export.card import read_card
+
+    if replace or not is_export(directory):
+        return
+    try:
+        before = Signature.from_dict(read_card(directory)["signature"])
+    except PredictorError:
+        return  # a damaged export is replaced
+    now = table.signature()
+    if (set(before.names), before.outcome) != (set(now.names), now.outcome):
+        raise ArtifactError(
+            f"{registry.shown(directory)} holds the model of another table (it predicts {before.outcome} from "
+            f"{textwrap.shorten(', '.join(before.names), 80)}): name this one otherwise with --model, or say --replace"
+        )
+
+
+def write_report(table: Table, trained, path: Path) -> None:
+    """The figures of notebook 02 as one page that needs no other file."""
+    from helpers.figures import training as figures
+    from helpers.figures.style import png
+
+    _, test = games.split(table.frame, table.label)
+    x_test, y_test = features_and_label(test, table.signature())
+    probabilities = trained.model(x_test).numpy().ravel()
+    pictures = [
+        figures.learning_curves(trained.history),
+        figures.roc(y_test, {"network": probabilities}),
+        figures.precision_recall(y_test, {"network": probabilities}),
+        figures.calibration(y_test, probabilities),
+        figures.predictions(y_test, probabilities),
+    ]
+    shown = "\n".join(f'<p><img alt="" src="data:image/png;base64,{b64encode(png(f)).decode()}"></p>' for f in pictures)
+    title = f"The probability of {table.signature().outcome}"
+    low, high = trained.metrics["test_auc_interval"]
+    summary = (
+        f"{len(table.frame):,} rows, {len(test):,} of them to test on: test AUC {trained.metrics['test_auc']:.3f}, "
+        f"95 % interval {low:.3f} to {high:.3f}. {trained.metrics.get('remark', '')}"
+    )
+    columns = table.report().to_html(index=False, border=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = PAGE.format(title=html.escape(title), summary=html.escape(summary), columns=columns, figures=shown)
+    path.write_text(page, encoding="utf-8")

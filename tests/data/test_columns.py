@@ -1,0 +1,137 @@
+"""What each column of a table becomes is seen from its values, said, and can be overruled."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.data.columns import report, usable
+from helpers.data.reading import DataError
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+PARITY = [i % 2 for i in range(ROWS)]
+
+
+def texts(*values: str) -> list[str]:
+    return [values[i * 7 // 3 % len(values)] for i in range(ROWS)]
+
+
+def become(values, name="x", **options):
+    """The kind, the use and the usable values (or None) of one column beside another."""
+    values = pd.Series(values)
+    frame = pd.DataFrame({name: values if values.dtype != object else values.astype(object), "other": PARITY})
+    kept, (column, _) = usable(frame, **options)
+    return column, kept.get(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (RANDOM.normal(size=ROWS), "number"),
+        (texts("1", "2.5", "1e3"), "number"),
+        (texts("-1", "1"), "number"),
+        (texts("0", "1"), "yes/no"),
+        (texts("True", "False"), "yes/no"),
+        (texts("Yes", "No"), "yes/no"),
+        (texts("female", "male"), "yes/no"),
+        (pd.Series(PARITY).astype(bool), "yes/no"),
+        (texts("a", "b", "c"), "category"),
+        (pd.Series(texts("a", "b", "c"), dtype="category"), "category"),
+        (texts("1,234", "12,345,678"), "number"),
+        (texts("12 %", "5 %", "7 %"), "category"),
+        ([None, *texts("only")[1:]], "category"),
+    ],
+)
+def test_the_kind_is_seen_from_the_values(values, kind):
+    column, kept = become(values)
+    assert column.kind == kind and kept is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("x", texts("same"), "constant: same in every row"),
+        ("x", [5] * ROWS, "constant: 5 in every row"),
+        ("x", [None] * ROWS, "empty"),
+        ("x", range(ROWS), "row numbers"),
+        ("x", range(ROWS, 0, -1), "row numbers"),
+        ("x", RANDOM.permutation(ROWS) + 1, "an identifier: each row has a number of its own"),
+        ("customer_id", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
+        ("CustomerID", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
+        ("card", RANDOM.integers(10**15, 9 * 10**15, ROWS), "an identifier"),
+        ("x", [f"key-{i:05}" for i in range(ROWS)], "an identifier: it differs in nearly every row"),
+        ("x", [f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)], "dates"),
+        ("x", [f"{i % 28 + 1}.3.2024 10:15" for i in range(ROWS)], "dates"),
+        ("x", pd.date_range("2024-01-01", periods=ROWS), "dates"),
+        ("x", [f"the {i} quick brown foxes jump over it" for i in range(ROWS)], "free text"),
+        ("row number", texts("7", "8"), "the rows' numbers or names"),
+        ("x", [f"name {i // 1.7:.0f}" for i in range(ROWS)], "different texts in 60 rows: too many to learn from"),
+    ],
+)
+def test_what_teaches_nothing_is_left_out_with_its_reason(name, values, why):
+    column, kept = become(values, name)
+    assert column.kind == "left out" and kept is None
+    assert why in column.used_as
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("income", RANDOM.integers(20_000, 90_000, ROWS)),  # whole numbers that differ in nearly every row
+        ("seconds", 1_700_000_000 + RANDOM.integers(0, 3600, ROWS)),
+        ("share", RANDOM.random(ROWS)),
+        ("zip", RANDOM.integers(10, 99, ROWS)),
+    ],
+)
+def test_measured_amounts_stay_though_they_differ_in_nearly_every_row(name, values):
+    assert become(values, name)[0].kind == "number"
+
+
+def test_missing_values_are_counted_and_stay_missing():
+    column, kept = become([None, *RANDOM.normal(size=ROWS - 1)])
+    assert (column.kind, column.missing) == ("number", 1)
+    assert "and whether it is missing" in column.used_as
+    assert np.isnan(kept[0])
+
+
+def test_columns_can_be_dropped_and_taken_for_another_kind():
+    zips = RANDOM.integers(10, 20, ROWS)
+    assert become(zips, "zip", treat_as={"zip": "category"})[0].kind == "category"
+    assert become(range(ROWS), treat_as={"x": "number"})[0].kind == "number"
+    assert become(texts("1", "2"), treat_as={"x": "yes/no"})[0].kind == "yes/no"
+    column, kept = become(zips, drop=["x"])
+    assert (column.kind, column.used_as, kept) == ("left out", "you dropped it", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"drop": ["y"]}, "the table has no column 'y'; its columns are x, other"),
+        ({"treat_as": {"y": "number"}}, "the table has no column 'y'"),
+        ({"treat_as": {"x": "colour"}}, "cannot be treated as 'colour': choose number, yes/no or category"),
+        ({"treat_as": {"x": "number"}}, "column 'x' cannot be a number: line 3 holds 'c'"),
+        ({"treat_as": {"x": "yes/no"}}, "column 'x' cannot be a yes or no: it holds 3 different values"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(options, says):
+    with pytest.raises(DataError, match=says):
+        become(["1", *texts("a", "b", "c")[1:-1], "a"] if "number" in str(options) else texts("a", "b", "c"), **options)
+
+
+@pytest.mark.parametrize("wrong", ["1e39", "-1e300", "inf", "-Infinity"])
+def test_a_number_beyond_float32_is_named_with_its_line_before_any_training(wrong):
+    values = [*map(str, RANDOM.normal(size=ROWS))]
+    values[3] = wrong
+    if "f" in wrong:
+        values = [float(value) for value in values]
+    with pytest.raises(DataError, match=r"column 'x' holds .* in line 5, beyond what a model can compute with"):
+        become(values)
+
+
+def test_the_report_has_a_line_for_each_column():
+    frame = pd.DataFrame({"age": [None, *range(20, ROWS + 19)], "sex": texts("f", "m"), "same": texts("x")})
+    table = report(usable(frame)[1])
+    assert table.columns.tolist() == ["column", "kind", "values", "missing", "used as"]
+    assert table["kind"].tolist() == ["left out", "yes/no", "left out"]
+    assert table["values"].tolist() == ["20 to 78", "f, m", "x"]
+    assert table["missing"].tolist() == [1, 0, 0]

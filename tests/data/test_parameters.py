@@ -1,0 +1,347 @@
+"""Request parameters become the matrix that the model takes, by name, or an error that names every bad field."""
+
+from urllib.parse import parse_qsl, urlencode
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
+
+from helpers.data.parameters import LONGEST_NUMBER, MOST_NAMED, InvalidRequest, Pairs
+from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
+
+GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
+BODY = Signature((Feature("mean radius", REAL, 6.98, 28.11, 13.37), Feature("café", REAL, -1.0, 1e6), Feature("flag")))
+ARTICLE = GAMES.example()
+PERSON = Signature(
+    (
+        Feature("Größe", REAL, 150.5, 201.25, 170.0, missing=True),
+        Feature("gender", BINARY, values=("female", "male"), default="male"),
+        Feature("smoker", BINARY, values=("No", "Yes"), default="No"),
+        Feature("class", CATEGORY, values=("1st", "2nd", "deck crew"), pooled=("pilot",), default="1st", missing=True),
+        Feature("zip", CATEGORY, values=("10115", "90210"), default="10115"),
+        Feature("since", REAL, 1.7e9, 1.7e9 + 3600, 1.7e9, center=1.7e9, scale=1000.0),
+        Feature("age", REAL, 0.42, 80.0, 30.0),
+    ),
+    label="survived",
+    positive="yes",
+)
+SOMEBODY = {"Größe": 170, "gender": "male", "smoker": "No", "class": "1st", "zip": "10115", "since": 1.7e9, "age": 30}
+
+
+def row_of(**changes):
+    """The columns of the matrix that a request for somebody with these changes fills, by name."""
+    return dict(zip(PERSON.columns, PERSON.parse({**SOMEBODY, **changes})[0].tolist(), strict=True))
+
+
+def fields_of(params, signature=GAMES):
+    with pytest.raises(InvalidRequest) as refused:
+        signature.parse(params)
+    return refused.value.fields
+
+
+def test_the_articles_request_is_the_example():
+    assert {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}} == ARTICLE
+    assert GAMES.parse(ARTICLE).tolist() == [[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]]
+    assert GAMES.parse(ARTICLE).dtype == np.float32
+
+
+def test_values_are_matched_by_name_in_any_case_and_order():
+    turned = {name.upper(): ARTICLE[name] for name in reversed(ARTICLE)}
+    assert (GAMES.parse(turned) == GAMES.parse(ARTICLE)).all()
+
+
+@pytest.mark.parametrize("one", [1, 1.0, "1", " 1 ", "1.0", "1e0", "+1", True, np.float32(1)])
+def test_a_number_may_be_written_in_any_usual_way(one):
+    assert GAMES.parse({**ARTICLE, "g1": one})[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "missing"),
+        (" ", "missing"),
+        ("one", "not a number"),
+        ("1_0", "not a number"),
+        ("٣", "not a number"),
+        (None, "missing"),
+        ([1], "not a number"),
+        ({}, "not a number"),
+        ("nan", "not finite"),
+        ("-Infinity", "not finite"),
+        (float("inf"), "not finite"),
+        (10**400, "not finite"),
+        ("1e999", "not finite"),
+        (2, "must be 0 or 1"),
+        (0.5, "must be 0 or 1"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_wrong(value, problem):
+    assert fields_of({**ARTICLE, "g7": value}) == {"g7": problem}
+
+
+def test_every_bad_field_is_named_at_once():
+    params = {**ARTICLE, "g2": "x", "g3": 7, "g11": 0}
+    del params["g4"]
+    assert fields_of(params) == {"g2": "not a number", "g3": "must be 0 or 1", "g4": "missing", "g11": "unknown"}
+
+
+def test_a_name_given_twice_is_refused_however_it_is_written():
+    assert fields_of(MultiDict([*ARTICLE.items(), ("g1", 1)])) == {"g1": "repeated"}
+    assert fields_of({**ARTICLE, "G1": 0}) == {"g1": "repeated"}
+
+
+def test_a_list_gives_a_row_for_each_object_and_errors_name_the_row():
+    rows = [ARTICLE, {name.upper(): "0" for name in ARTICLE}]
+    assert GAMES.parse(rows).tolist() == [[1] + [0] * 9, [0] * 10]
+    assert fields_of([ARTICLE, 5, {**ARTICLE, "g3": "x"}]) == {
+        "[1]": "must be an object of names and values",
+        "[2].g3": "not a number",
+    }
+
+
+@pytest.mark.parametrize("wrong", [[], "text", 5, None])
+def test_what_is_neither_object_nor_list_is_refused_in_a_sentence(wrong):
+    with pytest.raises(InvalidRequest, match="list|object"):
+        GAMES.parse(wrong)
+
+
+def test_a_real_feature_takes_both_ends_of_its_range():
+    low = {"mean radius": 6.98, "CAFÉ": -1, "flag": 0}
+    assert BODY.parse(low)[0].tolist() == np.array([6.98, -1, 0], np.float32).tolist()
+    assert BODY.parse({**low, "mean radius": 28.11})[0, 0] == np.float32(28.11)
+
+
+def test_every_sampled_row_is_legal_as_text_where_float32_rounds_an_end_of_the_range_outwards():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(-19.5, 0.05, (200, 50)), columns=[f"f{i}" for i in range(50)])
+    narrow = Signature.from_table(table)
+    ends = [[getattr(feature, end) for feature in narrow.features] for end in ("low", "high")]
+    assert (np.float32(ends[0]) < ends[0]).any() and (np.float32(ends[1]) > ends[1]).any()
+    rows = np.vstack([narrow.sample(50), np.float32(ends)])
+    as_text = [dict(zip(narrow.names, map(str, row), strict=True)) for row in rows]
+    np.testing.assert_array_equal(narrow.parse(as_text), rows)
+    as_query = [narrow.parse_query(urlencode(row).encode())[0] for row in as_text]
+    np.testing.assert_array_equal(as_query, rows)
+
+
+def outcome(parse, *arguments):
+    try:
+        return parse(*arguments).tolist()
+    except InvalidRequest as refused:
+        return str(refused), refused.fields
+
+
+VALUES = st.sampled_from(
+    ["0", "1", "2", "7.5", "28.11", "", "nan", "1e3", "0x1", "1_0", " 1", "１", "-0", "999999", "1,5"]
+    + ["male", "MALE", "deck crew", "Yes", "true", "10115"]
+)
+NAMES = st.sampled_from(
+    ["g1", "G1", "g10", "g11", "mean radius", "MEAN RADIUS", "café", "CAFÉ", "flag", "a&b", "="]
+    + ["class", "GENDER", "smoker", "Größe", "survived"]
+)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=12), st.sampled_from([GAMES, BODY, PERSON]), st.booleans())
+def test_the_fast_road_for_a_query_string_gives_what_the_careful_one_gives(pairs, signature, complete):
+    if complete:
+        pairs = [*signature.example().items(), *pairs[:1]]
+    query = urlencode(pairs)
+    careful = MultiDict(parse_qsl(query, keep_blank_values=True))
+    assert outcome(signature.parse_query, query.encode()) == outcome(signature.parse, careful)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_of_a_query_string_are_anything_but_a_row_or_a_refusal(query):
+    for signature in (GAMES, BODY, PERSON):
+        result = outcome(signature.parse_query, query)
+        assert isinstance(result, list) or result[1]
+
+
+def careful_list(rows):
+    try:
+        return GAMES.reader()._list(rows, keep_going=False).matrix.tolist()
+    except InvalidRequest as refused:
+        return str(refused), refused.fields
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*ARTICLE, "G1", "x"]), st.integers(-1, 2)), min_size=1, max_size=3))
+def test_the_fast_road_for_lists_gives_what_the_careful_one_gives(rows):
+    rows = [{**ARTICLE, **row} for row in rows]
+    assert outcome(GAMES.parse, rows) == careful_list(rows)
+
+
+def test_every_row_of_the_table_that_gave_a_signature_is_a_legal_request():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32), columns=["a", "b", "c"])
+    signature = Signature.from_table(table)
+    assert (signature.parse(table.to_dict("records")) == table.to_numpy()).all()
+    assert (signature.parse(table.astype(str).to_dict("records")) == table.to_numpy()).all()
+
+
+# ---- categories, yes and no, missing values ----
+
+
+def test_each_value_of_a_category_fills_a_column_of_its_own_and_rare_ones_share_one():
+    assert PERSON.width == 13
+    assert [name for name, value in row_of(**{"class": "2nd"}).items() if value and name.startswith("class")] == [
+        "class=2nd"
+    ]
+    assert row_of(**{"class": "pilot"})["class=another"] == 1
+
+
+@pytest.mark.parametrize("written", ["deck crew", "Deck Crew", " deck  crew ", "DECK CREW"])
+def test_a_category_is_matched_in_any_case_and_spacing(written):
+    assert row_of(**{"class": written})["class=deck crew"] == 1
+
+
+@pytest.mark.parametrize("written", [10115, 10115.0, "10115"])
+def test_a_category_of_numbers_takes_numbers_and_texts(written):
+    assert row_of(zip=written)["zip=10115"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("femal", "must be one of female, male; did you mean female?"),
+        ("MALES", "must be one of female, male; did you mean male?"),
+        ("x", "must be one of female, male"),
+        (1, "must be one of female, male"),
+        (True, "must be one of female, male"),
+        (["male"], "must be one of female, male"),
+        ("x" * 10_000, "must be one of female, male"),
+    ],
+)
+def test_a_category_never_seen_is_told_what_it_may_be_and_the_nearest_spelling(value, says):
+    assert fields_of({**SOMEBODY, "gender": value}, PERSON) == {"gender": says}
+
+
+def test_an_unseen_category_may_be_answered_as_none_of_those_known():
+    rows = PERSON.reader(unseen="answer").read({**SOMEBODY, "class": "steerage", "zip": "1"})
+    assert not rows.matrix[0, 4:11].any()
+    assert rows.notes["class"] == "'steerage' was never seen in training: answered as none of the values known"
+
+
+@pytest.mark.parametrize("yes", ["Yes", "yes", "YES", "true", "True", "1", "on", "y", 1, True])
+@pytest.mark.parametrize("no", ["No", "no", "false", "0", "off", "n", 0, False])
+def test_yes_and_no_are_understood_in_every_usual_way(yes, no):
+    assert (row_of(smoker=yes)["smoker"], row_of(smoker=no)["smoker"]) == (1, 0)
+    assert GAMES.parse({**ARTICLE, "g1": no if no != "No" else "no", "g2": yes})[0, :2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  "])
+def test_a_missing_value_takes_the_typical_ones_place_and_says_so(nothing):
+    row = row_of(**{"Größe": nothing, "class": nothing})
+    assert (row["Größe"], row["Größe is missing"]) == (170, 1)
+    assert [row[name] for name in PERSON.columns if name.startswith("class")] == [0, 0, 0, 0, 1]
+    assert fields_of({**SOMEBODY, "age": nothing}, PERSON) == {"age": "missing"}
+    assert fields_of({**SOMEBODY, "gender": nothing}, PERSON) == {"gender": "missing"}
+
+
+def test_a_field_that_may_be_missing_may_be_left_out():
+    some = {name: value for name, value in SOMEBODY.items() if name not in ("Größe", "class")}
+    np.testing.assert_array_equal(PERSON.parse(some), PERSON.parse({**some, "Größe": None, "class": None}))
+    assert fields_of({}, PERSON) == dict.fromkeys(["gender", "smoker", "zip", "since", "age"], "missing")
+
+
+# ---- numbers ----
+
+
+def test_a_number_outside_of_the_range_is_answered_with_a_note():
+    rows = PERSON.reader().read({**SOMEBODY, "age": 81})
+    assert rows.notes == {"age": "81 is outside of 0.42 to 80, which the model was trained on"}
+    assert rows.matrix[0, -1] == 81
+    assert PERSON.reader().read([SOMEBODY, {**SOMEBODY, "age": -1}]).notes.keys() == {"[1].age"}
+
+
+def test_strict_refuses_a_number_outside_of_the_range():
+    with pytest.raises(InvalidRequest) as refused:
+        PERSON.reader(strict=True).read({**SOMEBODY, "age": 81})
+    assert refused.value.fields == {"age": "must be between 0.42 and 80"}
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("1,500", "1,500 is written with a thousands separator: write 1500"),
+        ("12,345,678.5", "12,345,678.5 is written with a thousands separator: write 12345678.5"),
+        ("1500,5", "1500,5 is written with a decimal comma: write 1500.5"),
+        ("1.500,25", "1.500,25 is written with a decimal comma: write 1500.25"),
+        ("30 years", "not a number"),
+        ("1e999", "not finite"),
+        (10**39, "too large: must be within 1e+30"),
+        ("1" * 5000, f"not a number: longer than {LONGEST_NUMBER} characters"),
+    ],
+)
+def test_a_number_written_otherwise_is_told_how_to_write_it(written, says):
+    assert fields_of({**SOMEBODY, "age": written}, PERSON) == {"age": says}
+
+
+def test_unix_times_are_told_apart():
+    one, other = (row_of(since=1.7e9 + seconds)["since"] for seconds in (1, 2))
+    assert other - one == pytest.approx(0.001, abs=1e-6)
+
+
+# ---- names ----
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "größe=170".encode(),  # as it is, without escapes
+        b"gr%C3%B6%C3%9Fe=170",
+        b"GR%C3%96%C3%9FE=170",
+        "gro\u0308ße=170".encode(),  # decomposed
+    ],
+)
+def test_names_in_unicode_are_matched_however_they_are_sent(query):
+    rest = urlencode({name: value for name, value in SOMEBODY.items() if name != "Größe"}).encode()
+    np.testing.assert_array_equal(PERSON.parse_query(query + b"&" + rest), PERSON.parse(SOMEBODY))
+
+
+def test_the_label_sent_along_is_ignored():
+    np.testing.assert_array_equal(PERSON.parse({**SOMEBODY, "Survived": "yes"}), PERSON.parse(SOMEBODY))
+
+
+def test_two_columns_that_differ_in_case_only_are_told_apart_by_their_spelling():
+    both = Signature((Feature("a"), Feature("A")))
+    assert both.parse({"A": 1, "a": 0}).tolist() == both.parse_query(b"A=1&a=0").tolist() == [[0, 1]]
+
+
+def test_what_caches_add_is_named_as_that():
+    fields = fields_of({**ARTICLE, "_": "1732"})
+    assert fields == {"_": "unknown: caches and scripts add it to an address, leave it out"}
+
+
+# ---- lists ----
+
+
+def test_a_list_may_be_read_to_its_end_though_rows_are_bad():
+    bad = {**SOMEBODY, "gender": "x", "age": "old"}
+    rows = PERSON.reader().read([SOMEBODY, bad, 5, {**SOMEBODY, "age": 90}], keep_going=True)
+    assert rows.bad == (1, 2)
+    assert rows.refused.keys() == {"[1].gender", "[1].age", "[2]"}
+    assert rows.notes.keys() == {"[3].age"}
+    np.testing.assert_array_equal(rows.matrix[0], PERSON.parse(SOMEBODY)[0])
+
+
+def test_an_error_names_some_hundred_fields_and_counts_the_rest():
+    with pytest.raises(InvalidRequest, match="500,000 bad fields: .* and 499,997 more") as refused:
+        GAMES.parse([{}] * 50_000)
+    assert len(refused.value.fields) == MOST_NAMED
+    errors = GAMES.reader().read([{}] * 50_000, keep_going=True).refused
+    assert errors["..."] == f"and {500_000 - MOST_NAMED:,} more"
+
+
+def test_a_text_of_digits_takes_no_longer_than_its_length():
+    """Each of the ten fields holds a million characters; a pattern that tries back would take hours."""
+    assert set(fields_of({name: "1" * 1_000_000 + "x" for name in ARTICLE}).values()) == {
+        f"not a number: longer than {LONGEST_NUMBER} characters"
+    }
+    query = "&".join(f"{name}={'1' * 100_000}x" for name in ARTICLE).encode()
+    assert len(outcome(GAMES.parse_query, query)[1]) == 10
+
+
+def test_pairs_keep_every_value_of_a_name():
+    assert Pairs([("a", 1), ("a", 2), ("b", 3)]).getlist("a") == [1, 2]

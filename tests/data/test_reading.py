@@ -1,0 +1,170 @@
+"""A table is read whatever program wrote it, and what cannot be read is one sentence that names the cause."""
+
+import bz2
+import gzip
+import io
+import itertools
+import lzma
+import os
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.data.columns import typed
+from helpers.data.reading import ROW_NUMBERS, DataError, read_table
+
+RANDOM = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {"a": RANDOM.normal(0, 500, 40).round(3), "b": RANDOM.integers(0, 9, 40), "label": RANDOM.integers(0, 2, 40)}
+)
+CSV = TABLE.to_csv(index=False)
+HEADER, *LINES = CSV.splitlines()
+
+
+def zipped(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, CSV)
+    return file.getvalue()
+
+
+def excel(**sheets: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    with pd.ExcelWriter(file) as writer:
+        for name, frame in sheets.items():
+            frame.to_excel(writer, sheet_name=name, index=False)
+    return file.getvalue()
+
+
+def parquet() -> bytes:
+    file = io.BytesIO()
+    TABLE.to_parquet(file)
+    return file.getvalue()
+
+
+def read(tmp_path, content: str | bytes):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_table(path)
+
+
+def joined(separator: str) -> str:
+    return CSV.replace(",", separator)
+
+
+SAME = {
+    "comma": CSV,
+    "semicolon": joined(";"),
+    "semicolon and decimal comma": TABLE.to_csv(index=False, sep=";", decimal=","),
+    "semicolon, decimal comma, thousands": TABLE.assign(
+        a=[f"{value:_.3f}".replace(".", ",").replace("_", ".") for value in TABLE.a]
+    ).to_csv(index=False, sep=";"),
+    "thousands": TABLE.assign(a=[f"{value:,.3f}" for value in TABLE.a]).to_csv(index=False),
+    "tab": joined("\t"),
+    "tab and decimal comma": TABLE.to_csv(index=False, sep="\t", decimal=","),
+    "pipe": joined("|"),
+    "blanks after commas": joined(", "),
+    "blanks around": joined("  ,  "),
+    "a comment first": "# exported by größe\n" + CSV,
+    "the header as a comment": "#" + CSV,
+    "empty lines first": "\n\n" + CSV,
+    "Excel's line that names the separator": "sep=;\n" + joined(";"),
+    "UTF-8 with a mark": CSV.encode("utf-8-sig"),
+    "UTF-16": joined("\t").encode("utf-16"),
+    "UTF-16, big end first": b"\xfe\xff" + CSV.encode("utf-16-be"),
+    "UTF-16 without a mark": CSV.encode("utf-16-le"),
+    "Windows line ends": CSV.replace("\n", "\r\n"),
+    "old Macintosh line ends": CSV.replace("\n", "\r"),
+    "a comma ends each row": "\n".join([HEADER, *(line + "," for line in LINES)]),
+    "quoted": TABLE.to_csv(index=False, quoting=1),
+    "gzip": gzip.compress(CSV.encode()),
+    "bzip2": bz2.compress(CSV.encode()),
+    "xz": lzma.compress(CSV.encode()),
+    "zip": zipped("folder/table.csv"),
+    "zip with a Macintosh's clutter": zipped("table.csv", "__MACOSX/._table.csv"),
+    "Excel": excel(Sheet1=TABLE),
+    "Excel, the second sheet": excel(Notes=pd.DataFrame(), Data=TABLE),
+    "Parquet": parquet(),
+}
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
+    reading = read(tmp_path, SAME[form])
+    assert list(reading.frame.columns) == list(TABLE.columns)
+    for name in TABLE:
+        np.testing.assert_array_equal(typed(reading.frame[name], reading.decimal), TABLE[name].astype(float))
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (TABLE.to_csv(), [ROW_NUMBERS, "a", "b", "label"]),  # pandas with its index
+        ("\n".join([HEADER, *(f'"{i}",{line}' for i, line in enumerate(LINES))]), [ROW_NUMBERS, "a", "b", "label"]),
+        ("\n".join([HEADER, *(f'"same",{line}' for line in LINES)]), [ROW_NUMBERS, "a", "b", "label"]),  # R
+        (CSV.replace("a,b", "a,a"), ["a", "a (2)", "label"]),
+        (CSV.replace("a,b", '"a, in cm",b'), ["a, in cm", "b", "label"]),
+        (CSV.replace("a,b", "größe,b").encode("cp1252"), ["größe", "b", "label"]),
+        (CSV.replace("a,b", "größe,b").encode("cp1250"), ["größe", "b", "label"]),
+        (CSV.replace("a,b", "gro\u0308\u00dfe,b"), ["gr\u00f6ße", "b", "label"]),  # composed
+        (CSV.replace("a,b", "日本語,b").encode("shift_jis"), None),
+        ("\n".join(line + "," for line in [HEADER, *LINES]), ["a", "b", "label", "column 4"]),
+    ],
+    ids=itertools.count(),
+)
+def test_names_come_out_as_they_are_meant(tmp_path, content, names):
+    reading = read(tmp_path, content)
+    assert len(reading.frame) == 40 and (names is None or list(reading.frame.columns) == names)
+
+
+@pytest.mark.parametrize("missing", ["", " ", "NA", "N/A", "?", "null", "-", "."])
+def test_what_stands_for_no_value_is_missing(tmp_path, missing):
+    reading = read(tmp_path, f"a,b,label\n1,x,0\n{missing},y,1\n3,{missing},0\n")
+    assert reading.frame.isna().to_numpy().tolist() == [[False] * 3, [True, False, False], [False, True, False]]
+
+
+def test_what_was_done_to_the_file_is_said(tmp_path):
+    said = read(tmp_path, "# comment\n" + TABLE.to_csv(index=False, sep=";", decimal=",")).said
+    assert said == [
+        "skipped 1 line before the header",
+        "columns are separated by ';'",
+        "numbers are written with a decimal comma",
+    ]
+    assert read(tmp_path, "größe,label\n1,0\n2,1\n".encode("cp1252")).said == ["read as cp1252, as it is not UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "mine.csv is empty: it needs a header line"),
+        ("\n\n", "mine.csv is empty: it needs a header line"),
+        ("a,b,label\n", "mine.csv has a header but no rows"),
+        (CSV + "1,2,3,4\n", "mine.csv has 4 fields in line 42 where the header has 3: quote a text"),
+        (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 99, r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
+        (b"PAR1 and then nothing", "is not a Parquet file that can be read"),
+        (gzip.compress(CSV.encode())[:60], "is damaged or cut short"),
+        (zipped("a.csv", "b.csv"), r"holds 2 files \(a.csv, b.csv\): unpack it, and give the one to use"),
+        (excel(Nothing=pd.DataFrame()), "has no sheet with a header and rows"),
+        ('a,label\n"1,0\n', "not a table that pandas can read"),
+    ],
+    ids=itertools.count(),
+)
+def test_what_cannot_be_read_is_one_sentence_that_names_the_cause(tmp_path, content, says):
+    with pytest.raises(DataError, match=says) as error:
+        read(tmp_path, content)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"there is no file nowhere\.csv"):
+        read_table("nowhere.csv")
+    with pytest.raises(DataError, match="is a folder"):
+        read_table(tmp_path)
+    if os.name == "posix":
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DataError, match="is no ordinary file"):
+            read_table(tmp_path / "pipe")

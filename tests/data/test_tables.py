@@ -1,0 +1,153 @@
+"""A table with a yes/no question: its label becomes 0 and 1, its rows are split fairly, and what is wrong is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.data import tables
+from helpers.data.reading import DataError
+from helpers.data.tables import features_and_label, load_table, remark_on_test, split
+
+ROWS = 120
+RANDOM = np.random.default_rng(0)
+FEATURE = RANDOM.normal(size=ROWS)
+
+
+def write(tmp_path, label, name="label", **columns):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"a": FEATURE, **columns, name: label}).to_csv(path, index=False)
+    return path
+
+
+def alternating(*values) -> list:
+    return [values[i % len(values)] for i in range(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"),
+    [
+        ((0, 1), ""),
+        ((True, False), "True"),
+        (("Yes", "No"), "Yes"),
+        (("no", "YES"), "YES"),
+        (("n", "y"), "y"),
+        ((1, 2), "2"),
+        ((-1, 1), ""),
+        (("9", "10"), "10"),
+        (("benign", "malignant"), "malignant"),
+        (("Up", "Down"), "Up"),
+        ((0.0, 1.0), ""),
+    ],
+)
+def test_a_label_of_two_values_is_0_and_1_and_which_is_which_is_said(tmp_path, values, positive):
+    table = load_table(write(tmp_path, alternating(*values)))
+    assert table.positive == table.signature().positive == positive
+    wanted = [str(value) == (positive or "1") or value == (positive or 1) for value in alternating(*values)]
+    assert table.frame.label.tolist() == wanted
+    (column,) = [column for column in table.columns if column.kind == "label"]
+    assert column.used_as == f"what is predicted: {positive or 1} is positive"
+    plain = set(map(str, values)) in ({"0", "1"}, {"0.0", "1.0"}, {"True", "False"})
+    assert plain or any("counts as positive (--positive" in sentence for sentence in table.said)
+
+
+def test_the_positive_value_can_be_chosen_and_is_found_in_any_case(tmp_path):
+    path = write(tmp_path, alternating("Up", "Down"))
+    assert load_table(path, positive="Down").frame.label.tolist() == alternating(0, 1)
+    assert load_table(path, positive="down").positive == "Down"
+    assert load_table(write(tmp_path, alternating(0, 1)), positive="0").frame.label.tolist() == alternating(1, 0)
+
+
+def test_one_value_of_several_against_the_rest(tmp_path):
+    table = load_table(write(tmp_path, alternating("setosa", "virginica", "versicolor")), positive="setosa")
+    assert table.frame.label.tolist() == alternating(1, 0, 0)
+    assert table.said == ("label = setosa counts as positive, its 2 other values as negative",)
+
+
+def test_the_label_is_found_in_any_case(tmp_path):
+    assert load_table(write(tmp_path, alternating(0, 1), "Survived"), "survived").label == "Survived"
+
+
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
+    table = load_table(write(tmp_path, [None, *alternating("0", "1")[1:]]))
+    assert len(table.frame) == ROWS - 1
+    assert "1 rows have no label 'label': they are left out" in table.said
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "says"),
+    [
+        (alternating(0, 1), {"label": "survivd"}, "has no column 'survivd'; its columns are a, label. Name the label"),
+        (alternating(0, 1), {"label": "lable"}, "Did you mean 'label'?"),
+        (alternating(1), {}, "label 'label' is constant .1 in every row.: it teaches nothing"),
+        (alternating(None), {}, "label 'label' is empty"),
+        (alternating("a", "b", "c"), {}, "has 3 values .a, b, c., .* say which one counts as yes, as in --positive a"),
+        (alternating("a", "b", "c"), {"positive": "d"}, "never is 'd': choose its positive value from a, b, c"),
+        (FEATURE, {}, "is a number with 120 different values, .* serve it as notebook 06 does"),
+        ([1] * 3 + [0] * (ROWS - 3), {}, "has 3 rows whose 'label' is 1, among 120: at least 10 are needed"),
+        (["no"] * 9 + ["yes"] * (ROWS - 9), {}, "has 9 rows whose 'label' is anything but yes"),
+    ],
+)
+def test_what_is_no_yes_no_question_is_said_in_a_sentence(tmp_path, label, options, says):
+    with pytest.raises(DataError, match=says) as error:
+        load_table(write(tmp_path, label), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_without_a_usable_feature_is_refused_with_the_reasons(tmp_path):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"id": range(ROWS), "same": 1, "label": alternating(0, 1)}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"no column that a model can learn from \(id: row numbers; same: constant"):
+        load_table(path)
+    path.write_text("label\n0\n1\n")
+    with pytest.raises(DataError, match="at least one feature"):
+        load_table(path)
+
+
+def test_row_numbers_are_no_feature_of_a_table_sorted_by_its_label(tmp_path):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"a": FEATURE, "label": np.arange(ROWS) >= ROWS // 2}).to_csv(path)  # with the index
+    table = load_table(path)
+    assert table.signature().names == ("a",)
+    assert table.columns[0].used_as == "the rows' numbers or names"
+
+
+def test_a_mixed_table_becomes_a_matrix_with_the_columns_of_its_signature(tmp_path):
+    deck = [None if i % 10 == 0 else "ABC"[i % 3] for i in range(ROWS)]
+    table = load_table(write(tmp_path, alternating("no", "yes"), sex=alternating("m", "f", "f"), deck=deck))
+    signature = table.signature()
+    assert signature.columns == ("a", "sex", "deck=A", "deck=B", "deck=C", "deck is missing")
+    x, y = features_and_label(table.frame, signature)
+    assert (x.shape, x.dtype, y.dtype) == ((ROWS, 6), np.float32, np.float32)
+    np.testing.assert_array_equal(x[:, 1], alternating(1, 0, 0))
+    np.testing.assert_array_equal(x[:, 2:].sum(axis=1), np.ones(ROWS))
+    np.testing.assert_array_equal(y, alternating(0, 1))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_every_part_of_a_split_has_the_tables_share_of_positives(share):
+    table = pd.DataFrame({"x": np.arange(1000), "y": (np.arange(1000) >= 1000 * (1 - share)).astype(int)})
+    train, test = split(table, "y")
+    assert len(train) == 800
+    assert sorted([*train.x, *test.x]) == list(range(1000))
+    validation = train.y.tail(160)  # where Keras takes its validation rows from
+    assert test.y.mean() == train.y.mean() == pytest.approx(share)
+    assert validation.mean() == pytest.approx(share, abs=0.02)
+
+
+def test_the_smallest_table_that_is_accepted_has_both_labels_in_every_part():
+    table = pd.DataFrame({"x": range(60), "y": [1] * tables.ENOUGH + [0] * 50})
+    train, test = split(table, "y")
+    for part in (test, train.iloc[: int(len(train) * 0.8)], train.iloc[int(len(train) * 0.8) :]):
+        assert set(part.y) == {0, 1}
+    assert test.y.sum() >= 2  # an interval of the AUC needs two
+
+
+def test_rows_that_share_a_name_are_rows_of_their_own():
+    table = pd.DataFrame({"x": range(100), "y": [0, 1] * 50}, index=["same"] * 100)
+    train, test = split(table, "y")
+    assert (len(train), len(test)) == (80, 20)
+
+
+def test_a_test_set_that_is_too_small_to_tell_is_said():
+    assert remark_on_test(np.array([0, 1] * 50)) == ""
+    assert remark_on_test(np.array([0] * 90 + [1] * 5)).startswith("only 5 of the test rows have the rarer answer")

@@ -1,0 +1,228 @@
+"""Everything wrong that a person can type: one sentence, exit code 2, and not a byte changed on disk.
+
+The commands are typed in a folder with a person's own things, into a copy of the project in which nothing is set up.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import notebook_tools as tools
+import pytest
+
+from helpers import PROJECT
+from helpers.tools import command_line
+
+# What is typed, and a part of what is said. TAKEN is a port that another program has.
+WRONG = [
+    ("rnu", "did you mean run?"),
+    ("--version", "there is no command '--version'"),
+    ("Run", "there is no command 'Run'"),
+    ("run mine.csv", "did you mean --data mine.csv?"),
+    ("run --dta mine.csv", "did you mean --data?"),
+    ("run --dat mine.csv", "there is no option --dat"),
+    ("run --help=yes", "--help"),
+    ("run --data", "expected one argument"),
+    ("run --data=", "give it a value"),
+    ("run --data nowhere.csv", "there is no file nowhere.csv"),
+    ("run --data ~nobody-has-this-name/mine.csv", "there is no file"),
+    ("run --data empty.csv", "empty.csv is empty"),
+    ("run --data folder", "folder is a folder"),
+    ("run --data ftp://example.org/mine.csv", "is no http address"),
+    ("run --data https://", "is no http address"),
+    ("run --data mine.csv --label", "expected one argument"),
+    ("run --data mine.csv --label=", "give it a value"),
+    ("run --data foreign.csv", "foreign/ holds other files (thesis.txt)"),
+    ("lab nowhere.ipynb", "there is no file nowhere.ipynb"),
+    ("lab --no-browser broken.ipynb", "broken.ipynb is not a notebook"),
+    ("serve titanic", "did you mean --model titanic?"),
+    ("serve --prot 5000", "did you mean --port?"),
+    ("serve --help=yes", "--help"),
+    ("serve --port", "expected one argument"),
+    ("serve --port 70000", "'70000' is not a whole number from 0 to 65535"),
+    ("serve --port -1", "'-1' is not a whole number"),
+    ("serve --port http", "'http' is not a whole number"),
+    ("serve --port 5000.5", "'5000.5' is not a whole number"),
+    ("serve --port TAKEN", "cannot listen on 127.0.0.1:TAKEN"),
+    ("serve --port TAKEN --host localhost", "cannot listen on 127.0.0.1:TAKEN"),
+    ("serve --workers 0", "'0' is not a whole number from 1"),
+    ("serve --workers -2", "'-2' is not a whole number from 1"),
+    ("serve --workers 1000000", "'1000000' is not a whole number from 1"),
+    ("serve --workers many", "'many' is not a whole number"),
+    ("serve --host", "expected one argument"),
+    ("serve --host=", "give it a value"),
+    ("serve --host no.such.host.invalid", "is no address of this machine"),
+    ("serve --host 127.0.0.256", "is no address of this machine"),
+    ("serve --host http://localhost", "is no address of this machine"),
+    ("serve --host 203.0.113.7 --port 0", "cannot listen on 203.0.113.7"),
+    ("serve --backend tensorflow", "choose from 'onnx', 'litert', 'numpy', 'keras'"),
+    ("serve --api-key-file nowhere", "there is no file nowhere"),
+    ("serve --api-key-file folder", "folder is a folder"),
+    ("serve --api-key-file empty.csv", "empty.csv is empty"),
+    ("serve --api-key-file blank", "blank is empty: write the key into it"),
+    ("serve --api-key-file binary", "binary cannot be read"),
+    ("serve --access-log=yes", "--access-log"),
+    ("serve --model", "expected one argument"),
+    ("serve --model=", "a model has a name or a path"),
+    ("serve --model typo", "there is no model 'typo': the models here are games, titanic"),
+    ("serve --model ./titanic", "there is no model './titanic'"),
+    ("serve --model foreign", "has no card.json"),
+    ("serve --model folder", "holds model.keras, but no card.json"),
+    ("serve --model .", "but no card.json that says what the model takes"),
+    ("serve --model mine.csv", "mine.csv is a table"),
+    ("serve --model net.h5", "net.h5 is a Keras file"),
+    ("serve --model net.onnx", "net.onnx is a model's file alone"),
+    ("serve --model blank", "blank is a file"),
+    ("test tests/nowhere.py", "there is no file tests/nowhere.py"),
+    ("test -x tests/nowhere.py::test_it", "there is no file tests/nowhere.py"),
+    ("bench titanic", "did you mean --model titanic?"),
+    ("bench --help=yes", "--help"),
+    ("bench --model typo", "there is no model 'typo'"),
+    ("bench --model net.h5", "net.h5 is a Keras file"),
+    ("bench --seconds 0", "'0' is not a number of seconds"),
+    ("bench --seconds nan", "'nan' is not a number of seconds"),
+    ("bench --seconds inf", "'inf' is not a number of seconds"),
+    ("bench --seconds soon", "'soon' is not a number of seconds"),
+    ("bench --rounds 0", "'0' is not a whole number from 1"),
+    ("bench --epochs -1", "'-1' is not a whole number from 1"),
+    ("bench --output mine.csv", "is a file, not a folder"),
+    ("bench --output mine.csv/deeper", "is a file, not a folder"),
+    ("doctor", "required: url"),
+    ("doctor --help=yes http://127.0.0.1", "--help"),
+    ("doctor ftp://127.0.0.1", "is no http URL"),
+    ("doctor http://127.0.0.1:99999", "is no URL"),
+    ("doctor http://127.0.0.1 http://127.0.0.2", "'http://127.0.0.2' is none of its options"),
+    ("doctor http://127.0.0.1 --timeout 0", "'0' is not a number of seconds"),
+    ("doctor http://127.0.0.1 --timeout -3", "'-3' is not a number of seconds"),
+    ("renew nowhere.ipynb", "there is no file nowhere.ipynb"),
+    ("renew folder", "folder is a folder"),
+    ("renew mine.csv", "mine.csv is not a notebook"),
+    ("renew whole.ipynb broken.ipynb", "broken.ipynb is not a notebook"),
+    ("renew --all", "there is no option --all"),
+    ("renew --help=yes", "--help"),
+    ("setup now", "'now' is none of its options"),
+    ("setup --force", "there is no option --force"),
+    ("setup --help=yes", "--help"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(exported, tmp_path_factory) -> Path:
+    """A copy of the project with two models, and in `models/` a folder that is none."""
+    project = tools.copy_project(tmp_path_factory.mktemp("clone") / "tutorial")
+    shutil.copy(PROJECT / "tutorial.py", project)
+    for name in ("games", "titanic"):
+        shutil.copytree(exported, project / "models" / name)
+    (project / "models" / "foreign").mkdir()
+    (project / "models" / "foreign" / "thesis.txt").write_text("years of work")
+    return project
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """A folder that a person stands in, with things of their own."""
+    here = tmp_path_factory.mktemp("here")
+    (here / "folder").mkdir()
+    for name in ("folder/model.keras", "net.h5", "net.onnx", "broken.ipynb"):
+        (here / name).write_text("the user's own")
+    (here / "mine.csv").write_text("age,label\n1,0\n2,1\n")
+    (here / "foreign.csv").write_text("age,label\n1,0\n2,1\n")
+    (here / "empty.csv").write_text("")
+    (here / "blank").write_text("\n")
+    (here / "binary").write_bytes(b"\xff\xfe\x00\x01")
+    nbformat.write(nbformat.v4.new_notebook(), here / "whole.ipynb")
+    return here
+
+
+@pytest.fixture(scope="module")
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
+def listing(*folders: Path) -> dict[Path, str]:
+    """Every file and folder in `folders`, with the hash of what it holds."""
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for folder in folders
+        for path in folder.rglob("*")
+    }
+
+
+def type_in(here: Path, *command, **more: str) -> subprocess.CompletedProcess:
+    run = {"capture_output": True, "text": True, "timeout": 120, "env": {**os.environ, **more}}
+    return subprocess.run([sys.executable, *map(str, command)], cwd=here, check=False, **run)
+
+
+def refused(done: subprocess.CompletedProcess) -> str:
+    """The one sentence that was said."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    (sentence,) = done.stderr.splitlines()
+    assert re.match(r"[\w.]+: \S", sentence)
+    return sentence
+
+
+@pytest.mark.parametrize(("typed", "says"), WRONG, ids=[typed for typed, _ in WRONG])
+def test_what_cannot_be_meant_is_said_and_changes_nothing(project, here, taken, typed, says):
+    before = listing(project, here)
+    done = type_in(here, project / "tutorial.py", *typed.replace("TAKEN", taken).split(" "))
+    assert says.replace("TAKEN", taken) in refused(done)
+    assert listing(project, here) == before
+
+
+def test_no_command_and_no_option_is_left_out():
+    """What the list above lacks: an option that is new must be typed wrongly, too."""
+    for command in command_line.COMMANDS:
+        typed = " ".join(words for words, _ in WRONG if words.split(" ")[0] == command)
+        assert typed, f"no wrong way to type {command}"
+        parser = command_line.parser_of(command)
+        left_out = [name for name in parser.names if not parser.hands_on and name not in re.split(r"[ =]", typed)]
+        assert not left_out, f"{command} {left_out}"
+
+
+def test_the_backends_are_those_that_there_are():
+    from helpers.export.predictors import BACKENDS
+
+    assert sorted(command_line.BACKENDS) == sorted(BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("run --data mine.csv --label churned", "has no column 'churned'"),
+        ("run --data binary", "binary is not a CSV file"),
+        ("run --label churned", "has no column 'churned'"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_said_before_anything_is_written(project, here, typed, says):
+    before = listing(project, here)
+    more = {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert says in refused(type_in(here, "-m", "helpers", *typed.split(" "), **more))
+    assert listing(project, here) == before
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "bench"])
+def test_a_folder_of_the_users_in_the_default_models_place_is_not_written_to(here, tmp_path, command):
+    project = tools.copy_project(tmp_path / "tutorial")
+    shutil.copy(PROJECT / "tutorial.py", project)
+    (project / "models" / "games").mkdir(parents=True)
+    (project / "models" / "games" / "model.keras").write_text("the user's own")
+    before = listing(project, here)
+    assert "model.keras" in refused(type_in(here, project / "tutorial.py", command))
+    assert listing(project, here) == before
+
+
+def test_a_file_in_the_place_of_the_report_is_not_lost(here, tmp_path):
+    project = tools.copy_project(tmp_path / "tutorial")
+    shutil.copy(PROJECT / "tutorial.py", project)
+    (project / "build").write_text("the user's own")
+    for command in ("run", "bench"):
+        assert "build is a file, not a folder" in refused(type_in(here, project / "tutorial.py", command))
+    assert (project / "build").read_text() == "the user's own"
