@@ -230,6 +230,7 @@ def _bench(cli: _Parser) -> None:
     cli.option("--rounds", type=_whole(1, 1000), default=5, help="of each comparison, and starts (default: 5)")
     cli.option("--epochs", type=_whole(1, 10_000), default=100, help="of training (default: 100)")
     cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
+    cli.option("--peers", action="store_true", help="beside FastAPI and Fastify, too, installed into build/peers")
 
 
 def _doctor(cli: _Parser) -> None:
