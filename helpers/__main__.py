@@ -134,7 +134,7 @@ def test(chosen: Namespace) -> int:
 def bench(chosen: Namespace) -> int:
     from helpers.tools.bench import main
 
-    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output, chosen.publish)
+    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output, chosen.peers, chosen.publish)
 
 
 def doctor(chosen: Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from helpers.data.signature import Signature
 from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD, read_bytes
 
+CARD_BYTES = 64 * 1024 * 1024  # of a card.json at most
 PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
 
 
@@ -28,14 +30,32 @@ def read_card(directory: str | Path) -> dict:
     path = Path(directory) / CARD
     where = f"{path.parent.name}/{CARD}"
     try:
-        card = json.loads(read_bytes(path.parent, path.name))
-        Signature.from_dict(card["signature"])
-        {name: (entry["bytes"], entry["sha256"]) for name, entry in card["files"].items()}
+        card = json.loads(read_bytes(path.parent, path.name, CARD_BYTES))
+        _check(card)
     except OSError as error:
         raise PredictorError(f"there is no model in {path.parent.name}/ ({where}: {error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PredictorError(f"{where} is damaged ({error}): export the model again") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PredictorError(f"{where} is damaged ({str(error)[:200]}): export the model again") from error
     return card
+
+
+def _check(card: dict) -> None:
+    """ValueError, KeyError or TypeError where a card holds what no export has written."""
+    signature = Signature.from_dict(card["signature"])
+    for text in (signature.label, signature.positive, *signature.names):
+        if not isinstance(text, str):
+            raise ValueError(f"the name {text!r}")
+    for feature in signature.features:
+        default = feature.default
+        if not (isinstance(default, str) or (isinstance(default, int | float) and math.isfinite(default))):
+            raise ValueError(f"the typical value {default!r} of {feature.name!r}")
+    for name, entry in card["files"].items():
+        length, digest = entry["bytes"], entry["sha256"]
+        if not (isinstance(length, int) and length >= 0 and isinstance(digest, str)):
+            raise ValueError(f"the file {name!r} of {length!r} bytes")
+    shape = card.get("input_shape") or []
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(f"the input shape {shape!r}")
 
 
 def read_artifact(directory: Path, file: str, card: dict) -> bytes:
@@ -47,7 +67,11 @@ def read_artifact(directory: Path, file: str, card: dict) -> bytes:
         because = f" because {refused[file]}" if file in refused else ""
         raise PredictorError(f"{where} was not exported{because}: export the model with this format, or choose another")
     try:
-        content = read_bytes(directory, file)
+        content = read_bytes(directory, file, expected["bytes"] + 1)
+    except ValueError as error:
+        raise PredictorError(
+            f"{where} {error} instead of {expected['bytes']:,}: it was damaged or exchanged; export the model again"
+        ) from error
     except OSError as error:
         raise PredictorError(f"{where} is missing ({error.strerror}): export the model again") from error
     if len(content) != expected["bytes"]:

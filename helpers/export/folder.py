@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import re
@@ -28,11 +29,21 @@ CLUTTER = {".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}  # wha
 # ---- reading ----
 
 
-def read_bytes(directory: Path, file: str) -> bytes:
-    """The content of a file of the export in `directory`, also while the folder is being replaced; OSError."""
+def read_bytes(directory: Path, file: str, limit: int | None = None) -> bytes:
+    """The content of a file of the export in `directory`, also while the folder is being replaced; OSError.
+
+    A pipe or a device, whose content may never end, is no file: OSError. ValueError beyond `limit` bytes.
+    """
     for _ in range(3):  # between the look and the reading, the folder may have been exchanged, and the old one removed
         try:
-            return (_located(directory) / file).read_bytes()
+            path = _located(directory) / file
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "it is no file")
+            with path.open("rb") as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if limit is not None and size > limit:
+                    raise ValueError(f"has {size:,} bytes")
+                return opened.read()
         except FileNotFoundError as error:
             missing = error
     raise missing

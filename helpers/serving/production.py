@@ -8,6 +8,7 @@ a model that can be replaced while it serves. No process here imports TensorFlow
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import socket
 import sys
@@ -93,4 +94,6 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would write to the home directory
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
-    protocol.run(Gateway(load(), BODY_BYTES), place)
+    app = load()
+    gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not look at it
+    protocol.run(Gateway(app, BODY_BYTES), place)

@@ -73,7 +73,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # no other protocol is spoken here: the request is answered as it is
         except httptools.HttpParserError:
-            self.refuse(*self.problem or (400, "this is not a well-formed HTTP/1.1 request"))
+            self.refuse(*self.problem or (400, "this is no well-formed request of HTTP 1.1"))
             return
         if self.head_bytes > HEADER_BYTES:
             self.refuse(431, f"the headers are larger than {HEADER_BYTES:,} bytes")

@@ -21,7 +21,7 @@ from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
-from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.lane import FORM, JSON, Lane, LaneFirst, version
@@ -246,10 +246,11 @@ def _looks_like_json(body: bytes) -> bool:
 def _once(pairs: list[tuple]) -> dict:
     content = dict(pairs)
     if len(content) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        fields = {name: "repeated" for name, count in counts.items() if count > 1}
-        named = ", ".join(name[:40] for name in list(fields)[:3])
-        raise InvalidRequest(f"{len(fields)} bad field(s): a name occurs twice: {named}", fields)
+        bad = Named()
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                bad.add(name, "repeated")
+        bad.refuse()
     return content
 
 

@@ -16,6 +16,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +29,8 @@ from urllib.parse import urlencode
 import psutil
 
 from helpers import PROJECT
+from helpers.data.signature import Signature
+from helpers.export.card import read_card
 from helpers.serving.serve_command import CannotServe, ensure_exported
 from helpers.tools import readme
 
@@ -61,10 +64,28 @@ class Sample:
     failed: int
 
 
-def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path, publish: bool = False) -> int:
+@dataclass(frozen=True)
+class Call:
+    """What is asked again and again: a GET of `url`, or a POST of `body` to it."""
+
+    url: str
+    body: bytes | None = None
+    kind: str = "application/json"
+
+
+def main(
+    model: Path,
+    seconds: float,
+    rounds: int,
+    epochs: int,
+    output: Path,
+    peers: bool = False,
+    publish: bool = False,
+) -> int:
     """Measure, print and write every figure; 1 where requests failed, 2 where the model cannot be served.
 
-    publish: write what the README shows, from this run, instead of a file in `output`.
+    peers: hold the service against FastAPI and Fastify, too (`bench_peers`). publish: write what the README shows from
+    this run, instead of files in `output`.
     """
     try:
         ensure_exported(model, *BACKENDS)
@@ -77,7 +98,7 @@ def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path, pu
         machine["load"] = round(os.getloadavg()[0], 1)  # of the minute before, by other programs
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
-    for figure in measure(model.resolve(), seconds, rounds, epochs):
+    for figure in measure(model.resolve(), seconds, rounds, epochs, peers):
         figures.append(figure)
         print(line(figure), flush=True)
     output = readme.IMAGES if publish else output
@@ -93,18 +114,30 @@ def main(model: Path, seconds: float, rounds: int, epochs: int, output: Path, pu
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 
-def measure(model: Path, seconds: float, rounds: int, epochs: int) -> Iterator[Figure]:
+def measure(model: Path, seconds: float, rounds: int, epochs: int, peers: bool = False) -> Iterator[Figure]:
     """Every figure in turn, as soon as it is measured."""
-    from helpers.data.signature import Signature
-    from helpers.export.card import read_card
+    signature = Signature.from_dict(read_card(model)["signature"])
+    yield from _services(model, signature, seconds, rounds, peers)
+    yield from _backends(model, signature.example(), rounds)
 
-    example = Signature.from_dict(read_card(model)["signature"]).example()
+    seen = _in_an_interpreter(_TRAINING, str(epochs))
+    ours, theirs = seen["compiled"], seen["fit"]
+    yield Figure(
+        f"training, {epochs} epochs, compiling included", ours, "s", "fit with keras.metrics.AUC", theirs, theirs / ours
+    )
+
+
+def _services(model: Path, signature: Signature, seconds: float, rounds: int, peers: bool) -> Iterator[Figure]:
+    """Each service under load, beside another one."""
+    example = signature.example()
     ask, say = f"/predict?{urlencode(example)}", "/predict?msg=Hello"
+    row, form = json.dumps(example).encode(), urlencode(example).encode()
+    ten = json.dumps([example] * 10).encode()
     failed = 0
 
-    def compare(a: str, b: str) -> tuple[Sample, Sample, float]:
+    def compare(a: str | Call, b: str | Call) -> tuple[Sample, Sample, float]:
         nonlocal failed
-        first, second, ratio = side_by_side(a, b, seconds, rounds)
+        first, second, ratio = side_by_side(_call(a), _call(b), seconds, rounds)
         failed += first.failed + second.failed
         return first, second, ratio
 
@@ -125,15 +158,30 @@ def measure(model: Path, seconds: float, rounds: int, epochs: int) -> Iterator[F
         yield Figure(
             "predict, tutorial.py serve", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
         )
-        many = load(predict + ask, 64, seconds)
+        address = Call(predict + ask)
+        for what, call in (
+            ("JSON", Call(f"{predict}/predict", row)),
+            ("form", Call(f"{predict}/predict", form, "application/x-www-form-urlencoded")),
+            ("list of ten", Call(f"{predict}/predict", ten)),
+        ):
+            ours, theirs, ratio = compare(call, address)
+            name = f"predict by {what}, tutorial.py serve"
+            yield Figure(name, ours.per_second, "req/s", "by address", theirs.per_second, ratio)
+        many = load(address, 64, seconds)
         failed += many.failed
         allowed = 5 * many.p50
         yield Figure("its p99 at 64 connections", many.p99, "ms", "5 times its p50", allowed, allowed / many.p99)
         with service("article", model) as article:
             ours, theirs, ratio = compare(predict + ask, article + ask)
         yield Figure("predict, tutorial.py serve", ours.per_second, "req/s", "article's way", theirs.per_second, ratio)
+        if peers:
+            yield from _peers(model, signature.names, workers, compare, predict, ask, row)
     yield Figure("failed requests of all", failed, "", "expected", 0)
 
+
+def _backends(model: Path, example: dict, rounds: int) -> Iterator[Figure]:
+    """Each backend alone, and the service from its start to its first answer."""
+    ask = f"/predict?{urlencode(example)}"
     seen = {backend: in_process(model, backend) for backend in ("model.predict", *BACKENDS)}
     slowest = seen["model.predict"]
     for backend in BACKENDS:
@@ -154,11 +202,22 @@ def measure(model: Path, seconds: float, rounds: int, epochs: int) -> Iterator[F
     yield Figure("from typing serve to its first answer", cold, "s", "loading Keras alone", base, base / cold)
     yield Figure("memory of its largest worker", memory, "MB", "a Keras process", slowest["mb"], slowest["mb"] / memory)
 
-    seen = _in_an_interpreter(_TRAINING, str(epochs))
-    ours, theirs = seen["compiled"], seen["fit"]
-    yield Figure(
-        f"training, {epochs} epochs, compiling included", ours, "s", "fit with keras.metrics.AUC", theirs, theirs / ours
-    )
+
+def _peers(model, names, workers, compare, predict: str, ask: str, row: bytes) -> Iterator[Figure]:
+    """The service beside each peer, by address and by JSON: requests per second, and p99."""
+    from helpers.tools.bench_peers import FASTAPI, FASTIFY, PeerMissing, peer
+
+    for kind in (FASTAPI, FASTIFY):
+        try:
+            with peer(kind, model, names, free_port(), workers) as other:
+                wait_for(other)
+                for how, rest, body in (("address", ask, None), ("JSON", "/predict", row)):
+                    ours, theirs, ratio = compare(Call(predict + rest, body), Call(other + rest, body))
+                    what = f"predict by {how}, tutorial.py serve"
+                    yield Figure(what, ours.per_second, "req/s", kind, theirs.per_second, ratio)
+                    yield Figure(f"its p99, by {how}", ours.p99, "ms", kind, theirs.p99, theirs.p99 / ours.p99)
+        except PeerMissing as error:
+            print(f"bench: {error}", file=sys.stderr, flush=True)
 
 
 def line(figure: Figure) -> str:
@@ -243,9 +302,10 @@ def wait_for(url: str, seconds: float = 60) -> None:
             time.sleep(0.01)
 
 
-def get(url: str, body: bytes | None = None) -> bytes:
-    headers = {"Content-Type": "application/json"} if body else {}
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+def get(call: str | Call) -> bytes:
+    call = _call(call)
+    headers = {"Content-Type": call.kind} if call.body else {}
+    with urllib.request.urlopen(urllib.request.Request(call.url, call.body, headers), timeout=10) as answer:
         return answer.read()
 
 
@@ -258,11 +318,15 @@ def worker_memory(process: subprocess.Popen) -> float:
 # ---- the load ----
 
 
-def side_by_side(a: str, b: str, seconds: float, rounds: int) -> tuple[Sample, Sample, float]:
-    """Medians of two URLs at 8 connections, loaded in turn, and the median of the rounds' ratios a / b."""
-    for url in (a, b):
-        get(url)
-        load(url, 8, min(seconds, 1.0))  # a warm-up
+def _call(call: str | Call) -> Call:
+    return call if isinstance(call, Call) else Call(call)
+
+
+def side_by_side(a: Call, b: Call, seconds: float, rounds: int) -> tuple[Sample, Sample, float]:
+    """Medians of two calls at 8 connections, loaded in turn, and the median of the rounds' ratios a / b."""
+    for call in (a, b):
+        get(call)
+        load(call, 8, min(seconds, 1.0))  # a warm-up
     pairs = [(load(a, 8, seconds), load(b, 8, seconds)) for _ in range(rounds)]
     return (
         median([first for first, _ in pairs]),
@@ -276,21 +340,40 @@ def median(samples: list[Sample]) -> Sample:
     return Sample(*middle, failed=sum(sample.failed for sample in samples))
 
 
-def load(url: str, connections: int, seconds: float) -> Sample:
-    """Load a URL from outside of this process and of the server's, until there is at least one good answer."""
-    sample = _load(url, connections, seconds)
+def load(call: str | Call, connections: int, seconds: float) -> Sample:
+    """Load a service from outside of this process and of the server's, until there is at least one good answer."""
+    sample = _load(_call(call), connections, seconds)
     if not sample.per_second and not sample.failed:  # a slow service and a short load
-        return load(url, connections, 2 * seconds)
+        return load(call, connections, 2 * seconds)
     return sample
 
 
-def _load(url: str, connections: int, seconds: float) -> Sample:
+def _load(call: Call, connections: int, seconds: float) -> Sample:
     if not shutil.which("wrk") or seconds < 1:  # wrk counts in whole seconds
         from helpers.tools.load_test import measure as load_test
 
-        seen = load_test(url, connections, seconds, processes=min(2, connections))
+        headers = {"Content-Type": call.kind} if call.body else None
+        seen = load_test(call.url, connections, seconds, processes=min(2, connections), body=call.body, headers=headers)
         return Sample(seen.per_second, seen.percentile(50), seen.percentile(99), seen.failed)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "10s", "--latency", url]
+    with _script(call) as script:
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "10s", "--latency", *script]
+        return _wrk([*command, call.url])
+
+
+@contextmanager
+def _script(call: Call) -> Iterator[list[str]]:
+    """wrk's options for a call: a POST needs a script in Lua."""
+    if call.body is None:
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "post.lua"
+        header = f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{call.kind}"\nwrk.body = [==['
+        path.write_bytes(header.encode() + call.body + b"]==]\n")
+        yield ["--script", str(path)]
+
+
+def _wrk(command: list[str]) -> Sample:
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     ms = {p: float(v) * UNITS[u] for p, v, u in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s|m)\b", text)}
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)

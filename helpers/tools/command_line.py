@@ -231,6 +231,7 @@ def _bench(cli: _Parser) -> None:
     cli.option("--epochs", type=_whole(1, 10_000), default=100, help="of training (default: 100)")
     cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
     cli.option("--publish", action="store_true", help="write the README's table and picture from this run")
+    cli.option("--peers", action="store_true", help="beside FastAPI and Fastify, too, installed into build/peers")
 
 
 def _doctor(cli: _Parser) -> None:

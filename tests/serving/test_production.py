@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from service_processes import family, gone, is_ready, serving, start, until
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
@@ -36,62 +37,6 @@ def has_ipv6() -> bool:
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-
-
-def start(*options: str, project=PROJECT, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "helpers", "serve", *map(str, options)]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=project, env=tools.environment_in(project, **environment), **output)
-
-
-def until(condition, seconds: float = 20.0):
-    """The first true value of `condition()`; fails after `seconds`."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health/ready", timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
-def family(process: subprocess.Popen) -> list[psutil.Process]:
-    """The process and everything it has started."""
-    try:
-        main = psutil.Process(process.pid)
-        return [main, *main.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
-
-
-@contextmanager
-def serving(model, port: int, *options: str):
-    """A running service; at the end it is told to stop, and must leave nothing."""
-    process = start("--model", model, "--port", port, *options)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: is_ready(url) or process.poll() is not None)
-        assert process.poll() is None, process.stdout.read()
-        yield process, url
-    finally:
-        members = family(process)
-        process.terminate()
-        try:
-            process.communicate(timeout=STOP_SECONDS + 5)
-        finally:
-            left = [member for member in members if not gone([member])]
-            for member in left:
-                member.kill()
-        assert not left
 
 
 @pytest.fixture

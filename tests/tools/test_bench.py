@@ -8,7 +8,7 @@ import pytest
 
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
-from helpers.tools import bench
+from helpers.tools import bench, bench_peers
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,8 @@ def test_services_backends_start_and_memory_are_all_there(report):
     for place in ("notebook server", "tutorial.py serve"):
         assert (f"predict, {place}", "echo, same server") in names
     assert ("predict, tutorial.py serve", "article's way") in names
+    for how in ("JSON", "form", "list of ten"):
+        assert (f"predict by {how}, tutorial.py serve", "by address") in names
     for backend in ("keras", "onnx", "litert", "numpy"):
         assert (f"one row, {backend}", "model.predict") in names
         assert (f"memory of a process, {backend}", "with TensorFlow") in names
@@ -69,3 +71,20 @@ def test_wrk_and_our_own_client_see_the_same_service(monkeypatch):
 def test_a_line_of_the_table_reads_well():
     figure = bench.Figure("predict", 3733.4, "req/s", "echo", 2974.0, 1.2553)
     assert bench.line(figure).split() == ["predict", "3,733", "req/s", "echo", "2,974", "1.26", "x"]
+
+
+def test_a_post_is_loaded_with_its_body():
+    with serve(create_echo_app(), port=0) as server:
+        good = bench.Call(f"{server.url}/predict", b'{"msg": "Hello"}')
+        bad = bench.Call(f"{server.url}/predict", b"{")
+        form = bench.Call(f"{server.url}/predict", b"msg=Hello", "application/x-www-form-urlencoded")
+        for seconds in (0.4, 1.0):  # with our own client, and with wrk where it is installed
+            assert bench.load(good, 2, seconds).failed == 0 and bench.load(form, 2, seconds).failed == 0
+            assert bench.load(bad, 2, seconds).failed > 0
+
+
+def test_a_peer_that_cannot_run_here_is_left_out_with_the_reason(monkeypatch, exported):
+    monkeypatch.setenv("PATH", "")  # a machine without Node
+    with pytest.raises(bench_peers.PeerMissing, match="install Node"):
+        with bench_peers.peer(bench_peers.FASTIFY, exported, ("g1",), 1, 1):
+            pass
