@@ -46,6 +46,7 @@ def run(chosen: Namespace) -> int:
     notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
     for notebook in notebooks.values():
         runner.set_parameters(notebook, parameters)
+        runner.speak_of(notebook, sample=data == "sample")
     BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").unlink(missing_ok=True)  # a page of an earlier run would speak of another model
     try:

@@ -33,6 +33,7 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "04_serve-predictions": ("03_export-the-model",),
     "05_run-on-ec2": ("03_export-the-model",),
 }
+SAMPLE_ONLY = re.compile(r"<!--sample-->(.*?)<!--other(?:: (.*?))?-->", re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 ON_THE_USUAL_PORT = re.compile(r"(?<!def )\bserve\((?!.*\bport=)")
 
@@ -72,6 +73,16 @@ def set_parameters(notebook: NotebookNode, values: dict) -> None:
             cell.metadata.setdefault("tags", [])
         notebook.metadata.setdefault("papermill", {})
         notebook.cells = parameterize_notebook(notebook, known).cells
+
+
+def speak_of(notebook: NotebookNode, sample: bool) -> None:
+    """Let the text speak of the sample or of another table: `<!--sample-->of this<!--other: or of that instead-->`.
+
+    What holds for the sample only stands between two comments, which a reader of the notebook does not see.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SAMPLE_ONLY.sub(lambda found: found[1] if sample else found[2] or "", cell.source)
 
 
 class Progress:

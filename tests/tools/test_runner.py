@@ -48,6 +48,26 @@ def test_a_notebook_without_such_a_cell_stays_as_it_is(tmp_path):
     assert nbformat.writes(notebook) == before
 
 
+def test_the_text_speaks_of_the_sample_or_of_another_table(tmp_path):
+    path = write_notebook(tmp_path / "01_a.ipynb", "print(1)")
+    text = "# Look\n\nTrain.<!--sample--> Players\nplay.<!--other--> Rate <!--sample-->players<!--other: rows-->. End."
+    wanted = {True: "# Look\n\nTrain. Players\nplay. Rate players. End.", False: "# Look\n\nTrain. Rate rows. End."}
+    for sample, spoken in wanted.items():
+        notebook = runner.read(path)
+        notebook.cells[0].source = text
+        runner.speak_of(notebook, sample)
+        assert notebook.cells[0].source == spoken
+
+
+def test_pages_of_another_table_do_not_speak_of_the_sample():
+    for path in runner.notebook_paths()[2:5]:
+        notebook = runner.read(path)
+        runner.speak_of(notebook, sample=False)
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        found = re.findall(r".*(?:[Oo]n the sample|\bplayers?\b|1,024|ten games|ten features).*", text)
+        assert not found, path.name
+
+
 def test_a_failing_cell_is_named_and_what_ran_before_it_is_kept(tmp_path):
     notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", "print('so far')", "int('five')", "print('never')"))
     with pytest.raises(NotebookFailed, match=r"01_a: a cell failed with ValueError: .*'five'"):
