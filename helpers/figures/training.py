@@ -259,14 +259,8 @@ def calibration(y_true, y_prob, bins: int = 10) -> Figure:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         drift = float(np.mean(y_true) - np.mean(y_prob))
-        what = (
-            "about right on the whole"
-            if abs(drift) < 0.02
-            else "too low on the whole"
-            if drift > 0
-            else "too high on the whole"
-        )
-        axes.set_title(f"Probabilities are {what}: {within} of {len(n)} groups keep their promise")
+        what = "About right" if abs(drift) < 0.02 else "Too low" if drift > 0 else "Too high"
+        axes.set_title(f"{what} on the whole: {within} of {len(n)} groups keep their promise")
     return figure
 
 
