@@ -88,3 +88,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    places = [
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    ]
+    for found in [*map(shutil.which, names), *filter(os.path.exists, places)]:
+        if found:
+            return found
+    how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
+`brew install --cask chromium`) and run the tests again"
+    if os.environ.get("CI"):
+        pytest.fail(how)
+    pytest.skip(how)

@@ -5,10 +5,8 @@ as the page shows it; pictures of what was seen land in `build/screenshots/`.
 """
 
 import json
-import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -43,24 +41,6 @@ pytestmark = pytest.mark.usefixtures("chromium")  # before anything is trained o
 
 
 # The browser and what it must not see
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    places = [
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-        "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    ]
-    for found in [*map(shutil.which, names), *filter(os.path.exists, places)]:
-        if found:
-            return found
-    how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
-`brew install --cask chromium`) and run the tests again"
-    if os.environ.get("CI"):
-        pytest.fail(how)
-    pytest.skip(how)
 
 
 @pytest.fixture(scope="module")
