@@ -15,6 +15,7 @@ from helpers import PROJECT
 from helpers.data.games import load_games, split
 from helpers.data.signature import Signature
 from helpers.data.tables import features_and_label
+from helpers.tools.readme import find_chromium
 
 LONGEST_FIRST = ("browser", "notebooks", "slow")  # marks, which pyproject.toml explains
 
@@ -108,3 +109,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
+    if found := find_chromium():
+        return found
+    how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
+`brew install --cask chromium`) and run the tests again"
+    if os.environ.get("CI"):
+        pytest.fail(how)
+    pytest.skip(how)

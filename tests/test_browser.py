@@ -5,7 +5,6 @@ as the page shows it; pictures of what was seen land in `build/screenshots/`.
 """
 
 import json
-import os
 import re
 import shlex
 import socket
@@ -29,7 +28,6 @@ from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import ServerHandle, serve
 from helpers.serving.services import create_predict_app
-from helpers.tools.readme import find_chromium
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
@@ -43,18 +41,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("chromium")]  # befor
 
 
 # The browser and what it must not see
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of a Chromium or Chrome. Without one the tests are skipped; in CI that is a failure."""
-    if found := find_chromium():
-        return found
-    how = "no Chromium on this machine, so nothing was seen in a browser: install it (`sudo apt install chromium`, \
-`brew install --cask chromium`) and run the tests again"
-    if os.environ.get("CI"):
-        pytest.fail(how)
-    pytest.skip(how)
 
 
 @pytest.fixture(scope="module")

@@ -94,8 +94,8 @@ class LaneFirst:
         if answer is None:
             return self.app(environ, start_response)
         length = str(len(answer.body))
-        headers = [("Content-Type", JSON), ("Content-Length", length), ("X-Model-Version", answer.version)]
-        start_response("200 OK", headers)
+        environ["model.version"] = answer.version
+        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", length)])
         return [answer.body]
 
     def _answer(self, environ: dict) -> Answer | None:

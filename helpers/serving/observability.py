@@ -109,7 +109,8 @@ class Observed:
 
     paths: the paths counted by name; any other is counted as "other", so that a scanner cannot fill the memory.
     access_log: a text stream for one JSON line per request; the query string stays out of it, as it holds the data.
-    version: the version of the model, for `X-Model-Version` where the application has not said it.
+    version: the version of the model, for `X-Model-Version`; where the application puts another one into the environ as
+        "model.version", because the model was replaced meanwhile, that one is said.
 
     A server that answers without calling the application takes the id from `identify` and reports with `note`.
     """
@@ -140,8 +141,8 @@ class Observed:
             nonlocal code
             code = status[:3]
             headers.append(("X-Request-ID", request_id))
-            if self.version and not any(name == "X-Model-Version" for name, _ in headers):
-                headers.append(("X-Model-Version", self.version()))
+            if self.version:
+                headers.append(("X-Model-Version", environ.get("model.version") or self.version()))
             return start_response(status, headers, *exc_info)
 
         try:

@@ -8,11 +8,12 @@ from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 _JSON = "application/json"
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _HTML = {"text/html": {"schema": {"type": "string"}}}
-_ID = {
+_HEADERS = {
     "X-Request-ID": {
         "description": "the id under which the service's log knows this request",
         "schema": {"type": "string"},
-    }
+    },
+    "X-Model-Version": {"description": "the version of the model that answers", "schema": {"type": "string"}},
 }
 
 
@@ -212,7 +213,7 @@ def _list(items: dict) -> dict:
 
 
 def _content(content: dict, description: str = "The answer") -> dict:
-    return {"description": description, "headers": _ID, "content": content}
+    return {"description": description, "headers": _HEADERS, "content": content}
 
 
 def _answer(*schemas: str) -> dict:

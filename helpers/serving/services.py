@@ -126,8 +126,8 @@ def create_predict_app(
     app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
 
     def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
-        headers = {"X-Model-Version": version(model)}
-        return Response(answer(slot, model, rows, is_list), headers=headers, content_type=JSON)
+        request.environ["model.version"] = version(model)
+        return Response(answer(slot, model, rows, is_list), content_type=JSON)
 
     @app.get("/predict")
     @guard
@@ -324,7 +324,8 @@ def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
     def decorate(view):
         @functools.wraps(view)
         def guarded():
-            if not may_pass(request.environ.get("HTTP_X_API_KEY"), request.environ.get("HTTP_AUTHORIZATION")):
+            environ = request.environ
+            if not may_pass(environ.get("HTTP_X_API_KEY"), environ.get("HTTP_AUTHORIZATION")):
                 error = "send the service's key in the header X-API-Key or as Authorization: Bearer"
                 raise Unauthorized(error, www_authenticate=WWWAuthenticate("bearer"))
             return view()

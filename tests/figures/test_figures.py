@@ -123,8 +123,8 @@ def test_the_titles_say_what_was_found(rows):
     assert "no better than the logistic regression" in words(
         figures.roc(y, {"network": worse, "logistic regression": good})
     )
-    assert "too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
-    assert "too low on the whole" in words(figures.calibration(y, good * 0.3))
+    assert "Too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
+    assert "Too low on the whole" in words(figures.calibration(y, good * 0.3))
     assert "0.030 above that of the test rows" in words(figures.streaming_auc([0.7, 0.82], [0.7, 0.79]))
     assert "do not flatter" in words(figures.streaming_auc([0.7, 0.75], [0.7, 0.79]))
     assert "12 times as fast" in words(figures.epoch_times({"fit": 0.48, "compiled": 0.04}))
