@@ -17,17 +17,20 @@ ELLIPSIS = "..."  # in a slice: Keras's own reader stumbles over the Ellipsis th
 CONSTANT = "_CONSTANT_VALUE"  # stands where a layer's name would: the first argument is no tensor
 
 
-def rewrite_calls(config: dict, notes: list[str]) -> None:
-    """Rewrite the graph of a Functional model, given its config; `notes` gains a sentence for each kind of change."""
+def rewrite_calls(config: dict, notes: list[str], archive: bool) -> None:
+    """Rewrite the graph of a Functional model, given its config; `notes` gains a sentence for each kind of change.
+
+    archive: as for `keras2.repair`.
+    """
     graph = _Graph(config["layers"], config["output_layers"])
     for ends in ("input_layers", "output_layers"):
         if len(config[ends]) == 1 and isinstance(config[ends][0], list):
             config[ends] = config[ends][0]  # one tensor, not a list of one tensor
     config["output_layers"] = graph.outputs(config["output_layers"])
-    config["layers"] = [_rewrite_layer(layer, graph, notes) for layer in config["layers"]]
+    config["layers"] = [_rewrite_layer(layer, graph, notes, archive) for layer in config["layers"]]
 
 
-def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str]) -> dict:
+def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str], archive: bool) -> dict:
     calls = [graph.call(node) for node in layer["inbound_nodes"]]
     if layer["class_name"] in RECURRENT:
         calls = [_states_by_name(layer, *call, notes) for call in calls]
@@ -41,8 +44,14 @@ def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str]) -> dict:
             "with a layer for each, and give it, load_keras(file, architecture=model)"
         )
     fixed = bool(modes.pop())
-    notes.append(f"{label_of(layer)} is called with training={fixed}, which Keras 3 would overrule: it is kept")
-    return around("FixedMode", layer, fixed=fixed)
+    called = f"{label_of(layer)} is called with training={fixed}, which Keras 3 overrules"
+    if not archive:
+        notes.append(f"{called}: it is kept")
+        return around("FixedMode", layer, fixed=fixed)
+    if fixed:
+        raise ArtifactError(f"{called}, in a .keras archive for good: save it as .h5 with the Keras that wrote it")
+    notes.append(f"{called} while it trains: set its 'trainable' to False before you train on")
+    return layer
 
 
 def _states_by_name(layer: dict, args: list, kwargs: dict, notes: list[str]) -> tuple[list, dict]:

@@ -106,7 +106,7 @@ def _locally_connected(layer: dict, notes: list[str]) -> dict:
                 f"not {value!r}; {REBUILD}"
             )
     notes.append(f"the layer {layer['class_name']} is gone: one of this project's computes the same")
-    return layer | _stand_in("LocallyConnected", config)
+    return layer | _stand_in(layer["class_name"], config)
 
 
 def _random_size(layer: dict, notes: list[str]) -> dict:

@@ -109,6 +109,8 @@ def _one_sentence(path: Path):
         yield
     except RecursionError as error:
         raise ArtifactError(f"{path.name} is refused: its description is nested too deeply for any model") from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path.name} is damaged: its description is not that of a model ({error!r})") from error
 
 
 @contextlib.contextmanager
@@ -222,7 +224,7 @@ class _Contents:
     def _repaired(self) -> tuple[dict, list[str]]:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
-        tree = repair(json.loads(json.dumps(self.tree)), self.custom, notes)
+        tree = repair(self.tree, self.custom, notes, archive=self.container == "zip")
         if self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
         return tree, list(dict.fromkeys(notes))
@@ -409,4 +411,7 @@ def _first_instruction(code: types.CodeType) -> str:
 
 
 def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    """The reason at the end of Keras's long messages, without its colours and without what was received."""
+    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    told = re.split("Arguments received by|Full object config", told)[0].strip()
+    return told.splitlines()[-1].strip() if told else type(error).__name__
