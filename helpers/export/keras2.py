@@ -12,7 +12,7 @@ import inspect
 from helpers.export.errors import ArtifactError
 from helpers.export.keras2_calls import rewrite_calls
 from helpers.export.keras2_layers import CONVERSIONS, REBUILD, RENAMED
-from helpers.export.keras_tree import arguments_of, label_of
+from helpers.export.keras_tree import arguments_of, label_of, name_today
 
 # Arguments that say how to compute, not what, or that were kept without being used: the answers are the same without.
 HOW_NOT_WHAT = {
@@ -84,6 +84,9 @@ class _Repair:
             config = config | {"layers": _input_first(config["layers"], self.notes)}
         config = {name: self.value(part, name) for name, part in config.items()}
         item = item | {"class_name": kind, "config": config}
+        if isinstance(config.get("name"), str) and "/" in config["name"]:
+            config["name"] = name_today(config["name"])
+            self.notes.append("the name of a layer may not hold '/' today: it holds '_' instead")
         if kind in self.custom:
             return item
         item.pop("build_config", None)  # Keras 3 builds a layer when it is called

@@ -160,7 +160,7 @@ def locally_connected():
 
 def activations():
     inputs = keras.Input((10,))
-    x = layers.ThresholdedReLU(0.3)(layers.Dense(6)(inputs))
+    x = layers.ThresholdedReLU(0.3, name="dense/relu")(layers.Dense(6, name="dense/linear")(inputs))
     return keras.Model(inputs, layers.Dense(1)(layers.PReLU()(x)))
 
 
