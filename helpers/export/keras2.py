@@ -34,6 +34,7 @@ HOW_NOT_WHAT = {
 }
 NEUTRAL = {"groups": 1}  # values that change nothing, beside None and False
 POLICIES = ("Policy", "PolicyV1")  # a dtype policy of mixed precision
+INSIDE = ("layer", "backward_layer", "cell")  # where a layer holds another
 HARD_SIGMOID = "hard_sigmoid"
 HOMES = ("layers", "initializers", "regularizers", "constraints")
 
@@ -62,6 +63,7 @@ class _Repair:
             return item
         kind = item.get("class_name")
         if kind in POLICIES:
+            self.notes.append("a dtype policy of mixed precision is written as its name today")
             return item["config"]["name"]
         if kind == "function" and item.get("config") == HARD_SIGMOID:
             return self._function(HARD_SIGMOID)
@@ -69,6 +71,8 @@ class _Repair:
             self.notes.append("a number is written as an array ('ndarray'), as before 2019")
             return item["value"]
         if kind and isinstance(item.get("config"), dict | list):
+            if key in INSIDE and "module" not in item and kind not in self.custom:
+                self.notes.append("a layer inside of another says where its class is today ('module')")
             return self._object(item)
         return {name: self.value(part, name) for name, part in item.items()}
 

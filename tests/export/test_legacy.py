@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from helpers.export.compiling import compile_arguments
 from helpers.export.errors import ArtifactError
 from helpers.export.legacy import describe_keras_file, load_keras
 
@@ -134,9 +135,15 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
     ("name", "told"),
     {
         "keras-2.0.5-numbers.h5": ["'ndarray'", "ReLU with a threshold"],
-        "keras-2.0.5-wrapped.h5": ["dtype of an Embedding", "'reset_after': it is False", "0.2x + 0.5"],
+        "keras-2.0.5-wrapped.h5": [
+            "inside of another",
+            "dtype of an Embedding",
+            "'reset_after': it is False",
+            "0.2x + 0.5",
+        ],
         "keras-2.2.4-cudnn.h5": ["CuDNNLSTM is called LSTM", "CuDNNGRU is called GRU"],
         "keras-2.2.4-encoder-decoder.h5": ["'initial_state'"],
+        "keras-2.2.4-two-outputs.h5": ["one list of metrics was for every output"],
         "keras-tf-2.21.0-activations.h5": ["ThresholdedReLU", "may not hold '/'"],
         "keras-tf-2.21.0-attention.h5": ["'key_shape' of MultiHeadAttention is gone"],
         "keras-tf-2.21.0-fixed-mode.h5": ["batch_normalization_1 (BatchNormalization) is called with training=True"],
@@ -188,14 +195,39 @@ def test_a_layer_that_was_called_as_frozen_stays_so_while_the_model_trains():
     assert not np.array_equal(moving, before[0]) and np.array_equal(frozen, before[1])
 
 
-def test_each_of_two_outputs_has_both_metrics():
-    model = load_old("keras-tf-2.21.0-two-outputs.h5")
+@pytest.mark.parametrize("version", ["2.2.4", "tf-2.21.0"])
+def test_each_of_two_outputs_has_both_metrics(version):
+    model = load_old(f"keras-{version}-two-outputs.h5")
     figures = model.evaluate(ROWS, [np.zeros((32, 1)), np.zeros((32, 2))], verbose=0, return_dict=True)
     assert {"left_mae", "left_mse", "right_mae", "right_mse"} <= set(figures)
     assert figures["loss"] == pytest.approx(figures["left_loss"] + 0.5 * figures["right_loss"])
     left, right = outputs_of(model, ROWS)
     assert figures["left_mae"] == pytest.approx(np.abs(left).mean(), rel=1e-5)
     assert figures["right_mse"] == pytest.approx((right**2).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["logcosh", "kullback_leibler_divergence", "cosine_proximity"])
+def test_a_loss_that_was_renamed_has_the_figures_that_it_had(name):
+    y, model, notes = LABELS * 0.6 + 0.2, build(), []
+    model.compile(**compile_arguments({"optimizer": "sgd", "loss": name, "metrics": [name]}, {}, notes, []))
+    p = predictions(model)[:, None]
+    then = {  # the formulas of keras.losses in Keras 2.2
+        "logcosh": np.log(np.cosh(p - y)),
+        "kullback_leibler_divergence": y * np.log(y / p),
+        "cosine_proximity": -np.sign(y) * np.sign(p),  # of one number each
+    }[name].mean()
+    figures = model.evaluate(ROWS, y, verbose=0, return_dict=True)
+    assert figures["loss"] == pytest.approx(then, rel=1e-4) and figures[name] == pytest.approx(then, rel=1e-4)
+    assert f"'{name}' is called" in notes[0]
+
+
+def test_the_metric_cosine_similarity_keeps_the_sign_that_the_loss_of_that_name_does_not_have():
+    config = {"name": "cosine_similarity", "dtype": "float32", "fn": "cosine_similarity"}
+    metric = {"class_name": "MeanMetricWrapper", "config": config}
+    arguments = compile_arguments({"optimizer": "sgd", "loss": "mse", "metrics": [metric]}, {}, [], [])
+    model = build()
+    model.compile(**arguments)
+    assert model.evaluate(ROWS, LABELS + 1, verbose=0, return_dict=True)["cosine_similarity"] == pytest.approx(1)
 
 
 def test_a_call_of_tensorflow_without_an_equivalent_is_named():

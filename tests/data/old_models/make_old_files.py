@@ -216,11 +216,11 @@ def lookup():
 
 
 def two_outputs():
-    inputs = keras.Input((10,))
+    inputs = layers.Input((10,))
     x = layers.Dense(4)(inputs)
-    model = keras.Model(inputs, [layers.Dense(1, name="left")(x), layers.Dense(2, name="right")(x)])
+    model = keras.models.Model(inputs, [layers.Dense(1, name="left")(x), layers.Dense(2, name="right")(x)])
     model.compile("sgd", {"left": "mse", "right": "logcosh"}, metrics=["mae", "mse"], loss_weights=[1.0, 0.5])
-    y = np.zeros((32, 1)), np.zeros((32, 2))
+    y = [np.zeros((32, 1)), np.zeros((32, 2))]
     model.fit(rows(), y, epochs=1, verbose=0)
     return model
 
@@ -298,6 +298,8 @@ def models_of_2018(folder: Path):
         yield make.__name__.replace("_", "-") + ".h5", model, model
     if VERSION.startswith("2.0."):
         return
+    model = two_outputs()
+    yield "two-outputs.h5", model, model
     yield ("cudnn.h5", *drawn_cudnn(folder))
     model = sequential(layers.Lambda(lambda x: x * 2.0 - 1.0, input_shape=(10,)))
     yield "lambda.h5", model, model
