@@ -47,7 +47,8 @@ def _optimizer(saved, custom: dict, notes: list[str]):
     if isinstance(saved, str):
         return keras.optimizers.get(saved)
     name, config = saved["class_name"].rpartition(">")[2], dict(saved["config"])
-    if name == "LossScaleOptimizer":  # compile wraps the optimizer of a model in mixed precision by itself
+    if name.startswith("LossScaleOptimizer"):
+        notes.append("the optimizer of mixed precision is the one inside of it today: compile puts the other around it")
         return _optimizer(config.get("inner_optimizer") or config["optimizer"], custom, notes)
     kind = custom.get(name) or getattr(keras.optimizers, name, None)
     if kind is None:
@@ -114,19 +115,22 @@ def _name_of_function(function):
 def _metrics(saved, outputs: list[str], custom: dict, notes: list[str]):
     """Metrics for the one output, or, with the names of several, for each of them: a list, or a dictionary by name."""
     if isinstance(saved, dict) and "class_name" not in saved:
-        return {output: _metrics(one, [], custom, notes) for output, one in saved.items()}
-    if not outputs:
-        if any(isinstance(one, list) for one in saved or []) and len(saved) > 1:
-            return [_metrics(one, [], custom, notes) for one in saved]
-        found = [_metric(one, custom, notes) for one in _flat(saved)]
-        return [metric for metric in found if metric is not None]
-    each = saved or []
-    if not any(isinstance(one, list) for one in each):
-        each = [each] * len(outputs)  # one list was for every output
-    return [
-        _metrics([_without_prefix(metric, output) for metric in _flat(one)], [], custom, notes)
-        for output, one in zip(outputs, each, strict=False)
-    ]
+        return {output: _metrics_of(output, one, custom, notes) for output, one in saved.items()}
+    if outputs:
+        each = saved or []
+        if each and not any(isinstance(one, list) for one in each):
+            each = [each] * len(outputs)
+            notes.append("one list of metrics was for every output: each output has all of them")
+        return [_metrics_of(output, one, custom, notes) for output, one in zip(outputs, each, strict=False)]
+    if any(isinstance(one, list) for one in saved or []) and len(saved) > 1:
+        return [_metrics(one, [], custom, notes) for one in saved]
+    found = [_metric(one, custom, notes) for one in _flat(saved)]
+    return [metric for metric in found if metric is not None]
+
+
+def _metrics_of(output: str, saved, custom: dict, notes: list[str]) -> list:
+    """The metrics of one of several outputs."""
+    return _metrics([_without_prefix(metric, output) for metric in _flat(saved)], [], custom, notes)
 
 
 def _without_prefix(metric, output: str):
@@ -159,6 +163,8 @@ def _metric(saved, custom: dict, notes: list[str]):
                 keras.metrics.get(saved)  # raises ValueError for a name that is not its own
                 return saved
             _name_today(saved, notes)
+        if function == "cosine_similarity":  # the metric; the loss of that name has the other sign
+            return keras.metrics.CosineSimilarity(name=config["name"] if isinstance(config, dict) else function)
         then = RENAMED.get(function, function)
         own = getattr(keras.metrics, then, None) or getattr(keras.losses, then, None)
         if inspect.isfunction(own):

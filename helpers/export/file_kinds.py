@@ -1,4 +1,4 @@
-"""What a file is that somebody takes for a Keras model, told by its content: by its first bytes, never by its name.
+"""What a file is that somebody takes for a Keras model, told by its content: by its first bytes, not by its name.
 
 `container_of(path)` returns "HDF5" or "zip"; for anything else it raises `ArtifactError`, which names what the file is
 and how to go on. Nothing is read but the first bytes (and a zip archive's list), so that a device or a pipe cannot
@@ -83,6 +83,8 @@ def container_of(path: Path) -> str:
         return "HDF5"
     if start.startswith(ZIP):
         return "zip"
+    if re.search(r"\.data-\d{5}-of-\d{5}$", name):  # nothing in it says so
+        raise ArtifactError(f"{name} is not a Keras file: it is a part of a TensorFlow checkpoint; {CHECKPOINT}")
     raise ArtifactError(f"{name} is not a Keras file: it {_what_it_is(start, end)}")
 
 

@@ -1,8 +1,8 @@
 """The tree of a model as Keras 2 wrote it, rewritten as Keras 3 reads it.
 
-`repair(tree, custom, notes)` returns the new tree; `notes` gains a sentence for each kind of change. What would change
-the answers raises `ArtifactError`. Rules for one kind of layer stand in `keras2_layers`, calls of layers in a graph in
-`keras2_calls`, weights that are laid out otherwise in `keras2_weights`.
+`repair(tree, custom, notes, ...)` returns the new tree; `notes` gains a sentence for each kind of change. What would
+change the answers raises `ArtifactError`. Rules for one kind of layer stand in `keras2_layers`, calls of layers in a
+graph in `keras2_calls`, weights that are laid out otherwise in `keras2_weights`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 from helpers.export.errors import ArtifactError
 from helpers.export.keras2_calls import rewrite_calls
 from helpers.export.keras2_layers import CONVERSIONS, REBUILD, RENAMED
-from helpers.export.keras_tree import arguments_of, label_of
+from helpers.export.keras_tree import arguments_of, label_of, name_today
 
 # Arguments that say how to compute, not what, or that were kept without being used: the answers are the same without.
 HOW_NOT_WHAT = {
@@ -34,66 +34,88 @@ HOW_NOT_WHAT = {
 }
 NEUTRAL = {"groups": 1}  # values that change nothing, beside None and False
 POLICIES = ("Policy", "PolicyV1")  # a dtype policy of mixed precision
+INSIDE = ("layer", "backward_layer", "cell")  # where a layer holds another
 HARD_SIGMOID = "hard_sigmoid"
 HOMES = ("layers", "initializers", "regularizers", "constraints")
 
 
-def repair(item, custom: dict, notes: list[str]):
-    """A tree of Keras 2 rewritten as Keras 3 reads it; classes and functions named in `custom` are left alone."""
-    if isinstance(item, list):
-        return [repair(part, custom, notes) for part in item]
-    if not isinstance(item, dict):
-        return item
-    kind = item.get("class_name")
-    if kind in POLICIES:
-        return item["config"]["name"]
-    if kind == "function" and item.get("config") == HARD_SIGMOID:
-        return _function(HARD_SIGMOID, custom, notes)
-    if set(item) == {"type", "value"} and item["type"] == "ndarray":
-        notes.append("a number is written as an array ('ndarray'), as before 2019")
-        return item["value"]
-    if kind and isinstance(item.get("config"), dict | list):
-        return _repair_object(item, custom, notes)
-    return {key: repair(value, custom, notes) for key, value in item.items()}
+def repair(tree: dict, custom: dict, notes: list[str], archive: bool = False) -> dict:
+    """A tree of Keras 2 rewritten as Keras 3 reads it; classes and functions named in `custom` are left alone.
+
+    archive: the weights stand in a `.keras` archive, which finds them by the classes of the layers, one inside of the
+    other: there a layer cannot be put around another.
+    """
+    return _Repair(custom, notes, archive).value(tree)
 
 
-def _repair_object(item: dict, custom: dict, notes: list[str]) -> dict:
-    kind, config = item["class_name"], item["config"]
-    if kind in RENAMED and kind not in custom:
-        notes.append(f"the class '{kind}' is called '{RENAMED[kind]}' today")
-        kind = RENAMED[kind]
-    if isinstance(config, list):
-        config = {"name": "sequential", "layers": config}
-        notes.append("the layers of a Sequential model are a plain list, as before 2019")
-    if kind == "Sequential":
-        config = config | {"layers": _input_first(config["layers"], notes)}
-    config = {key: _repair_value(key, value, custom, notes) for key, value in config.items()}
-    item = item | {"class_name": kind, "config": config}
-    if kind in custom:
-        return item
-    shape = config.pop("batch_input_shape", None)
-    if kind == "InputLayer" and shape is not None:
-        config["batch_shape"] = shape
-    if kind == "Functional":
-        rewrite_calls(config, notes)
-    if kind in CONVERSIONS:
-        item = CONVERSIONS[kind](item, notes)
-    _drop_arguments(item, notes)
-    return _at_home(item)
+class _Repair:
+    """One walk through a tree, from the inside out."""
 
+    def __init__(self, custom: dict, notes: list[str], archive: bool):
+        self.custom, self.notes, self.archive = custom, notes, archive
 
-def _repair_value(key: str, value, custom: dict, notes: list[str]):
-    if value == HARD_SIGMOID and key != "name":
-        return _function(value, custom, notes)
-    return repair(value, custom, notes)
+    def value(self, item, key: str = ""):
+        if isinstance(item, list):
+            return [self.value(part) for part in item]
+        if item == HARD_SIGMOID and key != "name":
+            return self._function(item)
+        if not isinstance(item, dict):
+            return item
+        kind = item.get("class_name")
+        if kind in POLICIES:
+            self.notes.append("a dtype policy of mixed precision is written as its name today")
+            return item["config"]["name"]
+        if kind == "function" and item.get("config") == HARD_SIGMOID:
+            return self._function(HARD_SIGMOID)
+        if set(item) == {"type", "value"} and item["type"] == "ndarray":
+            self.notes.append("a number is written as an array ('ndarray'), as before 2019")
+            return item["value"]
+        if kind and isinstance(item.get("config"), dict | list):
+            if key in INSIDE and "module" not in item and kind not in self.custom:
+                self.notes.append("a layer inside of another says where its class is today ('module')")
+            return self._object(item)
+        return {name: self.value(part, name) for name, part in item.items()}
 
+    def _object(self, item: dict) -> dict:
+        kind, config = item["class_name"], item["config"]
+        if kind in RENAMED and kind not in self.custom:
+            self.notes.append(f"the class '{kind}' of a saved model is called '{RENAMED[kind]}' today")
+            kind = RENAMED[kind]
+        if isinstance(config, list):
+            config = {"name": "sequential", "layers": config}
+            self.notes.append("the layers of a Sequential model are a plain list, as before 2019")
+        if kind == "Sequential":
+            config = config | {"layers": _input_first(config["layers"], self.notes)}
+        config = {name: self.value(part, name) for name, part in config.items()}
+        item = item | {"class_name": kind, "config": config}
+        if isinstance(config.get("name"), str) and "/" in config["name"]:
+            config["name"] = name_today(config["name"])
+            self.notes.append("the name of a layer may not hold '/' today: it holds '_' instead")
+        if kind in self.custom:
+            return item
+        item.pop("build_config", None)  # Keras 3 builds a layer when it is called
+        shape = config.pop("batch_input_shape", None)
+        if kind == "InputLayer" and shape is not None:
+            config["batch_shape"] = shape
+        if kind == "Functional":
+            rewrite_calls(config, self.notes, self.archive)
+        if kind in CONVERSIONS:
+            item = CONVERSIONS[kind](item, self.notes)
+        if self.archive and item["class_name"] == "TimeMajor":
+            raise ArtifactError(
+                f"{label_of(item)} takes time first ('time_major'), which cannot be converted in a .keras archive: "
+                "save the model as .h5 with the Keras that wrote it"
+            )
+        _drop_arguments(item, self.notes)
+        return _at_home(item)
 
-def _function(name: str, custom: dict, notes: list[str]) -> str | dict:
-    """A function of Keras 2 that has another meaning today: our own of its meaning then, unless `custom` has one."""
-    if name in custom:
-        return name
-    notes.append(f"the function '{name}' has another slope today (x/6 + 0.5): Keras 2's, 0.2x + 0.5, is used")
-    return {"class_name": "function", "config": f"keras2>{name}", "module": "builtins", "registered_name": "function"}
+    def _function(self, name: str) -> str | dict:
+        """A function that has another meaning today: our own of its meaning then, unless `custom` has one."""
+        if name in self.custom:
+            return name
+        self.notes.append(f"the function '{name}' has another slope today (x/6 + 0.5): Keras 2's, 0.2x + 0.5, is used")
+        config = f"keras2>{name}"
+        return {"class_name": "function", "config": config, "module": "builtins", "registered_name": "function"}
 
 
 def _input_first(layers: list[dict], notes: list[str]) -> list[dict]:
@@ -136,7 +158,7 @@ def _at_home(item: dict) -> dict:
     import keras
 
     kind = item["class_name"]
-    if "registered_name" in item and item["registered_name"]:
+    if ">" in (item.get("registered_name") or ""):
         return item  # one of our stand-ins, or one that its owner registered
     if kind == "Functional":
         return item | {"module": "keras.src.models.functional", "registered_name": None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from helpers.export.errors import ArtifactError
 from helpers.export.keras2_layers import around
-from helpers.export.keras_tree import label_of
+from helpers.export.keras_tree import label_of, name_today
 
 MODELS = ("Functional", "Sequential")
 RECURRENT = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN", "TimeMajor")
@@ -17,22 +17,27 @@ ELLIPSIS = "..."  # in a slice: Keras's own reader stumbles over the Ellipsis th
 CONSTANT = "_CONSTANT_VALUE"  # stands where a layer's name would: the first argument is no tensor
 
 
-def rewrite_calls(config: dict, notes: list[str]) -> None:
-    """Rewrite the graph of a Functional model, given its config; `notes` gains a sentence for each kind of change."""
+def rewrite_calls(config: dict, notes: list[str], archive: bool) -> None:
+    """Rewrite the graph of a Functional model, given its config; `notes` gains a sentence for each kind of change.
+
+    archive: as for `keras2.repair`.
+    """
     graph = _Graph(config["layers"], config["output_layers"])
     for ends in ("input_layers", "output_layers"):
         if len(config[ends]) == 1 and isinstance(config[ends][0], list):
             config[ends] = config[ends][0]  # one tensor, not a list of one tensor
+    config["input_layers"] = graph.inputs(config["input_layers"])
     config["output_layers"] = graph.outputs(config["output_layers"])
-    config["layers"] = [_rewrite_layer(layer, graph, notes) for layer in config["layers"]]
+    config["layers"] = [_rewrite_layer(layer, graph, notes, archive) for layer in config["layers"]]
 
 
-def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str]) -> dict:
+def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str], archive: bool) -> dict:
     calls = [graph.call(node) for node in layer["inbound_nodes"]]
     if layer["class_name"] in RECURRENT:
         calls = [_states_by_name(layer, *call, notes) for call in calls]
     modes = {call[1].pop("training", None) for call in calls}
-    layer = layer | {"inbound_nodes": [{"args": args, "kwargs": kwargs} for args, kwargs in calls]}
+    layer = layer | {"name": name_today(layer["name"])}
+    layer |= {"inbound_nodes": [{"args": args, "kwargs": kwargs} for args, kwargs in calls]}
     if modes <= {None}:
         return layer
     if len(modes) > 1:
@@ -41,8 +46,14 @@ def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str]) -> dict:
             "with a layer for each, and give it, load_keras(file, architecture=model)"
         )
     fixed = bool(modes.pop())
-    notes.append(f"{label_of(layer)} is called with training={fixed}, which Keras 3 would overrule: it is kept")
-    return around("FixedMode", layer, fixed=fixed)
+    called = f"{label_of(layer)} is called with training={fixed}, which Keras 3 overrules"
+    if not archive:
+        notes.append(f"{called}: it is kept")
+        return around("FixedMode", layer, fixed=fixed)
+    if fixed:
+        raise ArtifactError(f"{called}, in a .keras archive for good: save it as .h5 with the Keras that wrote it")
+    notes.append(f"{called} while it trains: set its 'trainable' to False before you train on")
+    return layer
 
 
 def _states_by_name(layer: dict, args: list, kwargs: dict, notes: list[str]) -> tuple[list, dict]:
@@ -108,7 +119,7 @@ class _Graph:
     def _argument(self, value):
         if self._is_tensor(value):
             name, call, output = value
-            history = [name, call - self.first[name], output]
+            history = [name_today(name), call - self.first[name], output]
             return {
                 "class_name": "__keras_tensor__",  # its shape and dtype are those of the layer's output
                 "config": {"shape": [], "dtype": "float32", "keras_history": history},
@@ -124,12 +135,18 @@ class _Graph:
             return {key: self._argument(part) for key, part in value.items()}
         return value
 
+    def inputs(self, value):
+        """Where the model's inputs come in."""
+        return self._ends(value, lambda name: 0)
+
     def outputs(self, value):
         """Where the model's outputs come from; a Functional model inside of it has a call of its own before."""
+        return self._ends(value, lambda name: (self.layers[name]["class_name"] == "Functional") - self.first[name])
+
+    def _ends(self, value, shift):
         if self._is_tensor(value):
             name, call, output = value
-            own = self.layers[name]["class_name"] == "Functional"
-            return [name, call - self.first[name] + own, output]
+            return [name_today(name), call + shift(name), output]
         if isinstance(value, dict):
-            return {key: self.outputs(part) for key, part in value.items()}
-        return [self.outputs(part) for part in value]
+            return {key: self._ends(part, shift) for key, part in value.items()}
+        return [self._ends(part, shift) for part in value]

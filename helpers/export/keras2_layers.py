@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import json
+
 from helpers.export.errors import ArtifactError
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
@@ -106,7 +108,7 @@ def _locally_connected(layer: dict, notes: list[str]) -> dict:
                 f"not {value!r}; {REBUILD}"
             )
     notes.append(f"the layer {layer['class_name']} is gone: one of this project's computes the same")
-    return layer | _stand_in("LocallyConnected", config)
+    return layer | _stand_in(layer["class_name"], config)
 
 
 def _random_size(layer: dict, notes: list[str]) -> dict:
@@ -141,10 +143,16 @@ def _lambda(layer: dict, notes: list[str]) -> dict:
     return layer | {"config": {key: value for key, value in config.items() if key not in FUNCTION_KEYS}}
 
 
+def _operation_of(layer: dict) -> str:
+    """What a TensorFlowOpLayer, as Keras 2.3 and 2.4 wrote it, computes: "raw_ops.Mul"."""
+    node = layer["config"].get("node_def")
+    return f"raw_ops.{(json.loads(node) if isinstance(node, str) else node or {}).get('op', 'an unknown operation')}"
+
+
 def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
     from helpers.export.keras2_stand_ins import TENSORFLOW_FUNCTIONS
 
-    function = layer["config"].get("function") or "an operation of its graph"
+    function = layer["config"].get("function") or _operation_of(layer)
     if function not in TENSORFLOW_FUNCTIONS:
         raise ArtifactError(
             f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3: write that step as a layer, "

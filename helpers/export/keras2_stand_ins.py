@@ -77,9 +77,8 @@ class RandomCrop(keras.layers.RandomCrop):
         return super().transform_images(images, transformation, training) if training else self.resizing(images)
 
 
-@register
-class LocallyConnected(keras.layers.Layer):
-    """A convolution whose kernel is another at every place of the output: LocallyConnected1D and LocallyConnected2D.
+class _LocallyConnected(keras.layers.Layer):
+    """A convolution whose kernel is another at every place of the output.
 
     In: (batch, steps, channels) or (batch, rows, columns, channels). Its kernel is that of Keras 2's implementation 1:
     (places, values in the window, filters).
@@ -154,6 +153,16 @@ class LocallyConnected(keras.layers.Layer):
                 name = f"{weight}_{what}"
                 objects[name] = keras.saving.serialize_keras_object(getattr(self, name))
         return {**super().get_config(), **plain, **objects}
+
+
+@register
+class LocallyConnected1D(_LocallyConnected):
+    """(batch, steps, channels) to (batch, places, filters)."""
+
+
+@register
+class LocallyConnected2D(_LocallyConnected):
+    """(batch, rows, columns, channels) to (batch, rows, columns, filters)."""
 
 
 def _product(sizes) -> int:

@@ -36,6 +36,11 @@ def name_of(layer: dict) -> str | None:
     return (config.get("name") if isinstance(config, dict) else None) or layer.get("name")
 
 
+def name_today(name: str) -> str:
+    """The name of a layer as Keras 3 takes it, which keeps '/' for itself: "conv1/bn" becomes "conv1_bn"."""
+    return name.replace("/", "_")
+
+
 def label_of(layer: dict) -> str:
     return f"{name_of(layer) or 'a layer'} ({layer['class_name']})"
 

@@ -8,16 +8,12 @@ otherwise, is repaired in a temporary copy; the file is never written to, and ev
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import dis
 import io
 import json
 import logging
-import marshal
 import re
 import tempfile
-import types
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -30,7 +26,8 @@ from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED
 from helpers.export.keras2_weights import convert_cudnn
 from helpers.export.keras_settings import foreign_settings
-from helpers.export.keras_tree import holds_code, label_of, layers_of, name_of, outputs_of, take_functions
+from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, take_functions
+from helpers.export.lambda_code import refuse_foreign_code
 from helpers.quiet import quiet
 
 log = logging.getLogger(__name__)
@@ -109,6 +106,8 @@ def _one_sentence(path: Path):
         yield
     except RecursionError as error:
         raise ArtifactError(f"{path.name} is refused: its description is nested too deeply for any model") from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path.name} is damaged: its description is not that of a model ({error!r})") from error
 
 
 @contextlib.contextmanager
@@ -222,7 +221,7 @@ class _Contents:
     def _repaired(self) -> tuple[dict, list[str]]:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
-        tree = repair(json.loads(json.dumps(self.tree)), self.custom, notes)
+        tree = repair(self.tree, self.custom, notes, archive=self.container == "zip")
         if self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
         return tree, list(dict.fromkeys(notes))
@@ -236,7 +235,7 @@ class _Contents:
         arguments = self._compile_arguments(notes) if compile and self.training else None
         # Keras 3.15 compiles a model from .h5 with an optimizer that knows none of its weights: it cannot be trained.
         native = bool(arguments) and self.modern and self.container == "zip" and not notes
-        _refuse_foreign_code(self.path, self.tree)
+        refuse_foreign_code(self.path, self.tree)
         with tempfile.TemporaryDirectory() as folder:
             copy = self._copy(Path(folder), keep_training=native)
             try:
@@ -371,42 +370,8 @@ def _read_architecture(path: Path) -> tuple[str, dict]:
         raise ArtifactError(f"{path.name} is not an architecture: it is not what model.to_json() wrote") from error
 
 
-def _refuse_foreign_code(path: Path, tree: dict) -> None:
-    """`ArtifactError` for a Lambda layer compiled by another Python, whose code would not run here, or run wild."""
-    for layer in layers_of(tree):
-        code = _code_of(layer)
-        if code is not None and not _is_code_of_this_python(code):
-            name = name_of(layer)
-            raise ArtifactError(
-                f"{path.name}: the code of {label_of(layer)} was compiled by another version of Python, which this one "
-                f"cannot run; give the function itself, custom_objects={{'{name}': my_function}}"
-            )
-
-
-def _code_of(layer: dict) -> str | None:
-    """The compiled function of a Lambda layer, as base64; None where it has a function by name, or is another layer."""
-    function = layer["config"].get("function") if layer["class_name"] == "Lambda" else None
-    if isinstance(function, list):
-        return function[0]
-    if isinstance(function, dict) and function.get("class_name") == "__lambda__":
-        return function["config"].get("code", "")
-    return None
-
-
-def _is_code_of_this_python(code: str) -> bool:
-    try:
-        loaded = marshal.loads(base64.b64decode(code))
-    except (ValueError, TypeError, EOFError):
-        return False
-    here = (lambda x: x).__code__
-    return isinstance(loaded, types.CodeType) and _first_instruction(loaded) == _first_instruction(here)
-
-
-def _first_instruction(code: types.CodeType) -> str:
-    """The name of the first instruction that is none of a closure's: it differs between versions of Python."""
-    names = (one.opname for one in dis.get_instructions(code))
-    return next((name for name in names if name not in ("COPY_FREE_VARS", "MAKE_CELL")), "")
-
-
 def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    """The reason at the end of Keras's long messages, without its colours and without what was received."""
+    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    told = re.split("Arguments received by|Full object config", told)[0].strip()
+    return told.splitlines()[-1].strip() if told else type(error).__name__

@@ -24,6 +24,7 @@ from textwrap import fill
 from packaging.requirements import Requirement
 
 from helpers import PROJECT
+from helpers.export.keras_settings import WANTED, foreign_settings
 
 GIB = 1024**3  # bytes
 NEEDED_PYTHON = (3, 11)
@@ -79,6 +80,7 @@ def check_environment(project: Path = PROJECT, port: int = 5000, browser_seconds
         [
             check_python(),
             check_packages(project / "requirements.lock"),
+            check_keras(),
             check_folder(project),
             check_disk(project),
             check_memory(),
@@ -127,6 +129,15 @@ def read_lock(lock: Path) -> dict[str, str]:
             if requirement.marker is None or requirement.marker.evaluate():
                 wanted[requirement.name] = str(requirement.specifier).removeprefix("==")
     return wanted
+
+
+def check_keras() -> Check:
+    """The settings that Keras reads when it is imported: does it run on TensorFlow, and compute as the notebooks do?"""
+    foreign = foreign_settings()
+    if not foreign:
+        return Check("Keras", f"runs on {WANTED['backend']}, in {WANTED['floatx']}")
+    remedy = "; ".join(setting.remedy for setting in foreign)
+    return Check("Keras", "; ".join(setting.found for setting in foreign), MEND, f"{remedy[0].upper()}{remedy[1:]}.")
 
 
 def check_folder(project: Path) -> Check:

@@ -1,5 +1,6 @@
 """Notebook 00's checks: what is well is said to be well, and each thing that is not comes with its remedy."""
 
+import json
 import re
 import socket
 import threading
@@ -18,7 +19,7 @@ LOCK = PROJECT / "requirements.lock"
 def test_every_line_that_is_not_well_has_a_remedy_and_no_other():
     report = environment.check_environment(browser_seconds=0.1)
     assert [check.name for check in report] == [
-        *("Python", "packages", "folder", "disk", "memory", "curl", "port 5000", "browser")
+        *("Python", "packages", "Keras", "folder", "disk", "memory", "curl", "port 5000", "browser")
     ]
     for check in report:
         assert (check.status == WELL) == (check.remedy == ""), check
@@ -29,6 +30,24 @@ def test_an_old_python_is_to_be_replaced():
     assert environment.check_python((3, 11, 0)).status == WELL
     old = environment.check_python((3, 10, 9))
     assert old.status == MEND and old.found == "3.10.9" and "3.11" in old.remedy
+
+
+def test_settings_of_keras_that_are_not_the_notebooks_are_to_be_mended(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert environment.check_keras().status == WELL
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    check = environment.check_keras()
+    assert check.status == MEND and check.found == "KERAS_BACKEND=jax" and "Unset that variable" in check.remedy
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    settings = {"backend": "theano", "floatx": "float16", "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    found = environment.check_keras().found
+    assert "float16" in found and "channels_first" in found and "theano" not in found  # the variable overrules it
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert str(tmp_path / "keras.json") + ' says "backend": "theano"' in environment.check_keras().found
+    (tmp_path / "keras.json").write_text("not JSON")
+    assert environment.check_keras().status == WELL  # Keras takes no notice of it, either
 
 
 def test_the_lock_is_read_with_its_markers_and_comments(tmp_path):

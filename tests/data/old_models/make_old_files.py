@@ -1,9 +1,10 @@
-"""Write model files with an old Keras, and what that Keras answered: run it with the Python of an old TensorFlow.
+"""Write model files with an old Keras, and what that Keras answered: run it with the Python of an old Keras.
 
-    python make_old_files.py FOLDER
+    python make_old_files.py FOLDER [KIND ...]
 
-Each file holds a small network that was trained for one epoch on random rows. `answers-<version>.json` holds, for every
-file, what the model that wrote it predicted for the 32 rows of `rows(n)`: the reference that a reader must reproduce.
+Each file holds a small network, trained for one epoch on made-up rows or with weights drawn at random. For every file,
+`answers-<version>.json` says what the model that wrote it predicted for `inputs_of(model)`: the reference that a reader
+must reproduce. The answers of kinds that are not written anew stay in it.
 """
 
 import json
@@ -21,16 +22,29 @@ try:  # Keras 2 beside a TensorFlow that has moved on to Keras 3
 
     VERSION = "tf-" + keras.__version__
 except ImportError:
-    from keras import __version__ as VERSION
+    import keras
 
-    keras = tf.keras
+    VERSION = keras.__version__
+    if not VERSION.startswith(("2.0.", "2.2.")):  # from then on Keras was a part of TensorFlow
+        keras = tf.keras
 
+GRAPHS = VERSION.startswith(("2.0.", "2.2."))  # Keras on TensorFlow 1
 layers = keras.layers
 
 
 def rows(n: int = 10) -> np.ndarray:
     """32 rows of 0 and 1, the same in every version of NumPy: the bits of 1, 38, 75, ..."""
     return np.array([[(1 + 37 * i >> j % 10) & 1 for j in range(n)] for i in range(32)], dtype="float32")
+
+
+def inputs_of(model) -> list:
+    """A batch for each input of a model: 32 rows, or as many as a batch of a fixed size has; the second is reversed."""
+    batches = []
+    for tensor in model.inputs:
+        size, *shape = (None if d is None else int(d) for d in tensor.shape.as_list())
+        batch = rows(int(np.prod(shape)))[: size or 32].reshape(size or 32, *shape)
+        batches.append(batch[::-1].copy() if batches else batch)
+    return batches
 
 
 def auc(y_true, y_pred):
@@ -77,7 +91,225 @@ def trained(model, **compile_arguments):
     return model
 
 
+def drawn(model):
+    """The model with weights drawn at random, positive where a variance has to be."""
+    chance = np.random.RandomState(7)
+    for layer in model.layers:
+        weights = [w + chance.normal(0, 0.3, w.shape).astype(w.dtype) for w in layer.get_weights()]
+        variances = type(layer).__name__ == "BatchNormalization"
+        layer.set_weights([abs(w) for w in weights] if variances else weights)
+    return model
+
+
+def hard_sigmoid():
+    """Where a layer takes the function: by name, as a layer, inside of a wrapper."""
+    inputs = keras.Input((10,))
+    x = layers.Dense(6, activation="hard_sigmoid")(inputs)
+    x = layers.Activation("hard_sigmoid", name="hard_sigmoid")(x)
+    x = layers.Reshape((3, 2))(x)
+    x = layers.TimeDistributed(layers.Dense(2, activation=keras.activations.hard_sigmoid))(x)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+
+
+def hard_sigmoid_recurrent():
+    inputs = keras.Input((6, 4))
+    x = layers.LSTM(3, recurrent_activation="hard_sigmoid", return_sequences=True)(inputs)
+    x = layers.Bidirectional(layers.GRU(2, recurrent_activation="hard_sigmoid", reset_after=False))(x)
+    return keras.Model(inputs, layers.Dense(1)(x))
+
+
+def hard_sigmoid_convlstm():
+    inputs = keras.Input((2, 4, 4, 1))
+    x = layers.ConvLSTM2D(2, 2, recurrent_activation="hard_sigmoid")(inputs)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+
+
+def time_major():
+    inputs = keras.Input(batch_shape=(6, 5, 4))
+    x = layers.LSTM(3, time_major=True, return_sequences=True)(inputs)
+    return keras.Model(inputs, layers.SimpleRNN(2, time_major=True, return_sequences=True)(x))
+
+
+def pictures():
+    """Arguments that Keras 3 lacks: groups of convolutions, rng_type of augmentations; layers that it lacks."""
+    inputs = keras.Input((6, 6, 2))
+    x = layers.RandomFlip("horizontal")(inputs)
+    x = layers.RandomRotation(0.1)(x)
+    x = layers.RandomHeight(0.1)(x)
+    x = layers.Reshape((6, 6, 2))(x)
+    x = layers.Rescaling(2.0, offset=-0.5)(x)
+    x = layers.DepthwiseConv2D(3)(x)
+    x = layers.SpatialDropout2D(0.2)(x)
+    x = layers.Conv2DTranspose(2, 2, strides=2)(x)
+    x = layers.SeparableConv2D(3, 3)(x)
+    return keras.Model(inputs, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+
+
+def random_crop():
+    inputs = keras.Input((8, 6, 1))
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.RandomCrop(4, 4)(inputs))))
+
+
+def locally_connected():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.LocallyConnected2D(2, (2, 3))(inputs)
+    x = layers.Reshape((3, 4))(x)
+    x = layers.LocallyConnected1D(2, 2, activation="hard_sigmoid")(x)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+
+
+def activations():
+    inputs = keras.Input((10,))
+    x = layers.ThresholdedReLU(0.3, name="dense/relu")(layers.Dense(6, name="dense/linear")(inputs))
+    return keras.Model(inputs, layers.Dense(1)(layers.PReLU()(x)))
+
+
+def tensorflow_functions():
+    """Calls of TensorFlow, which Keras 2 recorded as layers: of one tensor, of several, of a constant first, slices."""
+    inputs = keras.Input((10,))
+    x = layers.Dense(4)(inputs)
+    x = tf.nn.relu(1.0 - x * 2.0) + x
+    x = tf.concat([x, inputs[:, 1:3], inputs[..., -1:]], axis=1)
+    x = tf.reshape(x, (tf.shape(x)[0], 7, 1))
+    x = tf.math.l2_normalize(tf.where(x > 0.5, x, 0.1 * x), axis=1)
+    return keras.Model(inputs, layers.Dense(1)(tf.reduce_mean(x, axis=1)))
+
+
+def tensorflow_function_without_equivalent():
+    inputs = keras.Input((4, 4, 4))
+    x = tf.nn.depth_to_space(inputs, 2)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+
+
+def fixed_mode():
+    """Layers called with `training=`: a normalization by the batch, whatever the model is doing, and a frozen one."""
+    inputs = keras.Input((10,))
+    x = layers.BatchNormalization()(layers.Dense(4)(inputs), training=True)
+    x = layers.BatchNormalization()(x, training=False)
+    return keras.Model(inputs, layers.Dense(1)(x))
+
+
+def nested():
+    """Models inside of models, each called twice."""
+    dense = layers.Dense(4, activation="hard_sigmoid")
+    part = keras.Sequential([keras.Input((10,)), dense, layers.BatchNormalization()])
+    source = keras.Input((10,))
+    other = keras.Model(source, [layers.Dense(2)(source), layers.Dense(3)(source)])
+    left, right = keras.Input((10,)), keras.Input((10,))
+    x = layers.Subtract()([part(left), part(right)])
+    x = layers.Concatenate()([x, *other(left), *other(right)])
+    return keras.Model([left, right], layers.Dense(1)(x))
+
+
+def attention():
+    """Tensors among the named arguments of a call, and a mask that is one."""
+    query, value = keras.Input((5, 4)), keras.Input((5, 4))
+    x = layers.MultiHeadAttention(2, 3)(query, value=value, key=query)
+    x = layers.LayerNormalization(axis=[1, 2])(layers.Attention()([x, value]))
+    return keras.Model([query, value], layers.Dense(1)(layers.GlobalAveragePooling1D()(x)))
+
+
+def lookup():
+    inputs = keras.Input((4,), dtype="int64")
+    x = layers.IntegerLookup(vocabulary=[1, 2, 3])(inputs)
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.Embedding(5, 3)(x))))
+
+
+def two_outputs():
+    inputs = layers.Input((10,))
+    x = layers.Dense(4)(inputs)
+    model = keras.models.Model(inputs, [layers.Dense(1, name="left")(x), layers.Dense(2, name="right")(x)])
+    model.compile("sgd", {"left": "mse", "right": "logcosh"}, metrics=["mae", "mse"], loss_weights=[1.0, 0.5])
+    y = [np.zeros((32, 1)), np.zeros((32, 2))]
+    model.fit(rows(), y, epochs=1, verbose=0)
+    return model
+
+
+def encoder_decoder():
+    """A recurrent layer that starts with the states of another."""
+    source, target = layers.Input((6, 4)), layers.Input((3, 2))
+    _, h, c = layers.LSTM(3, return_state=True, recurrent_activation="hard_sigmoid")(source)
+    x = layers.LSTM(3, return_sequences=True)(target, initial_state=[h, c])
+    _, state = layers.GRU(2, return_state=True)(source)
+    x = layers.GRU(2)(x, initial_state=state)
+    return keras.models.Model([source, target], layers.Dense(1)(x))
+
+
+def wrapped():
+    """Layers inside of layers, which before Keras 2.12 did not say where their class is."""
+    return keras.models.Sequential(
+        [
+            layers.Embedding(5, 3, mask_zero=True, input_length=6),
+            layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+            layers.TimeDistributed(layers.Dense(2, activation="relu")),
+            layers.GRU(2, recurrent_activation="hard_sigmoid"),
+            layers.Dense(1),
+        ]
+    )
+
+
+def numbers():
+    """Numbers that Keras 2.0 wrote as arrays."""
+    return keras.models.Sequential(
+        [
+            layers.Dense(6, input_shape=(10,)),
+            layers.LeakyReLU(alpha=0.1),
+            layers.Dense(4),
+            layers.ThresholdedReLU(theta=0.2),
+            layers.Dense(1),
+        ]
+    )
+
+
+def cudnn(fast: bool):
+    """The same recurrent network for a graphics card and for any computer."""
+    lstm, gru = ("CuDNNLSTM", "CuDNNGRU") if fast else ("LSTM", "GRU")
+    more = {} if fast else {"recurrent_activation": "sigmoid"}
+    after = {} if fast else {"reset_after": True}
+    inputs = keras.layers.Input((6, 4))
+    x = layers.Bidirectional(getattr(layers, lstm)(3, return_sequences=True, **more), name="both")(inputs)
+    x = getattr(layers, gru)(2, return_sequences=True, name="second", **more, **after)(x)
+    x = getattr(layers, lstm)(2, name="third", **more)(x)
+    return keras.models.Model(inputs, layers.Dense(1, name="last")(x))
+
+
+def without_a_card(layer, inputs, initial_state):
+    """In place of the operation that needs a graphics card, something of the same shape: only the weights are saved."""
+    outputs = keras.backend.dot(inputs, layer.kernel[:, : layer.units])  # (steps, batch, units)
+    sequences = keras.backend.permute_dimensions(outputs, (1, 0, 2))
+    return sequences if layer.return_sequences else outputs[-1], initial_state
+
+
+def drawn_cudnn(folder: Path):
+    """The network for a graphics card, and the other with its weights, as this Keras itself converts them."""
+    layers.CuDNNLSTM._process_batch = layers.CuDNNGRU._process_batch = without_a_card
+    model = drawn(cudnn(fast=True))
+    model.save_weights(str(folder / "weights.h5"))
+    same = cudnn(fast=False)
+    same.load_weights(str(folder / "weights.h5"))
+    (folder / "weights.h5").unlink()
+    return model, same
+
+
+def models_of_2018(folder: Path):
+    """(kind, the model that is saved, the model that answers) of Keras 2.0 and 2.2."""
+    for make in (wrapped, numbers) if VERSION.startswith("2.0.") else (encoder_decoder,):
+        model = drawn(make())
+        yield make.__name__.replace("_", "-") + ".h5", model, model
+    if VERSION.startswith("2.0."):
+        return
+    model = two_outputs()
+    yield "two-outputs.h5", model, model
+    yield ("cudnn.h5", *drawn_cudnn(folder))
+    model = sequential(layers.Lambda(lambda x: x * 2.0 - 1.0, input_shape=(10,)))
+    yield "lambda.h5", model, model
+    model = drawn(sequential())
+    (folder / f"keras-{VERSION}-architecture.json").write_text(model.to_json())
+    yield "weights.h5", model, model
+
+
 def models():
+    """(kind, model) of the Keras that came with TensorFlow, and of its continuation."""
     plain = {"optimizer": "rmsprop", "loss": "binary_crossentropy"}
     yield "custom-auc.h5", trained(sequential(), **plain, metrics=[auc])
     yield "uncompiled.h5", sequential()
@@ -97,16 +329,50 @@ def models():
     yield "lambda.h5", sequential(layers.Lambda(lambda x: x * 2.0 - 1.0, input_shape=(10,)))
     yield "archive.keras", trained(sequential(), **plain, metrics=[auc])
 
+    for make in (
+        hard_sigmoid,
+        hard_sigmoid_recurrent,
+        hard_sigmoid_convlstm,
+        time_major,
+        pictures,
+        random_crop,
+        locally_connected,
+        activations,
+        tensorflow_functions,
+        tensorflow_function_without_equivalent,
+        fixed_mode,
+        nested,
+        attention,
+        lookup,
+        encoder_decoder,
+    ):
+        yield make.__name__.replace("_", "-") + ".h5", drawn(make())
+    yield "two-outputs.h5", two_outputs()
 
-def main(folder: Path) -> None:
+
+def answer(model) -> list:
+    batches = inputs_of(model)
+    if GRAPHS:
+        outputs = model.predict(batches, batch_size=32)
+    else:
+        outputs = model(batches if len(batches) > 1 else batches[0], training=False)
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return [float(number) for output in outputs for number in np.asarray(output).ravel()]
+
+
+def main(folder: Path, kinds: list) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    answers = {}
-    for kind, model in models():
+    path = folder / f"answers-{VERSION}.json"
+    answers = json.loads(path.read_text()) if path.exists() else {}
+    for kind, model, answering in models_of_2018(folder) if GRAPHS else ((k, m, m) for k, m in models()):
+        if kinds and kind.partition(".")[0] not in kinds:
+            continue
         name = f"keras-{VERSION}-{kind}"
-        model.save(folder / name)
-        answers[name] = [float(p) for p in model(rows(), training=False).numpy().ravel()]
-    (folder / f"answers-{VERSION}.json").write_text(json.dumps(answers, indent=1) + "\n")
+        save = model.save_weights if kind == "weights.h5" else model.save
+        save(str(folder / name))
+        answers[name] = answer(answering)
+    path.write_text(json.dumps(answers, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
