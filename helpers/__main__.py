@@ -39,6 +39,8 @@ def run(chosen: Namespace) -> int:
             train_command.check_owner(model, table, replace=False)
     except (DataError, ArtifactError) as error:
         command_line.refuse("run", str(error))
+    if data != "sample":
+        print(train_command.told(table), flush=True)
     options = {"positive": chosen.positive, "drop": chosen.drop, "treat_as": dict(chosen.treat_as)}
     own = {"DATA": data, "LABEL": chosen.label, "OPTIONS": {k: v for k, v in options.items() if v}, "MODEL": str(model)}
     parameters = {} if data == "sample" else own

@@ -33,6 +33,7 @@ def project(tmp_path_factory):
             "age": age,
             "größe": np.where(random.random(ROWS) < 0.2, np.nan, random.normal(170, 10, ROWS).round(1)),
             "country": "NO",
+            "left": np.where(stays, np.nan, 1 + np.arange(ROWS) % 7),
             "stays": np.where(stays, "ja", "nein"),
         }
     )
@@ -66,6 +67,7 @@ def test_it_says_what_was_read_and_what_each_column_became(trained):
     assert "category" in became["plan"] and "basic, plus, pro" in became["plan"]
     assert "number" in became["größe"] and "and whether it is missing" in became["größe"]
     assert "ja is positive" in became["stays"]
+    assert "left alone predicts stays (AUC 1.000): would you know it beforehand? If not, --drop left." in trained.stdout
 
 
 def test_it_ends_with_the_auc_and_the_line_that_serves_the_model(trained):
@@ -94,7 +96,7 @@ def test_that_line_serves_it_in_the_tables_own_words(project, trained, free_port
     try:
         assert process.stdout.readline().startswith("Serving models/customers on http://127.0.0.1:")
         url = f"http://127.0.0.1:{free_port}/predict"
-        answer = requests.get(url, params={"Plan": "pro", "age": 60, "größe": ""}, timeout=10)
+        answer = requests.get(url, params={"Plan": "pro", "age": 60, "größe": "", "left": ""}, timeout=10)
         assert answer.json()["success"], answer.text
         refused = requests.get(url, params={"plan": "prro", "age": "60"}, timeout=10).json()
         assert refused["fields"] == {"plan": "must be one of basic, plus, pro; did you mean pro?"}

@@ -190,9 +190,12 @@ def _text(content: bytes, name: str) -> Reading:
         reading.said.append(f"columns are separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}")
     header, options = _header(lines[skipped], sample, delimiter, reading)
     reading.first_line = skipped + 2
+    rows = [line for line in lines[skipped + 1 :] if not _is_remark(line, delimiter, len(header))]
+    if len(rows) < len(lines) - skipped - 1:
+        reading.said.append(f"skipped {len(lines) - skipped - 1 - len(rows)} comment lines among the rows")
     try:
         reading.frame = pd.read_csv(
-            io.StringIO("\n".join(lines[skipped + 1 :])),
+            io.StringIO("\n".join(rows)),
             sep=delimiter,
             header=None,
             names=range(len(header)),
@@ -272,6 +275,11 @@ def _before_the_header(lines: list[str]) -> tuple[int, str]:
     if comment.startswith("#") and _is_header_of(comment[1:], lines[skipped]):
         return skipped - 1, delimiter  # "#a,b,label": the header itself is written as a comment
     return skipped, delimiter
+
+
+def _is_remark(line: str, delimiter: str, width: int) -> bool:
+    """Whether a line among the rows is a comment: it begins with #, and is no row."""
+    return line.startswith("#") and line.count(delimiter) + 1 < width
 
 
 def _is_header_of(comment: str, row: str) -> bool:

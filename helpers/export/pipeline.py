@@ -49,15 +49,11 @@ def train_and_export(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained classifier: `model` (Keras), `history` of its epochs, `metrics` on the rows that were set aside.
-
-    telling: features that predict the label by themselves, with the AUC of each (`leakage.telling_features`).
-    """
+    """A trained classifier: `model` (Keras), `history` of its epochs, `metrics` on the rows that were set aside."""
 
     model: object
     history: dict[str, list[float]]
     metrics: dict
-    telling: dict[str, float]
 
 
 def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
@@ -67,7 +63,6 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     verbose: 1 shows progress.
     """
     from helpers.model.evaluation import roc_auc, roc_auc_interval
-    from helpers.model.leakage import telling_features
     from helpers.model.training import build_classifier, early_stopping, fit
 
     signature = table.signature()
@@ -84,7 +79,7 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
         "test_auc_interval": list(roc_auc_interval(y_test, probabilities)),
     }
     remark = remark_on_test(y_test)
-    return Trained(model, history, metrics | ({"remark": remark} if remark else {}), telling_features(signature, x, y))
+    return Trained(model, history, metrics | ({"remark": remark} if remark else {}))
 
 
 def export_table(

@@ -19,6 +19,7 @@ from helpers.data.tables import Table, features_and_label, load_table
 from helpers.export import registry
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
+from helpers.model.leakage import telling_features
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -54,10 +55,6 @@ def main(chosen: argparse.Namespace) -> int:
 
     try:
         trained = train(table, verbose=int(sys.stderr.isatty()))
-        for name, area in trained.telling.items():
-            print(
-                f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? Else --drop it."
-            )
         card = export_table(table, trained, chosen.model, data=Path(chosen.data).name)
     except (ArtifactError, DataError) as error:
         print(f"train: {error}", file=sys.stderr)
@@ -81,9 +78,15 @@ def load(chosen: argparse.Namespace) -> Table:
 
 
 def told(table: Table) -> str:
-    """What was done to the file, and what each column became, as lines to print."""
+    """What was done to the file, what each column became, and which says the label by itself, as lines to print."""
+    signature = table.signature()
+    telling = telling_features(signature, *features_and_label(table.frame, signature))
     report = table.report().to_string(index=False, justify="left", max_colwidth=60)
-    return "\n".join([*table.said, f"{len(table.frame):,} rows", "", report, ""])
+    hints = [
+        f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? If not, --drop {name}."
+        for name, area in telling.items()
+    ]
+    return "\n".join([*table.said, f"{len(table.frame):,} rows", "", report, "", *hints])
 
 
 def check_owner(directory: Path, table: Table, replace: bool) -> None:

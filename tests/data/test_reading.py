@@ -70,6 +70,7 @@ SAME = {
     "blanks around": joined("  ,  "),
     "a comment first": "# exported by größe\n" + CSV,
     "the header as a comment": "#" + CSV,
+    "comments among the rows": "\n".join([HEADER, "# first half", *LINES[:20], "#second half", *LINES[20:]]),
     "empty lines first": "\n\n" + CSV,
     "Excel's line that names the separator": "sep=;\n" + joined(";"),
     "UTF-8 with a mark": CSV.encode("utf-8-sig"),
