@@ -16,7 +16,13 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_BYTES = 1024  # of the line before a chunk
+
+
+def escaped(line: bytes) -> bytes:
+    """The first line of a request with its letters beyond ASCII percent-encoded: curl, for one, sends them as typed."""
+    return line if line.isascii() else _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
 
 
 class Malformed(ValueError):
@@ -59,7 +65,7 @@ class Arrival:
     def _read_head(self, end: int) -> None:
         lines = bytes(self.buffer[:end]).split(b"\r\n")
         found: dict[bytes, list[bytes]] = {b"content-length": [], b"transfer-encoding": [], b"expect": []}
-        self._head = [lines[0]]
+        self._head = [escaped(lines[0])]
         for line in lines[1:]:
             name, colon, value = line.partition(b":")
             if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
@@ -83,7 +89,7 @@ class Arrival:
             self._check(self._length)
         self.expects_word = [expect.lower() for expect in expects] == [b"100-continue"]
         self._body_at = end + 4
-        if expects and not codings:
+        if (expects or not lines[0].isascii()) and not codings:
             self._replace_head(self._body_at)
 
     def _read_chunks(self) -> bool:

@@ -21,6 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving.asgi import LARGE_BYTES, Gateway
+from helpers.serving.framing import escaped
 from helpers.serving.lane import PATH, Answer
 from helpers.serving.supervisor import Place
 
@@ -67,6 +68,9 @@ class Connection(HttpToolsProtocol):
             return
         if self.receiving and self.head_bytes >= 0:
             self.head_bytes += len(data)
+        elif not self.receiving and not data.isascii():
+            line, end, rest = data.partition(b"\n")
+            data = escaped(line) + end + rest
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)

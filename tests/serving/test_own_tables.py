@@ -1,14 +1,19 @@
 """An endpoint for a table of one's own speaks that table's language: its names, its texts, its missing values."""
 
 import json
+import re
+import socket
 import subprocess
-from urllib.parse import urlencode
+import sys
+import time
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
 
+from helpers import PROJECT
 from helpers.data.tables import load_table
 from helpers.export.pipeline import train_and_export
 from helpers.export.predictors import load_predictor
@@ -133,12 +138,38 @@ def test_a_list_of_good_rows_is_the_same_with_and_without_it(service):
     assert plain.content == going_on.content
 
 
-@pytest.mark.parametrize("encoded", ["größe=171", "gr%C3%B6%C3%9Fe=171", "GRÖSSE=171"])
-def test_curl_may_send_unicode_as_it_is_in_a_form(service, encoded):
+@pytest.fixture(scope="module")
+def workers(folder):
+    """The same model behind `tutorial.py serve`."""
+    command = [sys.executable, "-m", "helpers", "serve", "--model", folder / "model", "--workers", "1", "--port", "0"]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    said = process.stdout.readline()
+    yield re.search(r"http://[\d.]+:\d+", said)[0]
+    process.terminate()
+    process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("server", ["service", "workers"])
+@pytest.mark.parametrize("encoded", ["größe=171", "gr%C3%B6%C3%9Fe=171", "GRÖSSE=171", "gro\u0308ße=171"])
+def test_curl_may_send_unicode_as_it_is_in_an_address_and_in_a_form(server, encoded, request):
+    url = f"{request.getfixturevalue(server)}/predict"
     rest = urlencode({name: value for name, value in SOMEBODY.items() if name != "Größe"})
-    command = ["curl", "-sS", "--data", f"{encoded}&{rest}", f"{service}/predict"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == ask(service).json()
+    for arguments in ([f"{url}?{encoded}&{rest}"], [f"{url}?{rest}&{encoded}"], ["--data", f"{encoded}&{rest}", url]):
+        done = subprocess.run(["curl", "-sS", *arguments], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == ask(request.getfixturevalue("service")).json()
+
+
+@pytest.mark.parametrize("server", ["service", "workers"])
+def test_a_body_in_unicode_may_arrive_in_pieces(server, request):
+    body = json.dumps(SOMEBODY, ensure_ascii=False).encode()
+    url = urlsplit(request.getfixturevalue(server))
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
+        for piece in (f"{head}\r\n\r\n".encode(), body[:4], body[4:]):
+            connection.sendall(piece)
+            time.sleep(0.05)  # so that each is a segment of its own
+        answer = connection.recv(10_000)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == ask(request.getfixturevalue("service")).json()
 
 
 def test_a_value_with_a_blank_can_be_typed_into_curl(service):
