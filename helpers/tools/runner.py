@@ -33,7 +33,7 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "04_serve-predictions": ("03_export-the-model",),
     "05_run-on-ec2": ("03_export-the-model",),
 }
-SAMPLE_ONLY = re.compile(r"<!--sample-->(.*?)<!--other(?:: (.*?))?-->", re.DOTALL)
+SAMPLE_ONLY = re.compile(r'<span class="sample">(.*?)</span>(?:<!--other: (.*?)-->)?', re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 ON_THE_USUAL_PORT = re.compile(r"(?<!def )\bserve\((?!.*\bport=)")
 
@@ -76,9 +76,10 @@ def set_parameters(notebook: NotebookNode, values: dict) -> None:
 
 
 def speak_of(notebook: NotebookNode, sample: bool) -> None:
-    """Let the text speak of the sample or of another table: `<!--sample-->of this<!--other: or of that instead-->`.
+    """Let the text speak of the sample or of another table.
 
-    What holds for the sample only stands between two comments, which a reader of the notebook does not see.
+    What holds for the sample only stands in `<span class="sample">...</span>`, and after it, where there is something
+    to say instead, in `<!--other: ...-->`. A reader of the notebook sees neither mark.
     """
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

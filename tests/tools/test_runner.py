@@ -50,8 +50,9 @@ def test_a_notebook_without_such_a_cell_stays_as_it_is(tmp_path):
 
 def test_the_text_speaks_of_the_sample_or_of_another_table(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", "print(1)")
-    text = "# Look\n\nTrain.<!--sample--> Players\nplay.<!--other--> Rate <!--sample-->players<!--other: rows-->. End."
-    wanted = {True: "# Look\n\nTrain. Players\nplay. Rate players. End.", False: "# Look\n\nTrain. Rate rows. End."}
+    mark = '<span class="sample">'
+    text = f"# Look\n\n{mark}Players\nplay.</span> Rate {mark}players</span><!--other: rows-->."
+    wanted = {True: "# Look\n\nPlayers\nplay. Rate players.", False: "# Look\n\n Rate rows."}
     for sample, spoken in wanted.items():
         notebook = runner.read(path)
         notebook.cells[0].source = text
