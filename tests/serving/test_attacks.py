@@ -513,6 +513,8 @@ def test_an_access_log_that_nobody_reads_any_more_stops_no_answer(exported, free
 def test_a_stopped_worker_leaves_new_connections_to_the_other_and_is_replaced(exported, free_port):
     with serving(exported, free_port, "--workers", "2") as (process, url):
         worker = until(lambda: len(family(process)) == 3 and family(process)[1:])[0]
+        seen = set()  # the first part of a request's id is that of the worker: both answer
+        until(lambda: seen.add(requests.get(url).headers["X-Request-ID"].partition("-")[0]) or len(seen) == 2)
         worker.send_signal(signal.SIGSTOP)
         for _ in range(30):
             assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
