@@ -31,6 +31,7 @@ IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this
 UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
 HEADER_BYTES = 16 * 1024
 CONNECTIONS = 1024  # at once, for each worker
+PIPELINED = 100  # requests of one connection that wait for the application
 DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
 _NO_MORE = 2**31 - 1  # connections, for a worker that takes none
@@ -73,14 +74,25 @@ class Connection(HttpToolsProtocol):
             self.head_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # no other protocol is spoken here: the request is answered as it is
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._stay_with_http(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.refuse(*self.problem or (400, "this is no well-formed request of HTTP 1.1"))
             return
         if self.head_bytes > HEADER_BYTES:
             self.refuse(431, f"the headers are larger than {HEADER_BYTES:,} bytes")
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """Read a request that offers another protocol (h2c, as Java's client does) again, without the offer.
+
+        The parser takes what follows such headers for the other protocol, and would drop the body.
+        """
+        head = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        head += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"".join(head) + b"\r\n" + rest)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; True where it still gets an answer."""
@@ -116,10 +128,18 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self.unread_since = time.monotonic()
         super().pause_writing()
+        self.flow.pause_reading()  # no further requests from a client that does not read its answers
 
     def resume_writing(self) -> None:
         self.unread_since = None
         super().resume_writing()
+        if not self.pipeline and not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if (self.pipeline or self.flow.write_paused) and not self.transport.is_closing():
+            self.flow.pause_reading()
 
     def refuse(self, code: int, error: str) -> None:
         """Answer what is no request, and close; where an earlier request is being answered, close after that."""
@@ -175,7 +195,12 @@ class Connection(HttpToolsProtocol):
             raise ValueError
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # read again by `_stay_with_http`
         self.head_bytes = -1
+        if len(self.pipeline) >= PIPELINED:
+            self.problem = 429, f"more than {PIPELINED} requests at once on one connection: wait for their answers"
+            raise ValueError
         if self.lane is not None and self._is_plain():
             self.plain = bytearray()
         else:
@@ -188,6 +213,8 @@ class Connection(HttpToolsProtocol):
             self.plain += body
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self.receiving = False
         self.since = time.monotonic()
         if self.plain is None:
@@ -218,7 +245,7 @@ class Connection(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         """Whether the lane may answer the request whose headers are here, once its body is."""
         cycle = self.cycle
-        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused or not self.lane.is_open():
+        if (cycle is not None and not cycle.response_complete) or not self.lane.is_open():
             return False
         path, _, self.query = self.url.partition(b"?")
         if path != _PATH or b"#" in self.query or self.expect_100_continue:
