@@ -32,11 +32,13 @@ IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this
 UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
 HEADER_BYTES = 16 * 1024
 CONNECTIONS = 1024  # at once, for each worker
+PIPELINED = 100  # requests of one connection that wait for the application
 DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
 _NO_MORE = 2**31 - 1  # connections, for a worker that takes none
 
 _PATH = PATH.encode()
+_IRREGULAR = {b"content-encoding", b"transfer-encoding", b"upgrade"}  # headers of requests that the lane leaves alone
 
 
 class Connection(HttpToolsProtocol):
@@ -51,6 +53,9 @@ class Connection(HttpToolsProtocol):
         self.receiving = False  # a request has begun and is not whole yet
         self.head_bytes = 0  # of the request whose headers are arriving
         self.plain: bytearray | None = None  # the body of a request for the lane
+        self.seen_headers: list[tuple[bytes, bytes]] | None = None  # those that were looked at last
+        self.head = b""  # what every answer of the lane begins with, as long as these two are the same
+        self.head_version, self.head_defaults = "", None
         self.problem: tuple[int, str] | None = None  # why the parser was told to stop
         self.active = None  # the cycle of the request that is being answered
         self.refused = False
@@ -73,14 +78,25 @@ class Connection(HttpToolsProtocol):
             data = escaped(line) + end + rest
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # no other protocol is spoken here: the request is answered as it is
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._stay_with_http(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.refuse(*self.problem or (400, "this is no well-formed request of HTTP 1.1"))
             return
         if self.head_bytes > HEADER_BYTES:
             self.refuse(431, f"the headers are larger than {HEADER_BYTES:,} bytes")
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """Read a request that offers another protocol (h2c, as Java's client does) again, without the offer.
+
+        The parser takes what follows such headers for the other protocol, and would drop the body.
+        """
+        head = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        head += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"".join(head) + b"\r\n" + rest)
 
     def eof_received(self) -> bool:
         """The client sends nothing more; True where it still gets an answer."""
@@ -116,10 +132,18 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         self.unread_since = time.monotonic()
         super().pause_writing()
+        self.flow.pause_reading()  # no further requests from a client that does not read its answers
 
     def resume_writing(self) -> None:
         self.unread_since = None
         super().resume_writing()
+        if not self.pipeline and not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if (self.pipeline or self.flow.write_paused) and not self.transport.is_closing():
+            self.flow.pause_reading()
 
     def refuse(self, code: int, error: str) -> None:
         """Answer what is no request, and close; where an earlier request is being answered, close after that."""
@@ -175,7 +199,12 @@ class Connection(HttpToolsProtocol):
             raise ValueError
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # read again by `_stay_with_http`
         self.head_bytes = -1
+        if len(self.pipeline) >= PIPELINED:
+            self.problem = 429, f"more than {PIPELINED} requests at once on one connection: wait for their answers"
+            raise ValueError
         if self.lane is not None and self._is_plain():
             self.plain = bytearray()
         else:
@@ -188,6 +217,8 @@ class Connection(HttpToolsProtocol):
             self.plain += body
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self.receiving = False
         self.since = time.monotonic()
         if self.plain is None:
@@ -218,38 +249,51 @@ class Connection(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         """Whether the lane may answer the request whose headers are here, once its body is."""
         cycle = self.cycle
-        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused or not self.lane.is_open():
+        if (cycle is not None and not cycle.response_complete) or not self.lane.is_open():
             return False
         path, _, self.query = self.url.partition(b"?")
-        headers = self.given = dict(self.headers)
-        if path != _PATH or len(headers) < len(self.headers) or b"#" in self.query:
+        if path != _PATH or b"#" in self.query or self.expect_100_continue:
             return False
-        if b"content-encoding" in headers or b"transfer-encoding" in headers or b"upgrade" in headers:
+        if self.headers != self.seen_headers:
+            self._look_at_headers()
+        if not self.are_plain or self.parser.get_http_version() != "1.1":
             return False
         method = self.parser.get_method()
-        if self.expect_100_continue or self.parser.get_http_version() != "1.1":
-            return False
-        length = headers.get(b"content-length")
         if method == b"POST":
-            return length is not None and int(length) <= LARGE_BYTES
-        return method == b"GET" and length is None
+            return 0 <= self.length <= LARGE_BYTES
+        return method == b"GET" and self.length < 0
+
+    def _look_at_headers(self) -> None:
+        """Find out what the headers say; a client sends the same ones again, and then it holds for all of them."""
+        headers = dict(self.headers)
+
+        def given(name: bytes) -> str | None:
+            value = headers.get(name)
+            return None if value is None else value.decode("latin-1")
+
+        self.seen_headers = self.headers
+        self.are_plain = (
+            len(headers) == len(self.headers)
+            and headers.keys().isdisjoint(_IRREGULAR)
+            and self.callers.may_ask_for(given(b"host"))
+            and self.lane.may_pass(given(b"x-api-key"), given(b"authorization"))
+        )
+        self.length = int(headers.get(b"content-length", -1))
+        self.content_type = given(b"content-type") or ""
+        self.given_id = given(b"x-request-id")
+        self.said_to_origin = self.callers.headers(given(b"origin"))
+        self.head = b""
 
     def _answer(self, body: bytes) -> bool:
         """Let the lane answer; False where it does not."""
         begin = time.perf_counter()
-        given = self._given
-        if not self.callers.may_ask_for(given(b"host")):
-            return False
-        if not self.lane.may_pass(given(b"x-api-key"), given(b"authorization")):
-            return False
-        method = "POST" if b"content-length" in self.given else "GET"
-        if method == "GET":
-            answer = self.lane.get(self.query)
+        if self.length < 0:
+            method, answer = "GET", self.lane.get(self.query)
         else:
-            answer = self.lane.post(self.query, body, given(b"content-type") or "")
+            method, answer = "POST", self.lane.post(self.query, body, self.content_type)
         if answer is None:
             return False
-        request_id = self.observed.identify(given(b"x-request-id"))
+        request_id = self.observed.identify(self.given_id)
         keep = self.parser.should_keep_alive() and not self.last
         self.transport.write(self._response(answer, request_id, keep))
         if not keep:
@@ -259,22 +303,16 @@ class Connection(HttpToolsProtocol):
         self.observed.note(method, PATH, "200", seconds, request_id, self.client[0] if self.client else "")
         return True
 
-    def _given(self, name: bytes) -> str | None:
-        value = self.given.get(name)
-        return None if value is None else value.decode("latin-1")
-
     def _response(self, answer: Answer, request_id: str, keep: bool) -> bytes:
-        body, version = answer
-        head = (
-            f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"x-model-version: {version}\r\nx-request-id: {request_id}\r\n"
-        )
-        for name, value in self.server_state.default_headers:
-            head += f"{name.decode()}: {value.decode()}\r\n"
-        if self.callers.origins:
-            for name, value in self.callers.headers(self._given(b"origin")):
-                head += f"{name.lower()}: {value}\r\n"
-        return (head + ("\r\n" if keep else "connection: close\r\n\r\n")).encode("latin-1") + body
+        defaults = self.server_state.default_headers  # a new list each second
+        if not self.head or self.head_version != answer.version or self.head_defaults is not defaults:
+            self.head_version, self.head_defaults = answer.version, defaults
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-model-version: {answer.version}\r\n"
+            head += "".join(f"{name.lower()}: {value}\r\n" for name, value in self.said_to_origin)
+            self.head = head.encode("latin-1") + b"".join(b"%b: %b\r\n" % header for header in defaults)
+        close = b"" if keep else b"connection: close\r\n"
+        tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+        return self.head + tail % (request_id.encode(), len(answer.body), close, answer.body)
 
 
 class Server(uvicorn.Server):

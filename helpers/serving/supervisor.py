@@ -23,6 +23,7 @@ log = logging.getLogger("helpers.serving.services")
 
 STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
 SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is killed and replaced
+LOADING_SECONDS = 120  # and one that has not said for this time after its start that it is ready
 RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
 MOST_STARTS = 3  # of each worker, before any was ready
@@ -142,8 +143,9 @@ class Supervisor:
         for worker in self.workers:
             if now - before > 2 * seconds + 1:
                 worker.heard = now  # this process was stopped itself
-            if worker.ready and now - worker.heard > SILENT_SECONDS and worker.process is not None:
-                log.error("worker %d has been silent for %d seconds: replacing it", worker.number, SILENT_SECONDS)
+            limit = SILENT_SECONDS if worker.ready else LOADING_SECONDS
+            if now - worker.heard > limit and worker.process is not None:
+                log.error("worker %d has been silent for %d seconds: replacing it", worker.number, limit)
                 worker.process.kill()
 
     def _hear(self, worker: _Worker, word: bytes) -> None:

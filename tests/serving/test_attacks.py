@@ -188,6 +188,39 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         assert is_one_refusal(talk(url, data), status)
 
 
+def test_a_request_that_offers_another_protocol_is_answered_with_its_body(url):
+    offer = b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    got = talk(url, POST + offer + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+    assert got.startswith(b"HTTP/1.1 200") and b'"success":true' in got
+    halves = POST + offer + b"Content-Length: %d\r\n\r\n" % len(BODY)
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(halves + BODY[:7])
+        time.sleep(0.2)
+        client.sendall(BODY[7:])
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", ["/predict?" + "&".join(f"{k}={v}" for k, v in ARTICLE.items()), "/nothing"])
+def test_clients_that_ask_without_reading_hold_nobody_up(url, path):
+    host, _, port = url.removeprefix("http://").partition(":")
+    many = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 1000
+    greedy = [socket.create_connection((host, int(port))) for _ in range(10)]
+    for connection in greedy:
+        connection.setblocking(False)
+    try:
+        for _ in range(100):
+            for connection in greedy:
+                try:
+                    connection.send(many)
+                except OSError:  # nobody takes more, or it was closed
+                    pass
+        assert requests.get(f"{url}/predict", params=ARTICLE, timeout=10).ok
+    finally:
+        for connection in greedy:
+            connection.close()
+
+
 # ---- time and memory of a bad request ----
 
 
@@ -513,6 +546,8 @@ def test_an_access_log_that_nobody_reads_any_more_stops_no_answer(exported, free
 def test_a_stopped_worker_leaves_new_connections_to_the_other_and_is_replaced(exported, free_port):
     with serving(exported, free_port, "--workers", "2") as (process, url):
         worker = until(lambda: len(family(process)) == 3 and family(process)[1:])[0]
+        seen = set()  # the first part of a request's id is that of the worker: both answer
+        until(lambda: seen.add(requests.get(url).headers["X-Request-ID"].partition("-")[0]) or len(seen) == 2)
         worker.send_signal(signal.SIGSTOP)
         for _ in range(30):
             assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
