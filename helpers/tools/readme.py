@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from helpers import PROJECT
+from helpers.tools.bench_peers import FASTAPI, FASTIFY
 
 IMAGES = PROJECT / "notebooks" / "images"
 START, END = "<!-- from notebooks/images/bench.json -->\n", "<!-- end of it -->\n"
@@ -29,9 +30,10 @@ Medians of one run of `python3 tutorial.py bench` on {cores} cores, single reque
 {rows}
 
 {busy}`serve` has its first answer {start:.1f} s after you typed it, in {worker:.0f} MB a worker, without TensorFlow. At
-64 connections its p99 is {p99:.1f} ms, {tail:.1f} times its p50. What a plain GET gains is its fast lane: through
-Flask's routing, which POST takes, a prediction reaches {routed:.2f} of the echo. (Ratios swing by a fifth between runs
-on small machines; yours will differ.)
+64 connections its p99 is {p99:.1f} ms, {tail:.1f} times its p50. The application is the plain Flask one of the
+notebooks; before it lies a short lane that answers plain requests, by address, JSON or form, with the same functions
+and to the same byte, and leaves all others to Flask, where a prediction reaches {routed:.2f} of the echo. (Ratios swing
+by a fifth between runs on small machines; yours will differ. Peers serve the same file with as many processes.)
 
 ![Requests per second of each service](notebooks/images/bench.png)
 
@@ -39,9 +41,14 @@ Training, too: {epochs} epochs of the network, compiling and exact AUC included,
 with Keras's AUC takes {fit:.0f} s, {faster:.1f} times as fast. [Notebook 02](notebooks/02_train-with-auc-curves.ipynb)
 shows every line of it.
 """
-ROWS = {  # (what, baseline) in bench.json -> its words in the README
+ROWS = {  # (what, baseline) in bench.json -> its words in the README; those of the peers are there after --peers only
     ("predict, tutorial.py serve", "article's way"): ("`/predict`, `tutorial.py serve`", "the article's way"),
     ("predict, tutorial.py serve", "echo, same server"): ("`/predict`, `tutorial.py serve`", "the echo, same server"),
+    ("predict by JSON, tutorial.py serve", "by address"): ("JSON body, `tutorial.py serve`", "by address"),
+    ("predict by address, tutorial.py serve", FASTAPI): ("by address, `tutorial.py serve`", FASTAPI),
+    ("predict by JSON, tutorial.py serve", FASTAPI): ("JSON body, `tutorial.py serve`", FASTAPI),
+    ("predict by address, tutorial.py serve", FASTIFY): ("by address, `tutorial.py serve`", FASTIFY),
+    ("predict by JSON, tutorial.py serve", FASTIFY): ("JSON body, `tutorial.py serve`", FASTIFY),
     ("predict, notebook server", "echo, same server"): ("`/predict`, server in the notebook", "the echo, same server"),
     ("rows in lists of 1,000", "one by one"): ("rows, in lists of 1,000", "one row per request"),
 }
@@ -53,6 +60,8 @@ def speed_section(bench: dict) -> str:
     by_what = {figure["what"]: figure for figure in bench["figures"]}
     rows = []
     for pair, (what, beside) in ROWS.items():
+        if pair not in by_pair:
+            continue
         figure = by_pair[pair]
         ratio = f"{figure['ratio']:,.0f}" if figure["ratio"] >= 10 else f"{figure['ratio']:.2f}"
         rows.append(f"| {what} | {figure['value']:,.0f} | {beside}: {figure['baseline_value']:,.0f} | {ratio} |")
