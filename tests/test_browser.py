@@ -304,7 +304,7 @@ def check_figures(opened: OpenNotebook, committed: NotebookNode) -> None:
 
 def the_report_is_about_this_browser(opened: OpenNotebook) -> None:
     report = opened.output("report").locator("tr")
-    assert report.count() == 9
+    assert report.count() == 10
     roads = "reaches the kernel at 127.0.0.1 and through Jupyter's proxy"
     expect(report.filter(has_text="browser")).to_contain_text(roads)
 
