@@ -338,14 +338,14 @@ def the_page_and_the_panel_ask_the_live_endpoint(opened: OpenNotebook) -> None:
     before = page.locator("#probability").inner_text()
     page.get_by_role("switch").nth(1).press("Space")
     expect(page.locator("#probability")).not_to_have_text(before)
-    expect(page.locator("#curl")).to_contain_text("g2=1")
+    expect(page.locator("#curl")).to_contain_text("G2=1")
 
     panel = opened.output("panel")
     before = panel.locator("b").inner_text()
     assert before == f"{float(before):.4f}"
-    panel.get_by_role("button", name="g2", exact=True).click()
+    panel.get_by_role("button", name="G2", exact=True).click()
     expect(panel.locator("b")).not_to_have_text(before)
-    expect(panel.locator("code")).to_contain_text("g1=1.0&g2=1.0&g3=0.0")
+    expect(panel.locator("code")).to_contain_text("G1=1.0&G2=1.0&G3=0.0")
     expect(panel).to_contain_text(re.compile(r"in \d+\.\d ms"))
 
 
@@ -357,8 +357,8 @@ def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
     page.get_by_role("switch").nth(2).press("Space")
     expect(page.locator("#status")).to_contain_text("does not answer")
     opened.run_again("server")
-    panel.get_by_role("button", name="g3", exact=True).click()
-    expect(panel.locator("code")).to_contain_text("g3=1.0")
+    panel.get_by_role("button", name="G3", exact=True).click()
+    expect(panel.locator("code")).to_contain_text("G3=1.0")
     opened.run_again("stop")
 
 
@@ -444,7 +444,7 @@ def test_the_page_is_used_by_keyboard_alone(page, service):
 def test_the_curl_line_on_the_page_is_the_request_just_made(page, service):
     page.goto(service.url)
     page.get_by_role("switch").nth(4).press("Space")
-    expect(page.locator("#curl")).to_contain_text("g5=1")
+    expect(page.locator("#curl")).to_contain_text("G5=1")
     line = shlex.split(page.locator("#curl").inner_text())
     answer = subprocess.run([*line, "--silent"], capture_output=True, text=True, check=True).stdout
     expect(page.locator("#probability")).to_have_text(f"{json.loads(answer)['probability']:.4f}")
