@@ -3,7 +3,10 @@ import java.util.Map;
 
 import org.pmml4s.model.Model;
 
-/** Evaluates a PMML file, without Python and without a service: java Score model.pmml gender=male age=22 */
+/**
+ * Evaluates a PMML file, with no Python and no service: java -cp "JARS/*" Score.java model.pmml gender=male age=22
+ * JARS: those of PMML4S, org.pmml4s:pmml4s_2.13 in Maven Central, or the folder `jars` of the Python package pypmml.
+ */
 public class Score {
     public static void main(String[] arguments) {
         Model model = Model.fromFile(arguments[0]);
