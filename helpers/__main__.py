@@ -16,6 +16,11 @@ from helpers.export import registry
 from helpers.tools import command_line
 from helpers.tools.command_line import BUILD
 
+ASKS_NOBODY = (  # JupyterLab would look for a newer release and for news whenever its page is opened
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    "--LabApp.news_url=None",
+)
+
 
 def main(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments or ["--help"])
@@ -116,7 +121,9 @@ def lab(chosen: Namespace) -> int:
     notebook = Path(named[0]).absolute() if named else PROJECT / "notebooks" / "00_start-here.ipynb"
     options = [word for word in chosen.options if word not in named]
     os.chdir(PROJECT)
-    return replace_process("-m", "jupyterlab", "--ServerApp.root_dir", str(PROJECT), str(notebook), *options)
+    return replace_process(
+        "-m", "jupyterlab", *ASKS_NOBODY, "--ServerApp.root_dir", str(PROJECT), str(notebook), *options
+    )
 
 
 def serve(chosen: Namespace) -> int:

@@ -109,7 +109,7 @@ class Feature:
             there = np.flatnonzero(~absent)
             encoded[there, numbers[there].astype(int)] = 1
         else:
-            encoded[:, 0] = self.scaled(np.where(absent, self._default_number, numbers))
+            encoded[:, 0] = self.scaled(np.where(absent, self.default_number, numbers))
         return encoded
 
     def scaled(self, numbers):
@@ -119,7 +119,8 @@ class Feature:
         return (numbers - self.center) / self.scale
 
     @property
-    def _default_number(self) -> float:
+    def default_number(self) -> float:
+        """What takes the place of a missing value of a feature that is no category, before `scaled`."""
         return float(self.codes[self.default] if isinstance(self.default, str) else self.default)
 
     def _codes_of(self, values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Writing a model in every format, with its model card, and proving that every format answers alike.
 
 A Keras model comes in; a folder goes out: `model.keras`, `model.h5`, `saved_model/`, `model.onnx`, `model.tflite`,
-`model.npz` and `card.json`, which says what the model takes, how good it was on which data, and what each file must be.
+`model.npz`, where it is asked for `model.pmml`, and `card.json`, which says what the model takes, how good it was on
+which data, and what each file must be.
 `predictors.load_predictor` reads it again, `parity` measures it, `load_keras` (of `legacy`) reads Keras files.
 """
 
@@ -22,7 +23,15 @@ from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, replacing
 from helpers.export.formats import FILES, FORMATS, WRITERS
-from helpers.export.parity import blockwise, compare, first_line, inputs_of, limit_of, proves_nothing
+from helpers.export.parity import (
+    blockwise,
+    compare,
+    first_line,
+    inputs_of,
+    limit_of,
+    not_evaluated,
+    proves_nothing,
+)
 from helpers.export.predictors import compiled
 
 # ---- export ----
@@ -53,7 +62,7 @@ def export_model(
     directory, formats = Path(directory), tuple(formats)
     unknown = [name for name in formats if name not in WRITERS]
     if unknown or not formats:
-        raise ArtifactError(f"there is no format {', '.join(unknown)!r}: choose from {', '.join(FORMATS)}")
+        raise ArtifactError(f"there is no format {', '.join(unknown)!r}: choose from {', '.join(WRITERS)}")
     signature, shape = _signature(model, signature, label)
     inputs, described = inputs_of(signature)
     check_replaceable(directory)
@@ -80,26 +89,32 @@ def export_model(
         if shape != (signature.width,):
             card["input_shape"] = list(shape)
         write_card(scratch, card | {"files": files_of(scratch)})
+        written = [name for name in formats if name not in refused]
+        unproved = {name: reason for name in written if (reason := not_evaluated(name))}
         differences = {}
-        for name in [name for name in formats if name not in refused]:
+        for name in [name for name in written if name not in unproved]:
             problem, differences[name] = compare(scratch, name, inputs, expected, limit)
             if problem:
                 refused[name] = problem
                 del differences[name]
                 _remove(scratch / FILES[name])
-        if not differences:
+        if not differences and not unproved:
             raise ArtifactError("; ".join(f"{FILES[name]}: {reason}" for name, reason in refused.items()))
         for name, reason in refused.items():
             warnings.warn(f"{FILES[name]} is left out: {reason}", stacklevel=2)
-        card["formats"] = list(differences)
+        for name, reason in unproved.items():
+            warnings.warn(f"that {FILES[name]} answers like the model is not proved: {reason}", stacklevel=2)
+        card["formats"] = [name for name in formats if name in differences or name in unproved]
         card["not_exported"] = {name: {"file": FILES[name], "reason": reason} for name, reason in refused.items()}
         card["parity"] = {
             "inputs": described,
             "limit": limit,
-            "proved": not nothing,
-            "largest_difference": max(differences.values()),
+            "proved": bool(differences) and not nothing,
+            "largest_difference": max(differences.values(), default=None),
             "by_format": differences,
         }
+        if unproved:
+            card["parity"]["not_evaluated"] = unproved
         card["files"] = files_of(scratch)
         write_card(scratch, card)
     return read_card(directory)

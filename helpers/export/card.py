@@ -16,7 +16,7 @@ from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD, read_bytes
 
 CARD_BYTES = 64 * 1024 * 1024  # of a card.json at most
-PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
+PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "pypmml")
 
 
 def read_card(directory: str | Path) -> dict:
@@ -24,8 +24,8 @@ def read_card(directory: str | Path) -> dict:
 
     "signature" holds the features in order and the label, "metrics" what was measured on which data, "formats" and
     "not_exported" what was written, and what was not and why, "parity" the largest difference from Keras, on which
-    inputs, and the limit, "files" bytes and SHA-256 of every file, "versions" of everything that took part, "created"
-    the time in UTC.
+    inputs, the limit, and under "not_evaluated" what was not held against it and why, "files" bytes and SHA-256 of
+    every file, "versions" of everything that took part, "created" the time in UTC.
     """
     path = Path(directory) / CARD
     where = f"{path.parent.name}/{CARD}"

@@ -2,7 +2,7 @@
 
 A Keras model comes in with the signature of its features; each `write_*(model, path, signature)` writes one file (or
 folder) and raises whatever the road to that format raises for a model that it cannot hold. The same model gives
-the same bytes in `.h5`, `.onnx`, `.tflite` and `.npz`; `.keras` and a SavedModel carry the time or ids of their own.
+the same bytes in all of them but `.keras` and a SavedModel, which carry the time or ids of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 
 from helpers.data.signature import Signature
 from helpers.export.legacy import hushed
+from helpers.export.pmml import write_pmml
+from helpers.export.steps import layers_of, spread_of, steps_of
 from helpers.quiet import quiet
 
 FILES = {
@@ -24,19 +26,12 @@ FILES = {
     "onnx": "model.onnx",
     "tflite": "model.tflite",
     "npz": "model.npz",
+    "pmml": "model.pmml",
 }
-FORMATS = tuple(FILES)
+ON_REQUEST = ("pmml",)  # it takes Java to prove that it answers like Keras, and no package index brings that
+FORMATS = tuple(name for name in FILES if name not in ON_REQUEST)  # what an export writes where nothing else is said
 
 ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
-
-# Activations that `predictors.NumpyPredictor` knows by name.
-NUMPY_ACTIVATIONS = (
-    "linear relu relu6 leaky_relu elu selu softplus softsign silu tanh sigmoid exponential softmax".split()
-)
-# Layers that do something while training only, or nothing at all to a matrix.
-PASS_THROUGH = (
-    "InputLayer Dropout GaussianDropout AlphaDropout GaussianNoise ActivityRegularization Identity Flatten".split()
-)
 
 
 def write_keras(model, path: Path, signature: Signature) -> None:
@@ -101,10 +96,10 @@ def _dividing(model):
     import tensorflow as tf
 
     def dividing(layer):
-        mean, spread = np.asarray(layer.mean), _spread(layer)
+        mean, spread = np.asarray(layer.mean), spread_of(layer)
         return lambda rows: (rows - mean) / (spread + tf.minimum(tf.abs(rows), 0.0))
 
-    found = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Normalization) and not layer.invert]
+    found = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.Normalization) and not layer.invert]
     for layer in found:
         layer.call = dividing(layer)
     try:
@@ -112,19 +107,6 @@ def _dividing(model):
     finally:
         for layer in found:
             del layer.call  # back to the method of its class
-
-
-def _spread(layer) -> np.ndarray:
-    """What a Normalization layer divides by: the standard deviation, but no less than Keras's epsilon."""
-    return np.maximum(np.sqrt(np.asarray(layer.variance)), np.float32(1e-7))
-
-
-def _layers(model) -> list:
-    """The layers of a model in order, models inside it unfolded."""
-    import keras
-
-    nested = [_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
-    return [layer for layers in nested for layer in layers]
 
 
 def _rename(graph) -> None:
@@ -162,61 +144,14 @@ def _rename(graph) -> None:
 def write_npz(model, path: Path, signature: Signature) -> None:
     """The weights, and in `layers` what to do with them, for a predictor written in plain NumPy.
 
-    Knows straight chains of Dense, Normalization, BatchNormalization, Rescaling and the usual activations. Raises
-    ValueError that names any other layer.
+    Knows what `steps` knows: raises ValueError that names any other layer.
     """
-    import keras
-
-    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        raise ValueError(f"NumPy knows no models of a class of their own ({type(model).__name__})")
     arrays: dict[str, np.ndarray] = {}
     steps = []
-    # One input and one output make a straight chain, unless a layer joins branches, which `_steps` does not know.
-    for layer in _layers(model):
-        for step, weights in _steps(layer):
-            at = len(steps)
-            arrays |= {f"{at}.{name}": np.asarray(array, dtype=np.float32) for name, array in weights.items()}
-            steps.append(step)
+    for at, (step, weights) in enumerate(steps_of(model)):
+        arrays |= {f"{at}.{name}": np.asarray(array, dtype=np.float32) for name, array in weights.items()}
+        steps.append(step)
     np.savez(path, layers=json.dumps(steps), features=json.dumps(signature.columns), **arrays)
-
-
-def _steps(layer) -> list[tuple[dict, dict]]:
-    """A layer as steps of the NumPy predictor, each with its weights; ValueError for a layer that it does not know."""
-    kind = type(layer).__name__ if type(layer).__module__.startswith("keras.") else "of your own"
-    if kind in PASS_THROUGH:
-        return []
-    if kind == "Dense":
-        kernel = layer.get_weights()[0]
-        bias = layer.get_weights()[1] if layer.use_bias else np.zeros(kernel.shape[1])
-        return [({"do": "dense"}, {"kernel": kernel, "bias": bias}), *_activation(layer, layer.activation)]
-    if kind == "Activation":
-        return _activation(layer, layer.activation)
-    if kind == "Normalization" and not layer.invert:
-        return [({"do": "standardize"}, {"mean": np.asarray(layer.mean), "spread": _spread(layer)})]
-    if kind == "BatchNormalization" and layer.axis in (-1, 1):
-        spread = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
-        gamma = np.asarray(layer.gamma) if layer.scale else np.ones_like(spread)
-        beta = np.asarray(layer.beta) if layer.center else np.zeros_like(spread)
-        scale = gamma / spread
-        return [({"do": "affine"}, {"scale": scale, "offset": beta - np.asarray(layer.moving_mean) * scale})]
-    if kind == "Rescaling":
-        return [({"do": "affine"}, {"scale": layer.scale, "offset": layer.offset})]
-    if kind == "LeakyReLU":
-        return [({"do": "leaky_relu", "slope": float(layer.negative_slope)}, {})]
-    if kind == "ReLU" and layer.max_value is None and not layer.negative_slope and not layer.threshold:
-        return [({"do": "relu"}, {})]
-    if kind == "Softmax" and layer.axis in (-1, 1):
-        return [({"do": "softmax"}, {})]
-    raise ValueError(f"NumPy does not know the layer {layer.name} ({type(layer).__name__})")
-
-
-def _activation(layer, function) -> list[tuple[dict, dict]]:
-    import keras
-
-    name = getattr(function, "__name__", type(function).__name__)
-    if name not in NUMPY_ACTIVATIONS or function is not keras.activations.get(name):
-        raise ValueError(f"NumPy does not know the activation {name} of the layer {layer.name}")
-    return [] if name == "linear" else [({"do": name}, {})]
 
 
 WRITERS = {
@@ -226,4 +161,5 @@ WRITERS = {
     "onnx": write_onnx,
     "tflite": write_tflite,
     "npz": write_npz,
+    "pmml": write_pmml,
 }

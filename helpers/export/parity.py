@@ -12,16 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from helpers import PROJECT
 from helpers.data.signature import Signature
+from helpers.export import pmml_evaluator
 from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
-from helpers.export.formats import FILES, FORMATS
+from helpers.export.formats import FILES
 from helpers.export.legacy import load_keras
 from helpers.export.predictors import compiled, load_predictor
 
@@ -42,18 +43,20 @@ def parity(directory: str | Path):
     the process).
 
     Each runtime is measured in a process that imports nothing else. The three formats that TensorFlow runs share one
-    process: its import counts for each, its memory is that of TensorFlow plus what the format added.
+    process: its import counts for each, its memory is that of TensorFlow plus what the format added. Of a format that
+    cannot be evaluated here, PMML where there is no Java, only the bytes are told, the other figures are NaN.
     Raises `ArtifactError` where there is no export, or no Keras file to compare with.
     """
     import pandas as pd
 
     directory = Path(directory)
     card = read_card(directory)
-    written = [name for name in FORMATS if name in card["formats"]]
+    written = [name for name in FILES if name in card["formats"]]
     reference = next((name for name in TENSORFLOW if name in written), None)
     if reference is None:
         raise ArtifactError(f"{directory.name}/ holds no format of Keras to compare with: export 'keras' as well")
-    groups = [[name for name in written if name in TENSORFLOW], *([name] for name in written if name not in TENSORFLOW)]
+    others = [name for name in written if name not in TENSORFLOW and not not_evaluated(name)]
+    groups = [[name for name in written if name in TENSORFLOW], *([name] for name in others)]
     with tempfile.TemporaryDirectory() as answers:
         measured = {}
         for group in groups:
@@ -61,16 +64,12 @@ def parity(directory: str | Path):
         expected = np.load(Path(answers) / f"{reference}.npy")
         rows = []
         for name in written:
-            found = np.load(Path(answers) / f"{name}.npy")
             size = sum(e["bytes"] for path, e in card["files"].items() if path.split("/")[0] == FILES[name])
-            rows.append(
-                {
-                    "format": name,
-                    "bytes": size,
-                    "largest_difference": float(np.abs(found - expected).max()),
-                    **measured[name],
-                }
-            )
+            row = {"format": name, "bytes": size}
+            if name in measured:
+                found = np.load(Path(answers) / f"{name}.npy")
+                row |= {"largest_difference": float(np.abs(found - expected).max()), **measured[name]}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -80,6 +79,19 @@ def inputs_of(signature: Signature) -> tuple[np.ndarray, str]:
     if every is not None:
         return every, f"all {len(every):,} inputs"
     return signature.sample(SAMPLE), f"a sample of {SAMPLE:,} inputs"
+
+
+def rows_of(signature: Signature) -> list[dict]:
+    """The rows of `inputs_of` as a caller sends them, names and values, which PMML takes."""
+    every = signature.every_input()
+    if every is not None:
+        return [dict(zip(signature.names, row, strict=True)) for row in every.tolist()]
+    return signature.sample_rows(SAMPLE)
+
+
+def not_evaluated(name: str) -> str:
+    """Why a format cannot be held against Keras on this machine, or ""."""
+    return pmml_evaluator.lacking() if name == "pmml" else ""
 
 
 def limit_of(answer: Callable, signature: Signature, inputs: np.ndarray, expected: np.ndarray) -> float:
@@ -113,17 +125,23 @@ def compare(
 ) -> tuple[str | None, float]:
     """What is wrong with a format that was written, or None; and its largest difference from the model."""
     try:
-        found = blockwise(_loaded(folder, name), inputs)
+        if name == "pmml":
+            signature = Signature.from_dict(read_card(folder)["signature"])
+            found = pmml_evaluator.evaluate(folder / FILES[name], rows_of(signature))
+        else:
+            found = blockwise(_loaded(folder, name), inputs)
     except Exception as error:
         return f"it cannot be read back ({first_line(error)})", np.inf
     difference = float(np.abs(found - expected).max())
     return (None if difference <= limit else f"its answers differ from Keras by up to {difference:.1e}"), difference
 
 
-def _loaded(folder: Path, name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function (k, n) -> answers that the file of one format holds."""
+def _loaded(folder: Path, name: str) -> Callable:
+    """The function (k, n) -> answers that the file of one format holds; of PMML it takes rows of names and values."""
     if name in BACKENDS:
         return load_predictor(folder, BACKENDS[name])
+    if name == "pmml":
+        return pmml_evaluator.load(folder / FILES[name])
     shape = read_card(folder).get("input_shape")
     if name == "h5":
         answer = compiled(load_keras(folder / FILES[name], compile=False))
@@ -136,8 +154,8 @@ def _loaded(folder: Path, name: str) -> Callable[[np.ndarray], np.ndarray]:
     return answer if shape is None else lambda rows: answer(rows.reshape(-1, *shape))
 
 
-def blockwise(answer: Callable, inputs: np.ndarray, size: int = 2048) -> np.ndarray:
-    """Answers to all inputs, (k,) or (k, m), asked for in blocks."""
+def blockwise(answer: Callable, inputs: Sequence, size: int = 2048) -> np.ndarray:
+    """Answers to all inputs, a matrix or a list of rows, (k,) or (k, m), asked for in blocks."""
     answers = np.concatenate([answer(inputs[i : i + size]) for i in range(0, len(inputs), size)])
     return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
@@ -170,6 +188,9 @@ def _measure(directory: str, names: str, answers: str) -> None:
 
     process, measured = psutil.Process(), {}
     formats = names.split(",")
+    signature = Signature.from_dict(read_card(directory)["signature"])
+    inputs = rows_of(signature) if formats == ["pmml"] else inputs_of(signature)[0]
+    row = inputs[:1]
     started = time.perf_counter()
     if formats[0] in TENSORFLOW:
         import keras  # noqa: F401
@@ -178,8 +199,6 @@ def _measure(directory: str, names: str, answers: str) -> None:
     for name in formats:
         started = time.perf_counter()
         answer = _loaded(Path(directory), name)
-        signature = Signature.from_dict(read_card(directory)["signature"])
-        row = signature.sample(1)
         answer(row)
         load = imported + time.perf_counter() - started
         after = process.memory_info().rss
@@ -193,6 +212,6 @@ def _measure(directory: str, names: str, answers: str) -> None:
             "latency_ms": statistics.median(times) * 1e3,
             "memory_mb": (runtime + after - before) / 2**20,
         }
-        np.save(Path(answers) / f"{name}.npy", blockwise(answer, inputs_of(signature)[0]))
+        np.save(Path(answers) / f"{name}.npy", blockwise(answer, inputs))
         before = process.memory_info().rss
     (Path(answers) / f"{formats[0]}.json").write_text(json.dumps(measured), encoding="utf-8")

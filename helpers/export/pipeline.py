@@ -126,7 +126,7 @@ def ensure_export(directory: Path | str = registry.DEFAULT, formats: tuple[str, 
         directory,
         signature=Signature.from_dict(card["signature"]),
         metrics=card["metrics"],
-        formats=wanted,
+        formats=[name for name in FILES if name in wanted or name in card["formats"]],
         columns=[Column(**column) for column in card.get("columns", ())],
     )
 

@@ -27,8 +27,10 @@ def format_differences(differences: dict[str, float], limit: float = 1e-6) -> Fi
 def format_costs(costs) -> Figure:
     """Memory, time to load and time for a row of each file format, side by side.
 
-    `costs` is a table with the columns format, memory_mb, load_s and latency_ms, as `artifacts.parity` returns it.
+    `costs` is a table with the columns format, memory_mb, load_s and latency_ms, as `parity` returns it; a format that
+    was not measured is left out.
     """
+    costs = costs.dropna()
     panels = {
         "memory_mb": ("memory (MB)", "{:.0f}"),
         "load_s": ("time to load (s, log scale)", "{:.2g}"),

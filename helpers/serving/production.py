@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -91,7 +90,6 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
     from helpers.serving.observability import count_as
     from helpers.serving.services import BODY_BYTES
 
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would write to the home directory
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
     app = load()

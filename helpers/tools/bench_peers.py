@@ -37,7 +37,6 @@ def peer(kind: str, model: Path, names: tuple[str, ...], port: int, workers: int
         "PEER_NAMES": json.dumps(names),
         "PEER_PORT": str(port),
         "PEER_WORKERS": str(workers),
-        "ORT_DISABLE_TELEMETRY": "1",
     }
     process = subprocess.Popen(command, cwd=folder, env=os.environ | settings, stdout=subprocess.DEVNULL)
     try:

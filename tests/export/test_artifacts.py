@@ -13,10 +13,11 @@ from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
-from helpers.export.formats import FORMATS, NUMPY_ACTIVATIONS
+from helpers.export.formats import FORMATS
 from helpers.export.legacy import load_keras
 from helpers.export.parity import parity
 from helpers.export.predictors import load_predictor
+from helpers.export.steps import ACTIVATIONS
 
 FAST = ("onnx", "npz")  # enough where the format does not matter
 
@@ -161,7 +162,7 @@ def test_numpy_knows_the_usual_layers_and_activations(tmp_path):
     from keras import layers
 
     norm = layers.BatchNormalization()
-    known = [layers.Dense(5, activation=name) for name in NUMPY_ACTIVATIONS]
+    known = [layers.Dense(5, activation=name) for name in ACTIVATIONS]
     others = [layers.Rescaling(0.5, offset=0.1), norm, layers.LeakyReLU(0.3), layers.ReLU(), layers.Dropout(0.5)]
     inner = keras.Sequential([keras.Input((5,)), layers.Dense(4, use_bias=False), layers.Activation("tanh")])
     model = build(*known, *others, inner)

@@ -80,12 +80,12 @@ def card_example(card):
     return signature.parse(signature.example())
 
 
-def test_a_missing_format_is_exported_from_the_model_that_is_there(trained, sample, tmp_path, capsys):
+def test_a_missing_format_is_exported_beside_those_that_are_there_from_their_model(trained, sample, tmp_path, capsys):
     signature = Signature.from_table(sample.drop(columns="label"))
     metrics = {"data": "some data", "test_auc": 0.5}
-    export_model(trained, tmp_path / "games", signature=signature, metrics=metrics, formats=("keras",))
+    export_model(trained, tmp_path / "games", signature=signature, metrics=metrics, formats=("keras", "npz"))
     card = ensure_export(tmp_path / "games", formats=("keras", "onnx"))
-    assert card["formats"] == ["keras", "onnx"]
+    assert card["formats"] == ["keras", "onnx", "npz"]
     assert card["metrics"] == metrics
     assert capsys.readouterr().out == ""
 

@@ -30,3 +30,6 @@ c.ServerApp.port_retries = 0  # on another port nobody would find it
 c.ServerApp.open_browser = False
 c.ServerApp.certfile, c.ServerApp.keyfile = certificate, key
 c.IdentityProvider.token = token_file.read_text().strip()  # a token from here is not written to the log
+# JupyterLab would look for a newer release and for news whenever its page is opened.
+c.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
+c.LabApp.news_url = None

@@ -1,0 +1,183 @@
+"""What a command or a notebook reads stays on this machine: no name is asked for, no other host called, and the home
+folder of whoever runs it holds nothing afterwards but the settings and caches that are listed here.
+"""
+
+import ipaddress
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import notebook_tools as tools
+import pytest
+
+from helpers import PROJECT
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not shutil.which("strace"), reason="needs Linux with strace, which sees each call"
+)
+
+ADDRESS = re.compile(
+    r'sin6?_port=htons\((?P<port>\d+)\).*?(?:inet_addr\(|inet_pton\(AF_INET6, )"(?P<host>[^"]+)"', re.ASCII
+)
+NAME_SERVICE = 53  # the port of DNS, on this machine as well: a resolver passes on what it is asked
+IN_HOME = (  # each file that may be there: settings and caches of a library, of nobody's use elsewhere
+    ".keras/keras.json",
+    ".cache/matplotlib/",
+    ".config/matplotlib/",
+    ".ipython/",
+    ".local/share/jupyter/runtime/",
+    ".npm/_logs/",  # jupyter-lsp asks npm where it keeps its packages
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one program did: where it connected to or sent, and the files it left in its home folder."""
+
+    called: set[str]  # host:port
+    left: set[str]
+
+    @property
+    def called_outside(self) -> set[str]:
+        return {address for address in self.called if not _is_here(*address.rsplit(":", 1))}
+
+    @property
+    def left_unlisted(self) -> set[str]:
+        return {file for file in self.left if not file.startswith(IN_HOME)}
+
+
+def _is_here(host: str, port: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback and int(port) != NAME_SERVICE
+
+
+def watch(folder: Path, command: list[str], cwd: Path = PROJECT) -> Seen:
+    """Run `command` with a fresh home folder, and look; it must succeed."""
+    home, trace = folder / "home", folder / "trace"
+    home.mkdir()
+    own = {"HOME": str(home), "ORT_DISABLE_TELEMETRY": "0", "MPLCONFIGDIR": ""}
+    environment = {
+        name: value
+        for name, value in tools.environment_in(cwd, **own).items()
+        if not name.startswith(("XDG_", "JUPYTER", "IPYTHON")) and value
+    }
+    tracer = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
+    done = subprocess.run(
+        [*tracer, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    called = {f"{found['host']}:{found['port']}" for found in ADDRESS.finditer(trace.read_text(errors="replace"))}
+    return Seen(called, {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()})
+
+
+def python(source: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", source, *map(str, arguments)]
+
+
+SERVE = """
+import subprocess, sys, time, urllib.request
+model, port = sys.argv[1:]
+serve = subprocess.Popen([sys.executable, "-m", "helpers", "serve", "--model", model, "--port", port])
+url = f"http://127.0.0.1:{port}/predict?" + "&".join(f"g{i}=1" for i in range(1, 11))
+while True:
+    try:
+        assert b"probability" in urllib.request.urlopen(url).read()
+        break
+    except OSError:
+        assert serve.poll() is None
+        time.sleep(0.05)
+serve.terminate()
+serve.wait()
+"""
+
+LAB = """
+import subprocess, sys, time, urllib.request
+port = sys.argv[1]
+lab = subprocess.Popen([sys.executable, "-m", "helpers", "lab", "--no-browser", "--allow-root", "--port", port,
+                        "--IdentityProvider.token=learner"])
+def page(path):
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}?token=learner").read()
+while True:
+    try:
+        page("api")
+        break
+    except OSError:
+        assert lab.poll() is None
+        time.sleep(0.05)
+assert b'"news": {"disabled": true}' in page("lab")
+assert b"null" in page("lab/api/update")  # what the page asks for when it is opened
+lab.terminate()
+lab.wait()
+"""
+
+NOTEBOOKS = """
+import sys
+from helpers.tools import runner
+for path in runner.notebook_paths():
+    if path.stem[:2] in sys.argv[1:]:
+        runner.execute(runner.read(path), path.stem)
+"""
+
+A_NOTEBOOK = """
+import sys, nbclient, nbformat
+source = ("from helpers.export.predictors import load_predictor\\n"
+          "import onnxruntime\\n"
+          f"load_predictor({sys.argv[1]!r})\\n"
+          f"onnxruntime.InferenceSession({sys.argv[1]!r} + '/model.onnx')")
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+"""
+
+
+def test_a_call_to_another_host_and_a_question_for_a_name_are_seen(tmp_path):
+    source = """
+import socket
+for address in (("198.51.100.7", 9), ("127.0.0.53", 53), ("127.0.0.1", 9)):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(address)
+try:
+    socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).connect(("2001:db8::7", 9))
+except OSError:
+    pass
+"""
+    seen = watch(tmp_path, python(source))
+    assert seen.called_outside == {"198.51.100.7:9", "127.0.0.53:53", "2001:db8::7:9"}
+    assert "127.0.0.1:9" in seen.called
+
+
+def test_what_onnx_runtime_writes_without_the_project_is_seen(exported, tmp_path):
+    source = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    assert any("onnxruntime" in file for file in watch(tmp_path, python(source, exported / "model.onnx")).left_unlisted)
+
+
+def test_serve_leaves_nothing_and_calls_nobody(exported, tmp_path, free_port):
+    seen = watch(tmp_path, python(SERVE, exported, free_port))
+    assert seen.called_outside == set() and seen.left == set()
+    assert f"127.0.0.1:{free_port}" in seen.called  # it did look
+
+
+def test_a_notebook_that_loads_the_model_leaves_nothing_and_calls_nobody(exported, tmp_path):
+    seen = watch(tmp_path, python(A_NOTEBOOK, exported))
+    assert seen.called_outside == set() and seen.left_unlisted == set()
+
+
+def test_jupyterlab_asks_nobody_for_news_or_a_newer_release(tmp_path, free_port):
+    seen = watch(tmp_path, python(LAB, free_port))
+    assert seen.called_outside == set() and seen.left_unlisted == set()
+
+
+@pytest.mark.slow
+def test_train_leaves_nothing_and_calls_nobody(tmp_path):
+    command = ["train", "--data", "data/games.csv", "--model", str(tmp_path / "model")]
+    seen = watch(tmp_path, [sys.executable, "-m", "helpers", *command])
+    assert seen.called_outside == set() and seen.left_unlisted == set()
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("numbers", [("03",), ("04",), ("05",)], ids=" ".join)
+def test_the_notebooks_leave_nothing_and_call_nobody(tmp_path, exported, numbers):
+    project = tools.copy_project(tmp_path / "tutorial")
+    shutil.copytree(exported, project / "models" / "games")
+    seen = watch(tmp_path, python(NOTEBOOKS, *numbers), project)
+    assert seen.called_outside == set() and seen.left_unlisted == set()
