@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -167,6 +168,8 @@ class Encoder:
 
     def _plain(self, field, value):
         """A cell as a request would hold it: None where it stands for no value."""
+        if isinstance(value, Decimal):
+            return float(value)  # as JSON has it
         if isinstance(value, float) and np.isnan(value):
             return None
         if isinstance(value, str):

@@ -55,6 +55,8 @@ def score_files(
     """
     schema = _without_error(with_answers(pa.schema([sources[0].schema.field(name) for name in keep])))
     columns = ["file", sources[0].where, "reason", *sources[0].schema.names]
+    for source in sources:
+        _check(source, scorer_of(source))
     with ThreadPoolExecutor(threads) as pool:
         for number, source in enumerate(sources):
             finished = [record for record in parts.records if record["source"] == number]
@@ -67,11 +69,19 @@ def score_files(
     parts.publish(schema, columns)
 
 
+def _check(source: Source, scorer: Scorer) -> None:
+    """Raise `DataError` where a file is of another table, before anything is written."""
+    try:
+        scorer.check(source.schema.names)
+    except DataError as error:
+        raise DataError(f"{source.path}: {error}") from None
+
+
 def _write(blocks: Iterator[Done], number: int, parts: Parts, schema, columns, strict: bool, progress) -> None:
     """Write what is scored to one part after another."""
     ahead = next(blocks, None)
     while True:
-        with parts.part(schema, columns) as part:
+        with parts.part(schema) as part:
             while ahead is not None and part.rows + part.refused < PART_ROWS:
                 if strict and ahead.rejected:
                     file, line, reason, *_ = ahead.rejected[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
 import sys
 import time
@@ -47,6 +48,10 @@ def score(chosen: argparse.Namespace) -> str:
     from helpers.batch.sources import open_source
     from helpers.export.predictors import load_predictor
 
+    @functools.cache  # one for all files that are written alike
+    def scorer(absent: frozenset[str], decimal: str) -> Scorer:
+        return Scorer(predictor, absent, decimal)
+
     predictor = load_predictor(chosen.model)
     is_feature, wanted = predictor.signature.reader().field, set(chosen.keep)
     files = paths.files_of(chosen.input)
@@ -62,7 +67,7 @@ def score(chosen: argparse.Namespace) -> str:
         with tqdm(total=total, initial=before, unit=" rows", unit_scale=True, disable=None) as bar:
             score_files(
                 sources,
-                lambda source: Scorer(predictor, source.absent, source.decimal),
+                lambda source: scorer(source.absent, source.decimal),
                 parts,
                 keep,
                 chosen.threads,

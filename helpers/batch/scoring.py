@@ -36,9 +36,7 @@ class Scorer:
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with its answers. Raises `DataError` where its columns are another table's."""
-        taken = [field.name for field in ADDED if field.name in batch.schema.names]
-        if taken:
-            raise DataError(f"the table has a column {taken[0]!r} already, which scoring adds: rename it")
+        self.check(batch.schema.names)
         matrix, bad = self.encoder.encode(batch)
         answers = self._answers(matrix)
         errors = pa.nulls(len(bad), pa.string())
@@ -49,6 +47,13 @@ class Scorer:
             errors = pa.array(texts, pa.string())
         added = [pa.array(answers, mask=wrong), pa.repeat(self.version, len(bad)), errors]
         return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=with_answers(batch.schema))
+
+    def check(self, names: list[str]) -> None:
+        """Raise `DataError` where a table with these columns cannot be scored."""
+        self.encoder.columns(names)
+        taken = [field.name for field in ADDED if field.name in names]
+        if taken:
+            raise DataError(f"the table has a column {taken[0]!r} already, which scoring adds: rename it")
 
     def _answers(self, matrix: np.ndarray) -> np.ndarray:
         answers = np.empty(len(matrix), np.float32)

@@ -128,7 +128,7 @@ def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
             first += 1
         with pq.ParquetFile(path, buffer_size=1024**2) as file:
             groups = list(range(first, len(sizes)))
-            for batch in file.iter_batches(rows_at_a_time, row_groups=groups, columns=names, use_threads=True):
+            for batch in file.iter_batches(rows_at_a_time, row_groups=groups, columns=names, use_threads=False):
                 done = max(0, start[0] - at)  # rows of the row group's beginning that were scored before
                 at += batch.num_rows
                 if done < batch.num_rows:
