@@ -132,6 +132,12 @@ def serve(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def score(chosen: Namespace) -> int:
+    from helpers.batch.score_command import main
+
+    return main(chosen)
+
+
 def test(chosen: Namespace) -> int:
     """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
@@ -178,6 +184,7 @@ COMMANDS = {
     "train": train,
     "lab": lab,
     "serve": serve,
+    "score": score,
     "test": test,
     "bench": bench,
     "doctor": doctor,

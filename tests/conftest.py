@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -84,6 +86,36 @@ def exported(made_once, sample) -> Path:
         export_model(model, folder / "games", signature=signature)
 
     return made_once("models", train_and_export) / "games"
+
+
+def passengers(rows: int = 240) -> pd.DataFrame:
+    """Made up: a number that is missing at times, two texts, a category with a blank in a value, yes and no."""
+    random = np.random.default_rng(1)
+    gender, berth = random.choice(["female", "male"], rows), random.choice(["1st", "2nd", "deck crew"], rows)
+    logit = 2.5 * (gender == "female") + 1.5 * (berth == "1st") - 2 + random.normal(0, 0.5, rows)
+    return pd.DataFrame(
+        {
+            "Größe": np.where(random.random(rows) < 0.1, np.nan, random.normal(170, 9, rows).round(1)),
+            "gender": gender,
+            "class": berth,
+            "smoker": random.choice(["yes", "no"], rows),
+            "siblings": random.integers(0, 5, rows),
+            "survived": np.where(logit > 0, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def passengers_model(made_once) -> Path:
+    """An export of a model of `passengers()`, in the formats "keras" and "onnx"."""
+
+    def train_and_export(folder: Path) -> None:
+        from helpers.export.pipeline import train_and_export
+
+        passengers().to_csv(folder / "passengers.csv", index=False)
+        train_and_export(folder / "model", folder / "passengers.csv", "survived", epochs=5, formats=("keras", "onnx"))
+
+    return made_once("passengers", train_and_export) / "model"
 
 
 @pytest.fixture(scope="session")

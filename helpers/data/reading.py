@@ -43,12 +43,18 @@ class DataError(ValueError):
 
 @dataclass
 class Reading:
-    """A table as it was read. `first_line`: the line that holds the first row. `said`: what was done, in words."""
+    """A table as it was read. `first_line`: the line that holds the first row. `said`: what was done, in words.
+
+    encoding, delimiter: how a text is written. ends_open: whether a delimiter ends each row, after the last column.
+    """
 
     frame: pd.DataFrame
     name: str
     decimal: str = "."
     first_line: int = 2
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    ends_open: bool = False
     said: list[str] = field(default_factory=list)
 
 
@@ -72,6 +78,16 @@ def read_table(source: str | Path) -> Reading:
         reading.said.insert(0, f"read {inside} from {Path(name).name}")
     if reading.frame.empty:
         raise DataError(f"{name} has a header but no rows: it needs at least some of each label")
+    reading.frame.columns = _clean_names(reading)
+    return reading
+
+
+def read_head(head: bytes, name: str) -> Reading:
+    """How a text is written, told from its first lines: `head` is as much of it as the caller cares to look at.
+
+    Raises `DataError` for what is no table. Rows with too few or too many fields are none of its business.
+    """
+    reading = _text(head, name, ragged="skip")
     reading.frame.columns = _clean_names(reading)
     return reading
 
@@ -175,21 +191,23 @@ def _excel(content: bytes, name: str) -> Reading:
 # ---- text ----
 
 
-def _text(content: bytes, name: str) -> Reading:
+def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
+    """ragged: what becomes of a row with more fields than the header: "error" or "skip"."""
     reading = Reading(pd.DataFrame(), name)
-    text = _decoded(content, name, reading.said)
+    reading.encoding = _encoding(content, name, reading.said)
+    text = _decode(content, reading.encoding, name)
     lines = text.splitlines()
     skipped, delimiter = _before_the_header(lines)
     if not any(line.strip() for line in lines[skipped:]):
         raise DataError(f"{name} is empty: it needs a header line with column names, and rows")
     sample = [line for line in lines[skipped : skipped + LINES_TRIED] if line.strip()]
-    delimiter = delimiter or _delimiter(sample)
+    delimiter = reading.delimiter = delimiter or _delimiter(sample)
     if skipped:
         reading.said.append(f"skipped {skipped} line{'s' if skipped > 1 else ''} before the header")
     if delimiter != ",":
         reading.said.append(f"columns are separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}")
     header, options = _header(lines[skipped], sample, delimiter, reading)
-    reading.first_line = skipped + 2
+    reading.first_line, reading.ends_open = skipped + 2, "usecols" in options
     rows = [line for line in lines[skipped + 1 :] if not _is_remark(line, delimiter, len(header))]
     if len(rows) < len(lines) - skipped - 1:
         reading.said.append(f"skipped {len(lines) - skipped - 1 - len(rows)} comment lines among the rows")
@@ -202,6 +220,7 @@ def _text(content: bytes, name: str) -> Reading:
             dtype=str,
             skipinitialspace=True,
             na_values=list(MISSING),
+            on_bad_lines=ragged,
             **options,
         )
     except pd.errors.ParserError as error:
@@ -211,8 +230,8 @@ def _text(content: bytes, name: str) -> Reading:
     return reading
 
 
-def _decoded(content: bytes, name: str, said: list[str]) -> str:
-    """The text of a file in UTF-8, UTF-16 or one of the older encodings, which is said."""
+def _encoding(content: bytes, name: str, said: list[str]) -> str:
+    """How a file's text is encoded: in UTF-8, UTF-16 or one of the older encodings, which is said."""
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
         (codecs.BOM_UTF32_LE, "utf-32"),
@@ -220,22 +239,23 @@ def _decoded(content: bytes, name: str, said: list[str]) -> str:
         (codecs.BOM_UTF16_BE, "utf-16"),
     ):
         if content.startswith(mark):
-            return _decode(content, encoding, name)
+            return encoding
     nulls = content[:2000].count(b"\0")
     if nulls:
         even = content[:2000:2].count(b"\0")
         if nulls > 0.2 * min(len(content), 2000) and len(content) % 2 == 0:  # Latin letters in UTF-16 without its mark
-            return _decode(content, "utf-16-be" if even > nulls / 2 else "utf-16-le", name)
+            return "utf-16-be" if even > nulls / 2 else "utf-16-le"
         raise DataError(f"{name} is not a table in text: it holds binary data; save it as CSV, Excel or Parquet")
     if content[:4] == b"\xd0\xcf\x11\xe0":
         raise DataError(f"{name} is an Excel file of the old kind (.xls): save it as .xlsx or CSV")
     try:
-        return content.decode("utf-8")
+        content.decode("utf-8")
+        return "utf-8"
     except UnicodeDecodeError:
         pass
-    encoding = _older_encoding(content)
+    encoding = older_encoding(content)
     said.append(f"read as {encoding}, as it is not UTF-8")
-    return _decode(content, encoding, name)
+    return encoding
 
 
 def _decode(content: bytes, encoding: str, name: str) -> str:
@@ -245,7 +265,7 @@ def _decode(content: bytes, encoding: str, name: str) -> str:
         raise DataError(f"{name} is not text in {encoding.upper()}: save it as CSV in UTF-8") from None
 
 
-def _older_encoding(content: bytes) -> str:
+def older_encoding(content: bytes) -> str:
     """The likeliest encoding of text that is not UTF-8; Windows' Western one where a few letters tell nothing."""
     from charset_normalizer import from_bytes
 

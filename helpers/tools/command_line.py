@@ -20,6 +20,8 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from helpers import PROJECT
+from helpers.batch import paths
+from helpers.batch.paths import CannotScore
 from helpers.export import registry
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable
@@ -208,6 +210,30 @@ def _serve(cli: _Parser) -> None:
     cli.check = lambda chosen: free_port(chosen.host, chosen.port)
 
 
+def _score(cli: _Parser) -> None:
+    cli.description = "Score the rows of files with an exported model, millions of them."
+    cli.epilog = (
+        "Rows that cannot be scored are written to OUTPUT.rejected, each with its line and the reason. "
+        "After an interruption the same command goes on where it was."
+    )
+    cli.option("input", nargs="+", metavar="INPUT", help="CSV (gzip, too) or Parquet files, folders, patterns as *.csv")
+    cli.option(
+        "output",
+        type=paths.output_of,
+        metavar="OUTPUT",
+        help="a .parquet, .csv or .csv.gz file; else a folder of parts",
+    )
+    _model_option(cli)
+    cli.option("--keep", type=_names, default=(), metavar="A,B", help="columns that pass through (default: all)")
+    cli.option("--threads", type=_whole(1, MOST_WORKERS), default=_cores(), help="that score (default: one per core)")
+    cli.option("--strict", action="store_true", help="stop at the first row that cannot be scored")
+
+    def check(chosen: argparse.Namespace) -> None:
+        paths.files_of(chosen.input)
+
+    cli.check = check
+
+
 def _test(cli: _Parser) -> None:
     cli.description = "Pass every test, or those that are named; with --quick those that a commit waits for."
     cli.usage = f"{cli.prog} [FILE ...] [OPTION ...]"
@@ -259,6 +285,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "train": _train,
     "lab": _lab,
     "serve": _serve,
+    "score": _score,
     "test": _test,
     "bench": _bench,
     "doctor": _doctor,
@@ -275,7 +302,7 @@ def names_notebook(word: str) -> bool:
 # ---- values ----
 # Each takes a word and returns the value; an error says in one sentence what is wrong with it.
 
-SENTENCES = (ArtifactError, CannotServe, OSError)
+SENTENCES = (ArtifactError, CannotScore, CannotServe, OSError)
 
 
 def _saying(parse: Callable[[str], object]) -> Callable[[str], object]:

@@ -1,0 +1,192 @@
+"""Columns of an Arrow record batch become the matrix that a model takes, by the rules of requests, without a row loop.
+
+A record batch comes in, the (k, m) float32 matrix goes out, and which of its rows are bad. Numbers are checked and
+scaled as arrays. Of every other column each distinct value is read once, by the very reader of requests, and spread
+over the rows that hold it: a value means here what it means to the service.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from helpers.data.parameters import LARGEST, LONGEST_NUMBER
+from helpers.data.reading import DataError
+from helpers.data.signature import REAL, Signature
+
+MOST_REMEMBERED = 100_000  # values of a column whose meaning is kept from one batch to the next
+
+# What Arrow and Python read as the same number; whatever else may be one is left to the reader of requests.
+_PLAIN = rf"^-?[0-9]{{1,{LONGEST_NUMBER // 2}}}(\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?$"
+_DECIMAL_COMMA = re.compile(r"^[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$")
+
+
+class Encoder:
+    """Encodes record batches for one signature.
+
+    absent: texts that stand for no value, as "NA" does in a CSV file. decimal: how numbers are written in texts.
+    Safe to call from several threads at once.
+    """
+
+    def __init__(self, signature: Signature, absent: Iterable[str] = (), decimal: str = "."):
+        self.signature, self.reader = signature, signature.reader()
+        self.absent, self.decimal = frozenset(absent), decimal
+        self._known: dict[str, dict] = {name: {} for name in signature.names}
+
+    def columns(self, names: Iterable[str]) -> dict[str, str]:
+        """Which column of a table holds each feature, as {feature: column}; matched as the service matches names.
+
+        Raises `DataError` where a feature is not there that the model needs, or two columns could be it.
+        """
+        found: dict[str, str] = {}
+        names = list(names)
+        for name in names:
+            field = self.reader.field(name)
+            if field is None:
+                continue
+            if field.name in found:
+                raise DataError(f"the columns {found[field.name]!r} and {name!r} both are {field.name!r}: rename one")
+            found[field.name] = name
+        lacking = [f.name for f in self.signature.features if f.name not in found and not f.missing]
+        if lacking:
+            there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+            raise DataError(
+                f"the table lacks {_listed(lacking)}, which the model takes: its columns are {there}; "
+                "name them as the model's table does, or choose another --model"
+            )
+        return found
+
+    def encode(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+        """The (k, m) float32 matrix of a batch of k rows, and a (k,) mask of rows that are bad.
+
+        A bad row's part of the matrix means nothing. Raises `DataError` where the columns are another table's.
+        """
+        found = self.columns(batch.schema.names)
+        matrix = np.zeros((batch.num_rows, self.signature.width), np.float32)
+        bad = np.zeros(batch.num_rows, bool)
+        for feature in self.signature.features:
+            field = self.reader.field(feature.name)
+            part = matrix[:, field.at : field.at + field.width]
+            if feature.name not in found:
+                part[:] = self._meaning(field, None)[0]
+            else:
+                self._encode(field, batch.column(found[feature.name]), part, bad)
+        return matrix, bad
+
+    def row(self, batch: pa.RecordBatch, i: int) -> dict:
+        """The features of row `i` as a request would hold them: whatever stands for no value is None."""
+        found = self.columns(batch.schema.names)
+        return {
+            column: self._plain(self.reader.field(name), batch.column(column)[i].as_py())
+            for name, column in found.items()
+        }
+
+    # ---- one column ----
+
+    def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+        """Fill a feature's columns of the matrix, and mark its bad rows."""
+        is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+        as_numbers = not field.feature.values and _is_numeric(values.type)
+        if as_numbers:
+            self._encode_numbers(field, values, part, bad)
+        elif is_text and field.feature.kind == REAL:
+            self._encode_texts_of_numbers(field, values, part, bad)
+        else:
+            self._encode_distinct(field, values, part, bad)
+
+    def _encode_numbers(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+        feature = field.feature
+        if values.null_count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            values = values.cast(pa.float64(), safe=False)  # bits and decimals as numbers, NaN where one is missing
+        numbers = values.to_numpy(zero_copy_only=False)
+        if feature.kind == REAL:
+            numbers = numbers.astype(np.float64, copy=False)
+            usual = np.abs(numbers) <= LARGEST
+            with np.errstate(over="ignore", invalid="ignore"):
+                part[:, 0] = feature.scaled(numbers)
+        else:
+            usual = (numbers == 0) | (numbers == 1)
+            part[:, 0] = numbers
+        if usual.all():
+            return
+        absent = np.isnan(numbers)
+        if feature.missing and absent.any():
+            part[absent] = self._meaning(field, None)[0]
+            usual |= absent
+        bad |= ~usual
+
+    def _encode_texts_of_numbers(self, field, texts: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+        """Plain decimals are parsed as a column; what is none goes the way of distinct values."""
+        texts = pc.ascii_trim_whitespace(texts)
+        if self.decimal == ",":
+            written = pc.match_substring_regex(texts, _DECIMAL_COMMA.pattern)
+            point = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
+            texts = pc.if_else(pc.fill_null(written, False), point, texts)
+        plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN), False)
+        numbers = pc.if_else(plain, texts, pa.scalar("0", texts.type)).cast(pa.float64())
+        self._encode_numbers(field, numbers, part, bad)
+        others = ~plain.to_numpy(zero_copy_only=False)
+        if others.any():
+            where = np.flatnonzero(others)
+            rest, wrong = np.zeros((len(where), field.width), np.float32), np.zeros(len(where), bool)
+            self._encode_distinct(field, texts.filter(pa.array(others)), rest, wrong)
+            part[where] = rest
+            bad[where] |= wrong
+
+    def _encode_distinct(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+        """Read each distinct value once, and spread what it means over the rows that hold it."""
+        if not pa.types.is_dictionary(values.type):
+            try:
+                values = values.dictionary_encode()
+            except pa.ArrowNotImplementedError:  # lists and structures: no value of a feature is one
+                bad |= True
+                return
+        distinct = [*values.dictionary.to_pylist(), None]
+        meanings = [self._meaning(field, value) for value in distinct]
+        codes = values.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False)
+        part[:] = np.array([filled for filled, _ in meanings])[codes]
+        wrong = np.array([problem for _, problem in meanings])
+        if wrong.any():
+            bad |= wrong[codes]
+
+    def _meaning(self, field, value) -> tuple[np.ndarray, bool]:
+        """What a value fills a feature's (width,) columns with, and whether the reader of requests refuses it."""
+        known = self._known[field.name]
+        key = (type(value), value)
+        if key not in known:
+            row = np.zeros(self.signature.width, np.float32)
+            problem, _ = field.read(self._plain(field, value), row)
+            if len(known) >= MOST_REMEMBERED:
+                known.clear()
+            known[key] = row[field.at : field.at + field.width], problem is not None
+        return known[key]
+
+    def _plain(self, field, value):
+        """A cell as a request would hold it: None where it stands for no value."""
+        if isinstance(value, Decimal):
+            return float(value)  # as JSON has it
+        if isinstance(value, float) and np.isnan(value):
+            return None
+        if isinstance(value, str):
+            text = value.strip()
+            if text in self.absent and text not in field.plain:
+                return None
+            if self.decimal == "," and field.feature.kind == REAL and _DECIMAL_COMMA.match(text):
+                return text.replace(".", "").replace(",", ".")
+            return text
+        return value
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    kinds = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:6]))
+    return shown + (f" and {len(names) - 6} more columns" if len(names) > 6 else "")

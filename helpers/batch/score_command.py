@@ -1,0 +1,119 @@
+"""`tutorial.py score`: what stands around the scoring of files, from the options to the exit code.
+
+Checked options come in. The model is exported first where that is allowed and needed; whatever ends the run early is
+one sentence and exit code 2, and the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+
+from helpers.batch import paths
+from helpers.batch.paths import CannotScore
+from helpers.serving.serve_command import CannotServe, ensure_exported
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Score the input; returns the exit code: 0 also where rows were rejected, which is said."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    from helpers.data.reading import DataError
+    from helpers.export.errors import ArtifactError
+
+    try:
+        ensure_exported(chosen.model, "onnx")
+        print(score(chosen), flush=True)
+    except (CannotScore, DataError, ArtifactError, CannotServe) as error:
+        return _failure(str(error))
+    except OSError as error:
+        return _failure(_of_the_disk(error, chosen.output))
+    except KeyboardInterrupt:
+        print("\nscore: interrupted; the same command goes on from here.", file=sys.stderr, flush=True)
+        return 130
+    return 0
+
+
+def score(chosen: argparse.Namespace) -> str:
+    """Score what the options name, with a progress bar; returns what came of it, in words."""
+    from tqdm import tqdm
+
+    from helpers.batch.local import score_files
+    from helpers.batch.parts import Parts
+    from helpers.batch.scoring import Scorer
+    from helpers.batch.sources import open_source
+    from helpers.export.predictors import load_predictor
+
+    @functools.cache  # one for all files that are written alike
+    def scorer(absent: frozenset[str], decimal: str) -> Scorer:
+        return Scorer(predictor, absent, decimal)
+
+    predictor = load_predictor(chosen.model)
+    is_feature, wanted = predictor.signature.reader().field, set(chosen.keep)
+    files = paths.files_of(chosen.input)
+    sources = [open_source(file, lambda name: not wanted or name in wanted or is_feature(name)) for file in files]
+    keep = _kept(sources[0], chosen.keep)
+    suffix = paths.suffix_of(chosen.output) or _suffix_like(files[0])
+    work = {"files": [source.key() for source in sources], "model": predictor.version, "keep": keep, "as": suffix}
+    parts = Parts(chosen.output, suffix, work)
+    started, counts = time.perf_counter(), [source.rows for source in sources]
+    total = None if None in counts else sum(counts)
+    with parts.opened():
+        before = _rows(parts.records)
+        with tqdm(total=total, initial=before, unit=" rows", unit_scale=True, disable=None) as bar:
+            score_files(
+                sources,
+                lambda source: scorer(source.absent, source.decimal),
+                parts,
+                keep,
+                chosen.threads,
+                chosen.strict,
+                lambda good, rejected: bar.update(good + rejected),
+            )
+    return _came_of_it(parts, before, time.perf_counter() - started)
+
+
+def _kept(source, wanted: tuple[str, ...]) -> list[str]:
+    """The columns that pass through: those that are wanted, all where none is named."""
+    from helpers.data.reading import DataError
+
+    there = source.schema.names
+    if unknown := [name for name in wanted if name not in there]:
+        raise DataError(f"{source.path} has no column {', '.join(map(repr, unknown))}, which --keep names")
+    return list(wanted) or there
+
+
+def _suffix_like(file: Path) -> str:
+    """The kind of the parts of a folder: that of the input."""
+    with file.open("rb") as opened:
+        return paths.PARQUET if opened.read(4) == b"PAR1" else paths.CSV
+
+
+def _rows(records: list[dict]) -> int:
+    return sum(record["rows"] + record["rejected"] for record in records)
+
+
+def _came_of_it(parts, before: int, seconds: float) -> str:
+    rows = _rows(parts.records)
+    rejected = sum(record["rejected"] for record in parts.records)
+    resumed = f", {before:,} of them in an earlier run" if before else ""
+    lines = [f"{rows - rejected:,} rows scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
+    if rejected:
+        lines.append(f"{rejected:,} row{'s' * (rejected != 1)} rejected, each with the reason: {parts.rejected}")
+    return "\n".join(lines)
+
+
+def _of_the_disk(error: OSError, output: Path) -> str:
+    """What an error of the system means to the person who named the output."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {output.parent} is full: make room, then the same command goes on from here"
+    return f"{error.filename or output} cannot be written: {error.strerror or error}"
+
+
+def _failure(sentence: str) -> int:
+    print(f"score: {sentence}", file=sys.stderr, flush=True)
+    return 2

@@ -1,0 +1,309 @@
+"""Tables of any length, read block by block: a file comes in, Arrow record batches of its rows go out.
+
+A `Source` knows the columns of its file, and gives its rows as `Block`s from any place at which a block has ended, so
+that what was interrupted goes on from there. A block is decoded by whoever takes it, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+
+from helpers.data.reading import MISSING, DataError, older_encoding, read_head
+
+BLOCK_ROWS = 65_536
+BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
+TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
+HEAD_BYTES = 256 * 1024  # of a text from which is told how it is written
+LONGEST_BLOCK = 8 * TEXT_BYTES  # beyond it a quotation mark that is never closed is taken for a character
+QUOTES_TRIED = 8  # places to cut a text at, before more of it is read
+# What stands for "no value" in a CSV file, as for the reading of the table that a model was trained on.
+ABSENT = frozenset({*arrow_csv.ConvertOptions().null_values, "None", "<NA>", *MISSING})
+COMPRESSED = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\x00": lzma.LZMAFile}
+
+# (place, line): the rows, or bytes of text in UTF-8, that come before; the line, or the row's number, that follows
+Position = tuple[int, int]
+
+
+class Decoded(NamedTuple):
+    """A block's rows. `lines(rows)`: where they stand in the file. ragged: lines that hold too few or many fields."""
+
+    batch: pa.RecordBatch
+    lines: Callable[[Iterable[int]], list[int]]
+    ragged: list[Ragged]
+
+
+class Ragged(NamedTuple):
+    """A line with another number of fields than the header: where it stands, its fields, and how many they are."""
+
+    line: int
+    cells: list[str]
+    reason: str
+
+
+class Block(NamedTuple):
+    """Rows that are still to be decoded, which `decode()` does, and where the file goes on after them."""
+
+    decode: Callable[[], Decoded]
+    end: Position
+
+
+@dataclass
+class Source:
+    """A file of rows. `schema`: its columns; `rows`: how many, where the file says so; `where`: "line" or "row".
+
+    absent, decimal: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
+    """
+
+    path: Path
+    schema: pa.Schema
+    rows: int | None
+    where: str
+    start: Position
+    blocks: Callable[[Position], Iterator[Block]] = field(repr=False)
+    absent: frozenset[str] = frozenset()
+    decimal: str = "."
+
+    def key(self) -> tuple[str, int, int]:
+        """What changes where the file does: its path, bytes and time of change."""
+        stat = self.path.stat()
+        return str(self.path), stat.st_size, stat.st_mtime_ns
+
+
+def open_source(path: Path, keep: Callable[[str], bool] = lambda name: True) -> Source:
+    """The rows of a Parquet file, or of a CSV file in any usual delimiter and encoding, plain, gzip, bz2, xz or zip.
+
+    keep: whether a column is wanted. Raises `DataError` where the file is none of these or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(8)
+        if not magic:
+            raise DataError(f"{path} is empty")
+        return _parquet(path, keep) if magic[:4] == b"PAR1" else _text(path, keep)
+    except _UNREADABLE as error:
+        raise unreadable(path, error) from None
+
+
+_UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, UnicodeError)
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """What a file's error means to the person who named the file."""
+    reason = getattr(error, "strerror", None) or (str(error).strip().splitlines() or [type(error).__name__])[0]
+    damaged = not isinstance(error, OSError) or isinstance(error, gzip.BadGzipFile)
+    return DataError(f"{path} cannot be read: {reason}" + ("; it is damaged or cut short, get it again" * damaged))
+
+
+# ---- Parquet ----
+
+
+def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
+    with pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if keep(name)]
+        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        metadata = file.metadata
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        sizes = [group.num_rows for group in groups]
+        size = sum(group.total_byte_size for group in groups) / max(1, metadata.num_rows)
+    rows_at_a_time = int(min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, size))))
+
+    def blocks(start: Position) -> Iterator[Block]:
+        at, first = 0, 0
+        while first < len(sizes) and at + sizes[first] <= start[0]:
+            at += sizes[first]
+            first += 1
+        with pq.ParquetFile(path, buffer_size=1024**2) as file:
+            groups = list(range(first, len(sizes)))
+            for batch in file.iter_batches(rows_at_a_time, row_groups=groups, columns=names, use_threads=False):
+                done = max(0, start[0] - at)  # rows of the row group's beginning that were scored before
+                at += batch.num_rows
+                if done < batch.num_rows:
+                    yield Block(_decoded(batch.slice(done), at - batch.num_rows + done), (at, at + 1))
+
+    return Source(path, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks))
+
+
+def _decoded(batch: pa.RecordBatch, before: int) -> Callable[[], Decoded]:
+    return lambda: Decoded(batch, lambda rows: [before + row + 1 for row in rows], [])
+
+
+def _reading(path: Path, blocks: Callable[[Position], Iterator[Block]]) -> Callable[[Position], Iterator[Block]]:
+    """`blocks` with what goes wrong in reading as a `DataError`."""
+
+    def read(start: Position) -> Iterator[Block]:
+        try:
+            yield from blocks(start)
+        except _UNREADABLE as error:
+            raise unreadable(path, error) from None
+
+    return read
+
+
+# ---- text ----
+
+
+def _text(path: Path, keep: Callable[[str], bool]) -> Source:
+    with _unpacked(path) as stream:
+        head = stream.read(HEAD_BYTES)
+    cut = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1
+    whole_lines = head[:cut] if len(head) == HEAD_BYTES and cut else head
+    layout = read_head(whole_lines, str(path))
+    names = list(layout.frame.columns)
+    newline = b"\n" if b"\n" in head else b"\r"
+    pick = [name for name in names if keep(name)]
+    schema = pa.schema([(name, pa.string()) for name in pick])
+    fields = [*names, ""] if layout.ends_open else names
+    convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
+
+    def decode(content: bytes, line: int) -> Decoded:
+        ragged: list = []
+
+        def note(row) -> str:
+            ragged.append((row.number - 1, row.text, row.actual_columns))
+            return "skip"
+
+        parse = arrow_csv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=b'"' in content, invalid_row_handler=note
+        )
+        read = arrow_csv.ReadOptions(column_names=fields, use_threads=False, block_size=len(content) + 1)
+        try:
+            table = arrow_csv.read_csv(pa.BufferReader(content), read, parse, convert)
+        except pa.ArrowInvalid as error:
+            if "UTF" not in str(error).upper():
+                raise unreadable(path, error) from None
+            return decode(content.decode(older_encoding(content), "replace").encode(), line)
+        batch = _one_batch(table)
+        lines = _lines_of(content, line, layout.delimiter, [number for number, _, _ in ragged], batch.num_rows)
+        return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
+
+    def blocks(start: Position) -> Iterator[Block]:
+        with _unpacked(path) as stream:  # from its beginning: a compressed text, too, can only be read so
+            at, line = 0, 1
+            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline):
+                for piece in _without_header(content, line, layout.first_line, newline):
+                    at += len(piece)
+                    before, line = line, line + piece.count(newline)
+                    if at > start[0] and before >= layout.first_line and piece.strip():
+                        yield Block(_later(decode, piece, before), (at, line))
+
+    at_first_row = (0, layout.first_line)
+    return Source(path, schema, None, "line", at_first_row, _reading(path, blocks), ABSENT, layout.decimal)
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def _later(decode: Callable[[bytes, int], Decoded], content: bytes, line: int) -> Callable[[], Decoded]:
+    return lambda: decode(content, line)
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    """The content of a file as a stream, unpacked where it is compressed."""
+    with path.open("rb") as file:
+        magic = file.read(8)
+    for sign, kind in COMPRESSED.items():
+        if magic.startswith(sign):
+            return kind(path)
+    if not magic.startswith(b"PK\x03\x04"):
+        return path.open("rb")
+    archive = zipfile.ZipFile(path)
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if "[Content_Types].xml" in archive.namelist():
+        raise DataError(f"{path} is an Excel workbook, which is read whole: save it as CSV or Parquet")
+    if len(members) != 1:
+        raise DataError(f"{path} holds {len(members)} files: unpack it into a folder, and give that")
+    return archive.open(members[0])
+
+
+def _as_utf8(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """A text in pieces, in UTF-8. What turns out later to be no UTF-8 is seen to where it is decoded."""
+    decoder = codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None
+    while piece := stream.read(TEXT_BYTES):
+        yield decoder.decode(piece).encode() if decoder else piece
+    if decoder:
+        yield decoder.decode(b"", final=True).encode()
+
+
+def _whole_lines(pieces: Iterable[bytes], newline: bytes) -> Iterator[bytes]:
+    """A text in pieces that end where a line ends, and no quotation is open."""
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        end = rest.rfind(newline) + 1
+        for _ in range(QUOTES_TRIED):
+            if rest.count(b'"', 0, end) % 2 == 0:
+                break
+            end = rest.rfind(newline, 0, rest.rfind(b'"', 0, end)) + 1  # before the line that opens the quotation
+        else:
+            end = rest.rfind(newline) + 1 if len(rest) > LONGEST_BLOCK else 0
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _without_header(content: bytes, line: int, first_line: int, newline: bytes) -> list[bytes]:
+    """A piece of text that begins with `line`, cut in two before the line of the first row where that is within."""
+    end = 0
+    for _ in range(line, first_line):
+        found = content.find(newline, end)
+        end = len(content) if found < 0 else found + 1
+    return [piece for piece in (content[:end], content[end:]) if piece]
+
+
+def _lines_of(content: bytes, line: int, delimiter: str, ragged: list[int], rows: int) -> Callable:
+    """A function from rows of a block to lines of the file, which looks at the text only when it is asked."""
+
+    def lines(wanted: Iterable[int]) -> list[int]:
+        wanted = list(wanted)
+        if not wanted:
+            return []
+        left_out = set(ragged)
+        kept = [start for i, (start, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
+        return [kept[row] for row in wanted]
+
+    return lines
+
+
+def _ragged(found: list, content: bytes, line: int, delimiter: str, names: list[str]) -> list[Ragged]:
+    if not found:
+        return []
+    records = _records(content, line, delimiter)
+    wanted, at = dict((number, count) for number, _, count in found), []
+    for i, (start, cells) in enumerate(records):
+        if i in wanted:
+            reason = f"{wanted[i]} field{'s' * (wanted[i] != 1)} where the header has {len(names)}"
+            at.append(Ragged(start, cells, reason))
+    return at
+
+
+def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each record of a text that is not an empty line: the line that it begins with, and its cells."""
+    reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), delimiter=delimiter)
+    while True:
+        start = line + reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # a cell beyond what the module takes
+            cells = ["…"]
+        if cells:
+            yield start, cells

@@ -1,0 +1,172 @@
+"""One function scores record batches; a row means to it what it means to the service, to the last bit and word."""
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from helpers.batch.scoring import Scorer
+from helpers.data.reading import DataError
+from helpers.export.predictors import load_predictor
+from helpers.serving.services import create_predict_app
+
+SOMEBODY = {"Größe": 171.0, "gender": "female", "class": "2nd", "smoker": "no", "siblings": 1.0}
+TEXTS = [
+    *(None, "", " ", "nan", "inf", "-inf", "1e400", "1e31", "-1e30", "12,5", "1,234", "1.234,5", "1'000", "1_000", "٣"),
+    *("0x10", "+3", ".5", "5.", "-7", "007", "1e2", " 3 ", "3\u00a0", "9" * 64, "9" * 65, "0.1", "1e-320", "NaN", "NA"),
+    *(
+        "female",
+        "FEMALE",
+        " male ",
+        "femal",
+        "deck crew",
+        "deck  crew",
+        "Deck\tCrew",
+        "3rd",
+        "x" * 300,
+        "yes",
+        "Y",
+        "No",
+    ),
+    *("true", "on", "0", "1", "2", "1.0", "2nd", "e\u0301", "null"),
+]
+NUMBERS = [None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, 2.0, 1e30, 1.1e30, -5.5, 171.3, 1e-310, 2.0**53 + 2]
+
+
+@pytest.fixture(scope="module")
+def scorer(passengers_model):
+    return Scorer(load_predictor(passengers_model))
+
+
+@pytest.fixture(scope="module")
+def ask(passengers_model):
+    """One row asked of the service: its probability and "", or None and the reason in words."""
+    client = create_predict_app(load_predictor(passengers_model)).test_client()
+
+    def ask(row: dict) -> tuple:
+        answer = client.post("/predict", json=row).get_json()
+        reason = "; ".join(f"{field}: {what}" for field, what in answer.get("fields", {}).items())
+        return np.float32(answer["probability"]) if answer["success"] else None, reason or None
+
+    return ask
+
+
+def check_as_the_service(scorer, ask, batch: pa.RecordBatch) -> None:
+    for row, got in zip(batch.to_pylist(), scorer(batch).to_pylist(), strict=True):
+        assert (got["probability"], got["error"]) == ask(_as_json(row)), row
+
+
+def _as_json(row: dict) -> dict:
+    """NaN in a table is a missing value. JSON has no infinity, but the service knows its name; nor has it decimals."""
+    row = {k: float(v) if isinstance(v, Decimal) else v for k, v in row.items()}
+    row = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in row.items()}
+
+
+@pytest.mark.parametrize("column", SOMEBODY)
+def test_a_text_in_any_column_is_answered_or_refused_as_the_service_does(scorer, ask, column):
+    rows = [SOMEBODY | {column: text} for text in TEXTS]
+    texts = {name: [row[name] for row in rows] for name in SOMEBODY}
+    check_as_the_service(scorer, ask, pa.RecordBatch.from_pydict(texts))
+
+
+@pytest.mark.parametrize("column", SOMEBODY)
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.int64(), pa.int8(), pa.bool_(), pa.decimal128(38, 1)])
+def test_a_number_of_any_type_is_answered_or_refused_as_the_service_does(scorer, ask, column, kind):
+    if pa.types.is_floating(kind):
+        values = pa.array(NUMBERS).cast(kind, safe=False)
+    elif pa.types.is_boolean(kind):
+        values = pa.array([True, False, None])
+    else:
+        values = pa.array([None, 0, 1, 2, -3, 100]).cast(kind)
+    count = len(values)
+    columns = {name: values if name == column else [SOMEBODY[name]] * count for name in SOMEBODY}
+    check_as_the_service(scorer, ask, pa.RecordBatch.from_pydict(columns))
+
+
+def test_every_bad_field_of_a_row_is_named_and_the_rows_around_it_are_answered(scorer, ask):
+    bad = {"Größe": "tall", "gender": "femal", "class": None, "smoker": "no", "siblings": ""}
+    rows = [SOMEBODY, bad, SOMEBODY]
+    batch = pa.RecordBatch.from_pydict({k: [v if v is None else str(v) for v in (r[k] for r in rows)] for k in bad})
+    first, middle, last = scorer(batch).to_pylist()
+    assert middle["probability"] is None
+    assert middle["error"] == ask(bad)[1]
+    assert all(f"{name}: " in middle["error"] for name in ("Größe", "gender", "class", "siblings"))
+    assert first["error"] is last["error"] is None
+    assert first["probability"] == last["probability"] == ask(SOMEBODY)[0]
+
+
+def test_other_columns_pass_through_in_their_order_and_type(scorer):
+    id_, born = pa.array([7, 5]), pa.array([1, 2], pa.timestamp("s"))
+    rows = {name: [value] * 2 for name, value in SOMEBODY.items()}
+    scored = scorer(pa.RecordBatch.from_pydict({"id": id_, **rows, "born": born}))
+    assert scored.schema.names == ["id", *rows, "born", "probability", "model_version", "error"]
+    assert scored["id"].equals(id_) and scored["born"].equals(born)
+    assert scored["model_version"].to_pylist() == [scorer.version] * 2
+    assert scored["error"].null_count == 2
+
+
+def test_columns_are_found_by_name_in_any_case_and_order(scorer):
+    row = dict(reversed({name.upper(): [value] for name, value in SOMEBODY.items()}.items()))
+    plain = scorer(pa.RecordBatch.from_pydict({name: [value] for name, value in SOMEBODY.items()}))
+    assert scorer(pa.RecordBatch.from_pydict(row))["probability"].equals(plain["probability"])
+
+
+def test_a_column_that_may_be_missing_may_be_left_out(scorer, ask):
+    row = {name: value for name, value in SOMEBODY.items() if name != "Größe"}
+    (scored,) = scorer(pa.RecordBatch.from_pylist([row])).to_pylist()
+    assert scored["probability"] == ask(row)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"gender": None}, "lacks 'gender', which the model takes: its columns are Größe, class"),
+        ({"probability": 0.5}, "has a column 'probability' already"),
+        ({"error": "none"}, "has a column 'error' already"),
+        ({"GENDER": "male"}, "the columns 'gender' and 'GENDER' both are 'gender'"),
+    ],
+)
+def test_another_tables_columns_are_one_sentence(scorer, change, says):
+    row = {name: value for name, value in (SOMEBODY | change).items() if value is not None}
+    with pytest.raises(DataError, match=says):
+        scorer(pa.RecordBatch.from_pylist([row]))
+
+
+def test_dictionaries_large_texts_and_slices_are_read_alike(scorer):
+    texts = pa.array(["female", "male", None, "nobody"] * 5)
+    others = {name: [value] * 20 for name, value in SOMEBODY.items() if name != "gender"}
+    kinds = [texts, texts.dictionary_encode(), texts.cast(pa.large_string()), texts.cast(pa.string_view())]
+    scored = [scorer(pa.RecordBatch.from_pydict({"gender": kind, **others}).slice(3, 9)) for kind in kinds]
+    for other in scored[1:]:
+        assert other["probability"].equals(scored[0]["probability"])
+        assert other["error"].equals(scored[0]["error"])
+    assert scored[0]["error"].null_count == 4
+
+
+def test_lists_are_no_values_and_no_rows_no_error(scorer):
+    others = {name: [value] for name, value in SOMEBODY.items() if name != "siblings"}
+    (row,) = scorer(pa.RecordBatch.from_pydict({**others, "siblings": [[1, 2]]})).to_pylist()
+    assert row["probability"] is None and row["error"] == "siblings: not a number"
+    empty = pa.RecordBatch.from_pylist([], schema=pa.RecordBatch.from_pylist([SOMEBODY]).schema)
+    assert scorer(empty).num_rows == 0
+
+
+def test_every_possible_row_of_the_games_gets_the_bits_that_the_service_gives(exported):
+    predictor = load_predictor(exported)
+    client = create_predict_app(predictor).test_client()
+    inputs = predictor.signature.every_input()
+    batch = pa.RecordBatch.from_pydict(dict(zip(predictor.signature.names, inputs.T.astype(int), strict=True)))
+    scored = Scorer(predictor)(batch)["probability"].to_numpy()
+    for row, got in zip(batch.to_pylist(), scored, strict=True):
+        assert np.float32(client.get("/predict", query_string=row).get_json()["probability"]) == got
+
+
+def test_a_runtime_whose_blocks_differ_from_single_rows_is_called_row_by_row(exported):
+    numpy = load_predictor(exported, "numpy")  # its matrix products sum in another order for one row
+    rows = numpy.signature.sample(500, seed=1)
+    batch = pa.RecordBatch.from_pydict(dict(zip(numpy.signature.names, rows.T, strict=True)))
+    single = [numpy(row[None])[0] for row in rows]
+    assert Scorer(numpy)(batch)["probability"].to_pylist() == single
