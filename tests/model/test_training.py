@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from helpers import PROJECT
 from helpers.data import games, tables
+from helpers.data.signature import Feature, Signature
 from helpers.model import evaluation, training
 
 
@@ -79,6 +80,19 @@ def test_auc_works_as_a_metric_of_model_fit(table):
     assert 0.5 < history.history["val_auc"][0] <= 1
 
 
+def test_numbers_are_standardized_and_columns_of_0_and_1_stay_as_they_are():
+    """Also the column of a rare category that is 0 in every training row: its first 1 must not become enormous."""
+    random = np.random.default_rng(0)
+    x = np.stack([random.normal(500, 20, 300), random.random(300) < 0.3, np.zeros(300), np.full(300, 7.5)], axis=1)
+    layer = keras.layers.Normalization(**training.moments(x))
+    layer.build((None, 4))
+    adapted = keras.layers.Normalization()
+    adapted.adapt(x[:, :1].astype("float32"))
+    scaled = np.asarray(layer(np.array([[510, 1, 1, 8]], "float32")))
+    np.testing.assert_allclose(scaled[0, 0], adapted(np.array([[510]], "float32"))[0, 0], rtol=1e-4)
+    np.testing.assert_array_equal(scaled[0, 1:], [1, 1, 8])
+
+
 # What notebook 02 shows inline
 
 
@@ -89,7 +103,8 @@ def inline(table, tmp_path_factory) -> dict:
     notebook = json.loads((PROJECT / "notebooks" / "02_train-with-auc-curves.ipynb").read_text(encoding="utf-8"))
     source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
-    names |= {"x": table[0], "y": table[1], "n": 424, "any_real": False}
+    names |= {"x": table[0], "y": table[1], "n": 424, "training": training}
+    names |= {"signature": Signature(tuple(Feature(f"x{i}") for i in range(6)))}
     cells = ("network", "auc", "masked-model", "draw-masks", "train-step", "train-full-batches", "train-epoch")
     module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
     return runpy.run_path(str(module), init_globals=names)
@@ -104,7 +119,8 @@ def test_the_network_shown_inline_is_the_one_of_the_helper(inline, monkeypatch):
         return [(kind, {k: v for k, v in config.items() if k not in differs}) for kind, config in configs]
 
     assert described(shown) == described(helper)
-    monkeypatch.setitem(inline["build_network"].__globals__, "any_real", True)
+    numbers = Signature(tuple(Feature(f"x{i}", "real", -9, 9) for i in range(6)))
+    monkeypatch.setitem(inline["build_network"].__globals__, "signature", numbers)
     shown, helper = inline["build_network"](), training.build_classifier(6, standardize=inline["x"])
     assert [type(layer) for layer in shown.layers] == [type(layer) for layer in helper.layers]
     np.testing.assert_array_equal(shown.layers[0](inline["x"]), helper.layers[0](inline["x"]))
