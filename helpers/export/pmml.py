@@ -49,8 +49,7 @@ class Layer:
 
 def write_pmml(model, path: Path, signature: Signature) -> None:
     """Write `model` as PMML; ValueError that names a layer, an activation or an output that PMML lacks."""
-    steps = steps_of(model)
-    layers = _layers(steps, signature.width)
+    layers = _layers(steps_of(model), signature.width)
     for text in _texts(signature):
         if NO_XML.search(text):
             raise ValueError(f"{text!r} holds a character that XML cannot")
@@ -62,7 +61,7 @@ def write_pmml(model, path: Path, signature: Signature) -> None:
     function = "classification" if classes else "regression"
     network = SubElement(root, "NeuralNetwork", functionName=function, activationFunction="identity")
     _mining_schema(network, signature, outcome)
-    _output(network, signature, outcome, classes, probability=steps[-1][0]["do"] == "sigmoid")
+    _output(network, signature, outcome, classes, probability=layers[-1].activation == "logistic")
     _inputs(network, signature)
     for at, layer in enumerate(layers, 1):
         _neurons(network, layer, at)

@@ -1,6 +1,7 @@
 """A PMML file takes the table's own columns and answers like Keras, asked by an evaluator in Java that is not ours."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -322,7 +323,7 @@ def java(tmp_path_factory):
         pytest.skip(pmml_evaluator.lacking())
     classes = tmp_path_factory.mktemp("classes")
     subprocess.run(["javac", "-Xlint:all", "-Werror", "-cp", JARS, "-d", classes, *JAVA.glob("*.java")], check=True)
-    path = f"{classes}:{JARS}"
+    path = os.pathsep.join([str(classes), JARS])
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
         options = ["-Dfile.encoding=UTF-8", "-Dsun.jnu.encoding=UTF-8"]
