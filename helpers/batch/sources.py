@@ -160,7 +160,7 @@ def _text(path: Path, keep: Callable[[str], bool]) -> Source:
     with _unpacked(path) as stream:
         head = stream.read(HEAD_BYTES)
     newline = b"\n" if b"\n" in head else b"\r"
-    layout = read_head(next(_whole_lines([head], newline)) if len(head) == HEAD_BYTES else head, str(path))
+    layout = read_head(next(_whole_lines([head], newline, str(path))) if len(head) == HEAD_BYTES else head, str(path))
     names = list(layout.frame.columns)
     pick = [name for name in names if keep(name)]
     schema = pa.schema([(name, pa.string()) for name in pick])
@@ -194,7 +194,7 @@ def _text(path: Path, keep: Callable[[str], bool]) -> Source:
     def blocks(start: Position) -> Iterator[Block]:
         with _unpacked(path) as stream:  # from its beginning: a compressed text, too, can only be read so
             at, line = 0, 1
-            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline):
+            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline, str(path)):
                 for piece in _without_header(content, line, layout.first_line, newline):
                     at += len(piece)
                     before, line = line, line + piece.count(newline)
@@ -241,7 +241,7 @@ def _as_utf8(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
         yield decoder.decode(b"", final=True).encode()
 
 
-def _whole_lines(pieces: Iterable[bytes], newline: bytes) -> Iterator[bytes]:
+def _whole_lines(pieces: Iterable[bytes], newline: bytes, name: str) -> Iterator[bytes]:
     """A text in pieces that end where a line ends, and no quotation is open."""
     rest = b""
     for piece in pieces:
@@ -252,7 +252,13 @@ def _whole_lines(pieces: Iterable[bytes], newline: bytes) -> Iterator[bytes]:
                 break
             end = rest.rfind(newline, 0, rest.rfind(b'"', 0, end)) + 1  # before the line that opens the quotation
         else:
-            end = rest.rfind(newline) + 1 if len(rest) >= LONGEST_BLOCK else 0
+            end = 0
+        if not end and len(rest) >= LONGEST_BLOCK:
+            end = rest.rfind(newline) + 1
+            if not end:
+                raise DataError(
+                    f"a line of {name} is longer than {LONGEST_BLOCK // 1024**2} MB: it is no table of lines"
+                )
         if end:
             yield rest[:end]
             rest = rest[end:]

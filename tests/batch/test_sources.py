@@ -81,13 +81,20 @@ def test_a_stray_quotation_mark_costs_no_other_block(tmp_path, line):
     rows[10] = line
     (tmp_path / "stray.csv").write_text("id,remark,weight\n" + "".join(rows))
     source = open_source(tmp_path / "stray.csv")
-    first = next(source.blocks(source.start)).decode()
-    assert first.batch["id"].to_pylist()[:10] == [str(i) for i in range(10)]
-    assert [row.line for row in first.ragged] == [12] * line.startswith('"')
-    assert all("a quotation mark that is opened there takes in" in row.reason for row in first.ragged)
-    last = list(source.blocks(source.start))[-1].decode()
+    blocks = [block.decode() for block in source.blocks(source.start)]
+    ragged = [row for block in blocks for row in block.ragged]
+    assert blocks[0].batch["id"].to_pylist()[:10] == [str(i) for i in range(10)]
+    assert [row.line for row in ragged] == [12] * line.startswith('"')
+    assert all("a quotation mark that is opened there takes in" in row.reason for row in ragged)
+    last = blocks[-1]
     assert last.batch["id"].to_pylist()[-1] == "899999"
     assert last.lines([last.batch.num_rows - 1]) == [900_001]
+
+
+def test_a_file_without_lines_is_no_table(tmp_path):
+    (tmp_path / "one.csv").write_bytes(b"id,name\n" + b"1," * 4_000_000)
+    with pytest.raises(DataError, match="one.csv is longer than 4 MB"):
+        read(open_source(tmp_path / "one.csv"))
 
 
 def test_letters_of_an_older_encoding_that_come_late_are_read(tmp_path):
