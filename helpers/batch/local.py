@@ -55,6 +55,7 @@ def score_files(
     """
     schema = _without_error(with_answers(pa.schema([sources[0].schema.field(name) for name in keep])))
     columns = ["file", sources[0].where, "reason", *sources[0].schema.names]
+    parts.check(schema)
     for source in sources:
         _check(source, scorer_of(source))
     with ThreadPoolExecutor(threads) as pool:

@@ -76,6 +76,16 @@ class Parts:
             return self._folder / "rows" / f"part-{number:05}{suffix}"
         return self._folder / f"{what}-{number:05}{suffix}"
 
+    def check(self, schema: pa.Schema) -> None:
+        """Raise `DataError` where a column holds what the output cannot."""
+        no_cell = pa.types.is_nested, pa.types.is_string_view, pa.types.is_binary_view
+        wrong = [field for field in schema if any(is_kind(field.type) for is_kind in no_cell)]
+        if wrong and self.suffix != PARQUET:
+            raise DataError(
+                f"the column {wrong[0].name!r} holds {wrong[0].type}, which CSV cannot: "
+                "let the output end in .parquet, or name the columns to --keep"
+            )
+
     @contextmanager
     def part(self, schema: pa.Schema) -> Iterator[Part]:
         """A new part to write to, which is kept once its `finish` has been called and forgotten where it was not."""

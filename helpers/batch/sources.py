@@ -28,7 +28,7 @@ BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
 TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
 HEAD_BYTES = 256 * 1024  # of a text from which is told how it is written
-LONGEST_BLOCK = 8 * TEXT_BYTES  # beyond it a quotation mark that is never closed is taken for a character
+LONGEST_BLOCK = 2 * TEXT_BYTES  # beyond it a quotation mark that is never closed is taken for a character
 QUOTES_TRIED = 8  # places to cut a text at, before more of it is read
 # What stands for "no value" in a CSV file, as for the reading of the table that a model was trained on.
 ABSENT = frozenset({*arrow_csv.ConvertOptions().null_values, "None", "<NA>", *MISSING})
@@ -159,21 +159,19 @@ def _reading(path: Path, blocks: Callable[[Position], Iterator[Block]]) -> Calla
 def _text(path: Path, keep: Callable[[str], bool]) -> Source:
     with _unpacked(path) as stream:
         head = stream.read(HEAD_BYTES)
-    cut = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1
-    whole_lines = head[:cut] if len(head) == HEAD_BYTES and cut else head
-    layout = read_head(whole_lines, str(path))
-    names = list(layout.frame.columns)
     newline = b"\n" if b"\n" in head else b"\r"
+    layout = read_head(next(_whole_lines([head], newline, str(path))) if len(head) == HEAD_BYTES else head, str(path))
+    names = list(layout.frame.columns)
     pick = [name for name in names if keep(name)]
     schema = pa.schema([(name, pa.string()) for name in pick])
     fields = [*names, ""] if layout.ends_open else names
     convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
 
     def decode(content: bytes, line: int) -> Decoded:
-        ragged: list = []
+        ragged: list[int] = []  # the numbers of such records among those of the block, from 0
 
         def note(row) -> str:
-            ragged.append((row.number - 1, row.text, row.actual_columns))
+            ragged.append(row.number - 1)
             return "skip"
 
         parse = arrow_csv.ParseOptions(
@@ -187,13 +185,16 @@ def _text(path: Path, keep: Callable[[str], bool]) -> Source:
                 raise unreadable(path, error) from None
             return decode(content.decode(older_encoding(content), "replace").encode(), line)
         batch = _one_batch(table)
-        lines = _lines_of(content, line, layout.delimiter, [number for number, _, _ in ragged], batch.num_rows)
+        if content.count(b'"') % 2:  # Arrow passes over a last record whose quotation is never closed
+            records = sum(1 for _ in _records(content, line, layout.delimiter))
+            ragged += range(batch.num_rows + len(ragged), records)
+        lines = _lines_of(content, line, layout.delimiter, ragged)
         return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
 
     def blocks(start: Position) -> Iterator[Block]:
         with _unpacked(path) as stream:  # from its beginning: a compressed text, too, can only be read so
             at, line = 0, 1
-            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline):
+            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline, str(path)):
                 for piece in _without_header(content, line, layout.first_line, newline):
                     at += len(piece)
                     before, line = line, line + piece.count(newline)
@@ -240,7 +241,7 @@ def _as_utf8(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
         yield decoder.decode(b"", final=True).encode()
 
 
-def _whole_lines(pieces: Iterable[bytes], newline: bytes) -> Iterator[bytes]:
+def _whole_lines(pieces: Iterable[bytes], newline: bytes, name: str) -> Iterator[bytes]:
     """A text in pieces that end where a line ends, and no quotation is open."""
     rest = b""
     for piece in pieces:
@@ -251,7 +252,13 @@ def _whole_lines(pieces: Iterable[bytes], newline: bytes) -> Iterator[bytes]:
                 break
             end = rest.rfind(newline, 0, rest.rfind(b'"', 0, end)) + 1  # before the line that opens the quotation
         else:
-            end = rest.rfind(newline) + 1 if len(rest) > LONGEST_BLOCK else 0
+            end = 0
+        if not end and len(rest) >= LONGEST_BLOCK:
+            end = rest.rfind(newline) + 1
+            if not end:
+                raise DataError(
+                    f"a line of {name} is longer than {LONGEST_BLOCK // 1024**2} MB: it is no table of lines"
+                )
         if end:
             yield rest[:end]
             rest = rest[end:]
@@ -268,7 +275,7 @@ def _without_header(content: bytes, line: int, first_line: int, newline: bytes) 
     return [piece for piece in (content[:end], content[end:]) if piece]
 
 
-def _lines_of(content: bytes, line: int, delimiter: str, ragged: list[int], rows: int) -> Callable:
+def _lines_of(content: bytes, line: int, delimiter: str, ragged: list[int]) -> Callable:
     """A function from rows of a block to lines of the file, which looks at the text only when it is asked."""
 
     def lines(wanted: Iterable[int]) -> list[int]:
@@ -282,20 +289,23 @@ def _lines_of(content: bytes, line: int, delimiter: str, ragged: list[int], rows
     return lines
 
 
-def _ragged(found: list, content: bytes, line: int, delimiter: str, names: list[str]) -> list[Ragged]:
+def _ragged(found: list[int], content: bytes, line: int, delimiter: str, names: list[str]) -> list[Ragged]:
     if not found:
         return []
     records = _records(content, line, delimiter)
-    wanted, at = dict((number, count) for number, _, count in found), []
+    wanted, at = set(found), []
     for i, (start, cells) in enumerate(records):
         if i in wanted:
-            reason = f"{wanted[i]} field{'s' * (wanted[i] != 1)} where the header has {len(names)}"
+            reason = f"{len(cells)} field{'s' * (len(cells) != 1)} where the header has {len(names)}"
+            if (swallowed := sum(cell.count("\n") for cell in cells)) > 1:
+                reason += f"; a quotation mark that is opened there takes in {swallowed:,} lines: is one missing?"
             at.append(Ragged(start, cells, reason))
     return at
 
 
 def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each record of a text that is not an empty line: the line that it begins with, and its cells."""
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * LONGEST_BLOCK))  # of all readers, as the module has it
     reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), delimiter=delimiter)
     while True:
         start = line + reader.line_num
@@ -303,7 +313,5 @@ def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, l
             cells = next(reader)
         except StopIteration:
             return
-        except csv.Error:  # a cell beyond what the module takes
-            cells = ["…"]
         if cells:
             yield start, cells

@@ -221,6 +221,7 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
             skipinitialspace=True,
             na_values=list(MISSING),
             on_bad_lines=ragged,
+            quoting=csv.QUOTE_NONE if ragged == "skip" and "".join(lines).count('"') % 2 else csv.QUOTE_MINIMAL,
             **options,
         )
     except pd.errors.ParserError as error:
