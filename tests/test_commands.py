@@ -133,6 +133,7 @@ WRONG = [
     ("bench --rounds 0", "'0' is not a whole number from 1"),
     ("bench --epochs -1", "'-1' is not a whole number from 1"),
     ("bench --publish=yes", "--publish"),
+    ("bench --peers=yes", "--peers"),
     ("bench --output mine.csv", "is a file, not a folder"),
     ("bench --output mine.csv/deeper", "is a file, not a folder"),
     ("doctor", "required: url"),
