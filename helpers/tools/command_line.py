@@ -100,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
         if word.startswith("-"):
             name = word.partition("=")[0]
             return f"there is no option {name}{_meant(name, self.names)}: the options are {', '.join(self.names)}"
-        names = [name for name in ("--model", "--data") if name in self.names]
+        names = [name for name in ("--data", "--model") if name in self.names]
         hint = f"did you mean {names[0]} {word}?" if names else f"see {self.prog} --help"
         return f"{word!r} is none of its options: {hint}"
 
