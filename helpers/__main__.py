@@ -122,6 +122,12 @@ def serve(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def export(chosen: Namespace) -> int:
+    from helpers.tools.export_command import main
+
+    return main(chosen)
+
+
 def test(chosen: Namespace) -> int:
     """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
@@ -168,6 +174,7 @@ COMMANDS = {
     "train": train,
     "lab": lab,
     "serve": serve,
+    "export": export,
     "test": test,
     "bench": bench,
     "doctor": doctor,
