@@ -50,7 +50,7 @@ _SENTENCES = {
 _IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
 # Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
 _FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
-_POLICY = f"default-src 'self'; img-src 'self' data:; frame-ancestors {_FRAMED_BY}"
+_POLICY = f"default-src 'self'; img-src 'self' data: blob:; frame-ancestors {_FRAMED_BY}"
 
 
 def body_bytes(signature) -> int:

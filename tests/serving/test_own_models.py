@@ -15,6 +15,7 @@ from own_models import MODELS, NAMES, make, rows_of
 from service_processes import family, gone, until
 
 from helpers import PROJECT
+from helpers.cloud.doctor import diagnose
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, told
 from helpers.export.predictors import load_predictor
@@ -22,6 +23,7 @@ from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 from helpers.tools.command_line import parser_of
+from helpers.tools.readme import find_chromium
 
 ROWS = 200
 LABELS = {"three_classes": ("setosa", "versicolor", "virginica"), "picture_classifier": ("cat", "dog", "owl", "cow")}
@@ -369,6 +371,38 @@ def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
     url, _ = pictures
     answer = requests.post(f"{url}/predict", data=b"\xff\xd8\xff" + bytes(17 * 1024 * 1024), timeout=20)
     assert answer.status_code == 413
+
+
+@pytest.mark.browser
+def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_classes(pictures):
+    from playwright.sync_api import expect, sync_playwright
+
+    chromium = find_chromium()
+    if not chromium:
+        pytest.skip("no Chromium here")
+    drop = """([bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+        document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    }"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(pictures[0])
+        expect(page.locator("#status")).to_have_text("choose a picture")
+        page.evaluate(drop, [list(picture()[0])])
+        expect(page.locator(".classes .bar")).to_have_count(4)
+        expect(page.locator("#curl")).to_contain_text("curl -F 'image=@a.png'")
+        assert page.locator("#probability").inner_text() in LABELS["picture_classifier"]
+        browser.close()
+    assert not said
+
+
+def test_the_doctor_says_how_a_picture_model_is_asked(pictures):
+    found = diagnose(f"{pictures[0]}/predict")
+    assert found.ok and "asked by POST" in found.sentence and "curl -F image=@file.jpg" in found.sentence
 
 
 def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, folder):

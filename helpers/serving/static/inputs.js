@@ -14,7 +14,7 @@ function inputControl(input) {
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
 }
 
-// A picture is chosen, dropped on the field, or taken with the camera (phones offer it for `capture`).
+// A picture is chosen, dropped on the field, or taken with the camera, which phones offer beside their files.
 function pictureControl(input) {
   const chooser = document.createElement("input");
   Object.assign(chooser, { type: "file", accept: "image/*", name: input.name });
