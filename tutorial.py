@@ -10,6 +10,8 @@ usage: python3 tutorial.py COMMAND [options]
   lab     open JupyterLab on the first notebook
   serve   serve a model on http://127.0.0.1:5000, that of the sample (trained first if need be) or another one
           --model NAME | PATH   a model in models/, or the folder of one
+          FILE   a Keras file of yours, exported first
+  export FILE   export a Keras file of yours to models/, with what it takes and answers
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
   test    pass every test; with --quick those that a commit waits for

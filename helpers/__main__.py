@@ -138,6 +138,12 @@ def score(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def export(chosen: Namespace) -> int:
+    from helpers.tools.export_command import main
+
+    return main(chosen)
+
+
 def test(chosen: Namespace) -> int:
     """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
@@ -185,6 +191,7 @@ COMMANDS = {
     "lab": lab,
     "serve": serve,
     "score": score,
+    "export": export,
     "test": test,
     "bench": bench,
     "doctor": doctor,

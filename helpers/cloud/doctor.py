@@ -380,6 +380,8 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
     problem = answer.json.get("error", f"status {answer.status}")
     if answer.status == 422 and not target.query and target.path == "/predict":
         hint = "; /predict itself wants the features, for example ?g1=1&g2=0 and so on"
+        if "POST" in problem:  # its model takes no row of features
+            hint = f"; /predict is asked by POST ({problem})"
         return _well(url, target, answer, hint)
     if answer.status == 404:
         raise _Finding("wrong_path", f"the service runs, but has no path {target.path}: use {target.base}/predict")

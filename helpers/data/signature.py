@@ -17,7 +17,8 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from helpers.data.parameters import NO, YES, InvalidRequest, Reader
+from helpers.data.outputs import ONE_PROBABILITY, Output
+from helpers.data.parameters import LARGEST, NO, YES, InvalidRequest, Reader
 
 __all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature"]
 
@@ -27,13 +28,15 @@ MAX_FEATURES = 100_000  # a card that lists more is damaged
 OWN_COLUMNS = 50  # values of a category that get a column of their own; the rarer ones share one
 RARE = 0.005  # share of the rows below which a value is rare
 MISSING_SHARE = 0.1  # of the random rows of `sample`
+UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known
 
 
 @dataclass(frozen=True)
 class Feature:
     """One column of a table, `name` as the table spells it.
 
-    kind: "binary" (0 or 1), "real" (a number, `low` to `high` in the table), or "category" (one of some texts).
+    kind: "binary" (0 or 1), "real" (a number, `low` to `high` in the table; `UNBOUNDED` where no table tells), or
+        "category" (one of some texts).
     default: a typical value: 0 for 0 and 1, the median of numbers, the most frequent text.
     values: of a category the texts with a column of their own; of a binary feature its two texts, the one for 0 first,
         or () for plain 0 and 1. pooled: the rare texts of a category, which share one column.
@@ -67,6 +70,10 @@ class Feature:
             raise ValueError(f"the scale of {self.name!r} is {self.scale}")
         if self.kind == BINARY and len(self.values) not in (0, 2):
             raise ValueError(f"the binary feature {self.name!r} has {len(self.values)} values")
+
+    @property
+    def is_unbounded(self) -> bool:
+        return self.kind == REAL and (self.low, self.high) == UNBOUNDED
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -135,7 +142,10 @@ class Feature:
 
     def random(self, uniform: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """(k,) legal values from (k,) numbers between 0 and 1; missing where `missing` says so and they may be."""
-        if self.kind == REAL:
+        if self.is_unbounded:
+            safe = np.clip(uniform, 1e-9, 1 - 1e-9)
+            values = math.sqrt(3) / math.pi * np.log(safe / (1 - safe))  # logistic: mean 0, variance 1
+        elif self.kind == REAL:
             values = np.clip(self.low + uniform * (self.high - self.low), self.low, self.high)
         elif self.kind == BINARY and not self.values:
             values = (uniform < 0.5).astype(float)
@@ -166,13 +176,17 @@ class Signature:
     """The features of a model in the order in which it takes them, and the label that it predicts.
 
     positive: the value of the label whose probability is predicted, as the table spells it; "" for 1.
+    outputs: what the model answers.
     """
 
     features: tuple[Feature, ...]
     label: str = "label"
     positive: str = ""
+    outputs: tuple[Output, ...] = ONE_PROBABILITY
 
     def __post_init__(self):
+        if self.outputs == ONE_PROBABILITY:
+            object.__setattr__(self, "outputs", ONE_PROBABILITY)  # the very object, which answers are told by
         names = [feature.name for feature in self.features]
         if not names:
             raise ValueError("a signature needs at least one feature")
@@ -195,12 +209,13 @@ class Signature:
     def from_dict(cls, data: Mapping) -> Signature:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
         features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
-        return cls(features, data["label"], data.get("positive", ""))
+        return cls(features, data["label"], data.get("positive", ""), outputs_from(data))
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
         positive = {"positive": self.positive} if self.positive else {}
-        return {"features": [feature.to_dict() for feature in self.features], "label": self.label, **positive}
+        features = [feature.to_dict() for feature in self.features]
+        return {"features": features, "label": self.label, **positive, **outputs_to_dict(self.outputs)}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -295,6 +310,16 @@ class Signature:
     @cached_property
     def _readers(self) -> dict[tuple[bool, str], Reader]:
         return {}
+
+
+def outputs_from(data: Mapping) -> tuple[Output, ...]:
+    """The outputs in a signature's plain JSON, which leaves them out where they are one probability."""
+    return tuple(Output(**output) for output in data["outputs"]) if "outputs" in data else ONE_PROBABILITY
+
+
+def outputs_to_dict(outputs: tuple[Output, ...]) -> dict:
+    """The inverse of `outputs_from`."""
+    return {} if outputs == ONE_PROBABILITY else {"outputs": [output.to_dict() for output in outputs]}
 
 
 def _feature(name, values: np.ndarray) -> Feature:

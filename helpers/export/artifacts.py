@@ -11,15 +11,18 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from helpers.data.columns import Column
+from helpers.data.inputs import InputSignature
+from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
+from helpers.export.detection import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, replacing
 from helpers.export.formats import FILES, FORMATS, WRITERS
@@ -30,9 +33,12 @@ from helpers.export.parity import (
     inputs_of,
     limit_of,
     not_evaluated,
+    on_rows,
     proves_nothing,
 )
 from helpers.export.predictors import compiled
+
+FEW = 8  # rows that are asked before anything is written
 
 # ---- export ----
 
@@ -40,17 +46,19 @@ from helpers.export.predictors import compiled
 def export_model(
     model,
     directory: str | Path,
-    signature: Signature | None = None,
+    signature: Signature | InputSignature | None = None,
     metrics: Mapping | None = None,
     label: str = "label",
     formats: Iterable[str] = FORMATS,
     columns: Iterable[Column] = (),
+    source: Mapping | None = None,
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
-    model: a Keras model with one input and one output. signature: what its features are; None takes them for 0/1
-    features named g1..gn. metrics: what was measured, with the data it was measured on under "data". columns: what
-    became of each column of the table (`Table.columns`).
+    model: a Keras model. signature: what its features or other inputs and its outputs are; None takes them for 0/1
+    features named g1..gn. Outputs that it does not tell are found. metrics: what was measured, with the data it was
+    measured on under "data". columns: what became of each column of the table (`Table.columns`). source: the file that
+    the model came from, for the card.
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
@@ -64,13 +72,17 @@ def export_model(
     if unknown or not formats:
         raise ArtifactError(f"there is no format {', '.join(unknown)!r}: choose from {', '.join(WRITERS)}")
     signature, shape = _signature(model, signature, label)
+    if signature.outputs == ONE_PROBABILITY:
+        signature = replace(signature, outputs=outputs_of(model, signature))
     inputs, described = inputs_of(signature)
     check_replaceable(directory)
-    answer = compiled(model)  # calls the model once, which Keras wants before it exports a freshly loaded one
-    expected = blockwise(lambda rows: answer(rows.reshape(-1, *shape)), inputs)
-    limit = limit_of(lambda rows: answer(rows.reshape(-1, *shape)), signature, inputs, expected)
+    # calls the model once, which Keras wants before it exports a freshly loaded one
+    answer = on_rows(compiled(model), shape)
+    _check_answers(answer, signature)
+    expected = blockwise(answer, inputs)
     if not np.isfinite(expected).all():
         raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+    limit = limit_of(answer, signature, inputs, expected, exact=_in_half_precision(model))
     nothing = proves_nothing(limit, expected)
     if nothing:
         warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
@@ -84,9 +96,11 @@ def export_model(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
+        if source:
+            card["source"] = dict(source)
         if columns:
             card["columns"] = [asdict(column) for column in columns]
-        if shape != (signature.width,):
+        if shape and shape != (signature.width,):
             card["input_shape"] = list(shape)
         write_card(scratch, card | {"files": files_of(scratch)})
         written = [name for name in formats if name not in refused]
@@ -120,13 +134,37 @@ def export_model(
     return read_card(directory)
 
 
-def _signature(model, signature: Signature | None, label: str) -> tuple[Signature, tuple[int, ...]]:
-    """The signature of a model, and the shape of one row as the model takes it: (n,) but for images and the like."""
+def _check_answers(answer, signature) -> None:
+    """`ArtifactError` where the model's answers are none of its signature's outputs: it could not be served."""
+    try:
+        answers = as_arrays(answer(signature.sample(FEW)))
+    except Exception as error:
+        raise ArtifactError(f"the model does not answer {FEW} rows of what it takes: {first_line(error)}") from error
+    if len(answers) != len(signature.outputs):
+        raise ArtifactError(
+            f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"
+        )
+    for output, found in zip(signature.outputs, answers, strict=True):
+        problem = output.problem(found, FEW)
+        if problem:
+            raise ArtifactError(f"{problem}: say what it answers in the signature's outputs (helpers.data.outputs)")
+
+
+def _in_half_precision(model) -> bool:
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers)
+
+
+def _signature(model, signature, label: str) -> tuple[Signature | InputSignature, tuple[int, ...] | None]:
+    """The signature of a model, and where it takes features the shape of one row of the model: (n,) as a rule."""
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         raise ArtifactError("the model has not been built: give it a keras.Input, or call it on a row first")
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtifactError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs: only one each is exported")
+    if isinstance(signature, InputSignature):
+        if len(inputs) != signature.n:
+            raise ArtifactError(f"the model has {len(inputs)} inputs, its signature {signature.n}")
+        return signature, None
+    if len(inputs) != 1:
+        raise ArtifactError(f"the model has {len(inputs)} inputs: give it an InputSignature that names them")
     shape = tuple(inputs[0].shape[1:])
     if not shape or None in shape:
         raise ArtifactError(f"the model takes rows of shape {shape}: only a fixed number of features can be exported")

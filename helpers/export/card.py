@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.signature import Signature
+from helpers.data.inputs import signature_from
 from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD, read_bytes
 
@@ -22,10 +22,10 @@ PACKAGES = ("keras", "tensorflow", "numpy", "h5py", "onnx", "tf2onnx", "onnxrunt
 def read_card(directory: str | Path) -> dict:
     """The model card of the export in `directory`, a dict; `PredictorError` where there is none or it is damaged.
 
-    "signature" holds the features in order and the label, "metrics" what was measured on which data, "formats" and
-    "not_exported" what was written, and what was not and why, "parity" the largest difference from Keras, on which
-    inputs, the limit, and under "not_evaluated" what was not held against it and why, "files" bytes and SHA-256 of
-    every file, "versions" of everything that took part, "created" the time in UTC.
+    "signature" holds the features (or other inputs) in order, the label and the outputs, "metrics" what was measured
+    on which data, "formats" and "not_exported" what was written, and what was not and why, "parity" the largest
+    difference from Keras, on which inputs, the limit, and under "not_evaluated" what was not held against it and why,
+    "files" bytes and SHA-256 of every file, "versions" of everything that took part, "created" the time in UTC.
     """
     path = Path(directory) / CARD
     where = f"{path.parent.name}/{CARD}"
@@ -41,7 +41,7 @@ def read_card(directory: str | Path) -> dict:
 
 def _check(card: dict) -> None:
     """ValueError, KeyError or TypeError where a card holds what no export has written."""
-    signature = Signature.from_dict(card["signature"])
+    signature = signature_from(card["signature"])
     for text in (signature.label, signature.positive, *signature.names):
         if not isinstance(text, str):
             raise ValueError(f"the name {text!r}")

@@ -74,8 +74,9 @@ def _card_of(directory: Path) -> dict | None:
     """The card of an export of ours, or None; `card.read_card` says what is wrong with it."""
     try:
         card = json.loads(read_bytes(directory, CARD))
-        return card if isinstance(card["files"], dict) and card["signature"]["features"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        takes = card["signature"].get("features") or card["signature"]["inputs"]
+        return card if isinstance(card["files"], dict) and takes else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

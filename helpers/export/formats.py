@@ -8,14 +8,17 @@ the same bytes in all of them but `.keras` and a SavedModel, which carry the tim
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 
+from helpers.data.inputs import InputSignature
 from helpers.data.signature import Signature
 from helpers.export.legacy import hushed
 from helpers.export.pmml import write_pmml
+from helpers.export.predictors import flat_call
 from helpers.export.steps import layers_of, spread_of, steps_of
 from helpers.quiet import quiet
 
@@ -60,25 +63,32 @@ def write_tflite(model, path: Path, signature: Signature) -> None:
 def write_onnx(model, path: Path, signature: Signature) -> None:
     """ONNX, with one input `features` (rows, m), one output `prediction`, and the names of its columns in its metadata.
 
-    `model.export(format="onnx")` takes the constants of a Normalization layer for inputs; so the constants are frozen
-    into the graph first, and tf2onnx is given the graph.
+    Several inputs and outputs have the names that the signature gives them. `model.export(format="onnx")` takes the
+    constants of a Normalization layer for inputs; so the constants are frozen into the graph first, and tf2onnx is
+    given the graph. Loops are kept whole (`lower_control_flow`), as tf2onnx knows those of recurrent layers.
     """
     import onnx
     import tensorflow as tf
     import tf2onnx
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="features")
-    answer = tf.function(lambda features: model(features, training=False), input_signature=[spec])
+    inputs = signature.names if isinstance(signature, InputSignature) else ["features"]
+    outputs = [output.name for output in signature.outputs]
+    if any(each.dtype == "string" for each in model.inputs):
+        raise ValueError("texts are taken apart by a look-up that ONNX does not hold")
+    specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
+    answer = tf.function(functools.partial(flat_call, model), input_signature=specs)
     with hushed(), quiet(), _dividing(model):
-        frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+        frozen = convert_variables_to_constants_v2(answer.get_concrete_function(), lower_control_flow=False)
         converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
-            input_names=[frozen.inputs[0].name],
-            output_names=[frozen.outputs[0].name],
+            input_names=[each.name for each in frozen.inputs],
+            output_names=[each.name for each in frozen.outputs],
             opset=ONNX_OPSET,
         )
-    _rename(converted.graph)
+    if len(converted.graph.input) != len(inputs) or len(converted.graph.output) != len(outputs):
+        raise ValueError("an input or an output was lost on the way to ONNX")
+    _rename(converted.graph, inputs, outputs)
     onnx.helper.set_model_props(converted, {"features": json.dumps(signature.columns), "label": signature.label})
     onnx.checker.check_model(converted, full_check=True)
     path.write_bytes(converted.SerializeToString(deterministic=True))
@@ -109,15 +119,15 @@ def _dividing(model):
             del layer.call  # back to the method of its class
 
 
-def _rename(graph) -> None:
+def _rename(graph, inputs, outputs) -> None:
     """Names that say what a tensor is, in place of TensorFlow's, which count up with every export."""
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
         return  # branches and loops refer to outer names: left as they are
-    new = {graph.input[0].name: "features"}
+    new = dict(zip((each.name for each in graph.input), inputs, strict=True))
     for i, node in enumerate(graph.node):
         node.name = f"{i}_{node.op_type}"
         new |= {output: f"{node.name}_out{j or ''}" for j, output in enumerate(node.output) if output}
-    new[graph.output[0].name] = "prediction"
+    new |= dict(zip((each.name for each in graph.output), outputs, strict=True))
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for j, name in enumerate(node.input):

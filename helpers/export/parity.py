@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers import PROJECT
+from helpers.data.inputs import Batch, InputSignature
+from helpers.data.outputs import as_arrays
 from helpers.data.signature import Signature
 from helpers.export import pmml_evaluator
 from helpers.export.card import read_card
@@ -32,6 +34,8 @@ TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to r
 TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `_limit`
 MOST = 1e-4  # a limit above this would let a wrong file pass
 SAMPLE = 10_000  # rows compared where not every input can be listed
+SAMPLE_NUMBERS = 4_000_000  # numbers in them at most: a row of a large picture holds 150,000
+FEWEST = 32  # rows all the same
 
 
 def parity(directory: str | Path):
@@ -73,12 +77,14 @@ def parity(directory: str | Path):
     return pd.DataFrame(rows)
 
 
-def inputs_of(signature: Signature) -> tuple[np.ndarray, str]:
-    """The rows on which formats are compared, (k, m) float32, and what to call them."""
+def inputs_of(signature: Signature | InputSignature) -> tuple[np.ndarray | Batch, str]:
+    """The rows on which formats are compared, (k, m) float32 or a `Batch`, and what to call them."""
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
-    return signature.sample(SAMPLE), f"a sample of {SAMPLE:,} inputs"
+    size = signature.size if isinstance(signature, InputSignature) else signature.width
+    rows = min(SAMPLE, max(FEWEST, SAMPLE_NUMBERS // size))
+    return signature.sample(rows), f"a sample of {rows:,} inputs"
 
 
 def rows_of(signature: Signature) -> list[dict]:
@@ -86,7 +92,7 @@ def rows_of(signature: Signature) -> list[dict]:
     every = signature.every_input()
     if every is not None:
         return [dict(zip(signature.names, row, strict=True)) for row in every.tolist()]
-    return signature.sample_rows(SAMPLE)
+    return signature.sample_rows(len(inputs_of(signature)[0]))
 
 
 def not_evaluated(name: str) -> str:
@@ -94,18 +100,28 @@ def not_evaluated(name: str) -> str:
     return pmml_evaluator.lacking() if name == "pmml" else ""
 
 
-def limit_of(answer: Callable, signature: Signature, inputs: np.ndarray, expected: np.ndarray) -> float:
+def limit_of(
+    answer: Callable, signature, inputs: np.ndarray | Batch, expected: np.ndarray, exact: bool = False
+) -> float:
     """The largest difference from Keras that counts as the same model.
 
     `TOLERANCE`, times the largest answer where that is above 1. Each runtime adds up in an order of its own, and a
     model can amplify the rounding: where features are real-valued, twice what Keras's own answers change when every
     input changes in its last bit is allowed too. (A network on 300 features, with logits up to 65, changed by 3e-6.)
+    exact: not so for a model that computes in half precision, where that would be a thousand times as much.
     """
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    if signature.all_binary:
+    if signature.all_binary or exact:
         return allowed
-    moved = blockwise(answer, np.nextafter(inputs, np.float32(np.inf)))
+    moved = blockwise(answer, _moved(inputs))
     return max(allowed, 2 * float(np.abs(moved - expected).max()))
+
+
+def _moved(inputs: np.ndarray | Batch) -> np.ndarray | Batch:
+    """The inputs with every real number changed in its last bit."""
+    if isinstance(inputs, Batch):
+        return Batch(map(_moved, inputs.arrays))
+    return np.nextafter(inputs, np.float32(np.inf)) if inputs.dtype == np.float32 else inputs
 
 
 def proves_nothing(limit: float, expected: np.ndarray) -> str:
@@ -117,6 +133,8 @@ def proves_nothing(limit: float, expected: np.ndarray) -> str:
         )
     if len(expected) > 1 and not np.ptp(expected, axis=0).any():
         return "it gives the same answer to every input that was tried"
+    if len(expected) > 1 and np.isin(expected, (0, 1)).all():
+        return "every answer that was tried is exactly 0 or 1: give it inputs like those that it was trained on"
     return ""
 
 
@@ -142,22 +160,45 @@ def _loaded(folder: Path, name: str) -> Callable:
         return load_predictor(folder, BACKENDS[name])
     if name == "pmml":
         return pmml_evaluator.load(folder / FILES[name])
-    shape = read_card(folder).get("input_shape")
     if name == "h5":
         answer = compiled(load_keras(folder / FILES[name], compile=False))
     else:
+        import keras
         import tensorflow as tf
 
         loaded = tf.saved_model.load(str(folder / FILES[name]))
-        answer = lambda rows: loaded.serve(tf.constant(rows)).numpy()  # noqa: E731
-        answer.model = loaded  # which would be collected while its function is still in use
-    return answer if shape is None else lambda rows: answer(rows.reshape(-1, *shape))
+
+        def answer(*arrays):  # holds `loaded`, which would be collected while its function is still in use
+            answers = tuple(part.numpy() for part in keras.tree.flatten(loaded.serve(*map(tf.constant, arrays))))
+            return answers if len(answers) > 1 else answers[0]
+
+    return on_rows(answer, read_card(folder).get("input_shape"))
 
 
-def blockwise(answer: Callable, inputs: Sequence, size: int = 2048) -> np.ndarray:
-    """Answers to all inputs, a matrix or a list of rows, (k,) or (k, m), asked for in blocks."""
-    answers = np.concatenate([answer(inputs[i : i + size]) for i in range(0, len(inputs), size)])
-    return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
+def on_rows(answer: Callable, shape=None) -> Callable:
+    """A function of an array for each input as one of a `Batch`, or of a matrix of rows that are taken as `shape`."""
+
+    def run(rows):
+        if isinstance(rows, Batch):
+            return answer(*rows.arrays)
+        return answer(rows if shape is None else rows.reshape(-1, *shape))
+
+    return run
+
+
+def blockwise(answer: Callable, inputs: Sequence | Batch, size: int = 2048) -> np.ndarray:
+    """Answers to all inputs (a matrix, a `Batch`, a list of rows), (k,) or (k, m), asked for in blocks.
+
+    Several outputs stand side by side.
+    """
+    if isinstance(inputs, Batch):
+        size = max(1, min(size, SAMPLE_NUMBERS * len(inputs) // (8 * sum(array.size for array in inputs.arrays))))
+    blocks = []
+    for start in range(0, len(inputs), size):
+        answers = as_arrays(answer(inputs[start : start + size]))
+        blocks.append(np.hstack([part.reshape(len(part), -1) for part in answers]))
+    answers = np.concatenate(blocks)
+    return answers[:, 0] if answers.shape[1] == 1 else answers
 
 
 def first_line(error: Exception) -> str:
@@ -188,7 +229,7 @@ def _measure(directory: str, names: str, answers: str) -> None:
 
     process, measured = psutil.Process(), {}
     formats = names.split(",")
-    signature = Signature.from_dict(read_card(directory)["signature"])
+    signature = signature_from(read_card(directory)["signature"])
     inputs = rows_of(signature) if formats == ["pmml"] else inputs_of(signature)[0]
     row = inputs[:1]
     started = time.perf_counter()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from helpers.data import games
 from helpers.data.columns import Column
+from helpers.data.inputs import signature_from
 from helpers.data.reading import DataError
-from helpers.data.signature import Signature
 from helpers.data.tables import Table, features_and_label, load_table, remark_on_test
 from helpers.export import registry
 from helpers.export.errors import ArtifactError
@@ -124,10 +124,11 @@ def ensure_export(directory: Path | str = registry.DEFAULT, formats: tuple[str, 
     return export_model(
         model,
         directory,
-        signature=Signature.from_dict(card["signature"]),
+        signature=signature_from(card["signature"]),
         metrics=card["metrics"],
         formats=[name for name in FILES if name in wanted or name in card["formats"]],
         columns=[Column(**column) for column in card.get("columns", ())],
+        source=card.get("source"),
     )
 
 

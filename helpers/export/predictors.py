@@ -2,12 +2,14 @@
 
 `load_predictor(directory, backend)` reads what `artifacts.export_model` wrote, holds it against its model card and
 answers a row before it returns: what is wrong with an artifact is a `PredictorError` at load, not at the first request.
-Data comes in as the (k, m) float32 matrix that the signature makes and goes out as a (k,) float32 vector.
+Data comes in as the (k, m) float32 matrix that the signature makes and goes out as a (k,) float32 vector. A model that
+takes something else takes a `Batch`; one with several outputs returns a tuple, an array for each.
 Only the package of the chosen backend is imported, so that a service on ONNX Runtime starts without TensorFlow.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -17,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.signature import Signature
+from helpers.data.inputs import Batch, InputSignature, signature_from
+from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.quiet import quiet
@@ -33,7 +36,7 @@ class Predictor:
 
     Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
     `card` (the model card as a dict), `version` (the first 12 digits of the artifact's SHA-256). A model that answers
-    with m > 1 numbers per row returns (k, m). Made by `load_predictor`.
+    with m > 1 numbers per row returns (k, m), one with several outputs a tuple. Made by `load_predictor`.
     """
 
     backend: str
@@ -43,18 +46,28 @@ class Predictor:
 
     def __init__(self, artifact: Path, content: bytes, card: dict):
         self.card = card
-        self.signature = Signature.from_dict(card["signature"])
+        self.signature = signature_from(card["signature"])
         self.version = hashlib.sha256(content).hexdigest()[:12]
+        if isinstance(self.signature, InputSignature):
+            self._row_shape = None  # it takes no matrix
+            self._run = self._load_arrays(artifact, content)
+            return
         self._row_shape = (self.signature.width,)
         # The shape of a row as the model takes it, where that is not (m,): an image, say.
         self._model_shape = tuple(card.get("input_shape") or self._row_shape)
-        run = self._load(artifact, content)
+        if len(self.signature.outputs) > 1:
+            load = self._load_arrays(artifact, content)
+            run = lambda rows: load(Batch([rows]))  # noqa: E731
+        else:
+            run = self._load(artifact, content)
         if self._model_shape != self._row_shape:
             shaped, run = run, lambda rows: shaped(rows.reshape(-1, *self._model_shape))
         self._run = run
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
+    def __call__(self, rows: np.ndarray | Batch) -> np.ndarray | tuple[np.ndarray, ...]:
         """Predictions for `rows`, (k, m) float32 with `signature.columns`; ValueError for any other matrix."""
+        if self._row_shape is None:
+            return self._run(rows)
         if rows.dtype != FLOAT32 or rows.shape[1:] != self._row_shape:
             raise ValueError(f"expected a (k, {self.signature.width}) float32 matrix, got {rows.shape} {rows.dtype}")
         return self._run(rows)
@@ -75,6 +88,15 @@ class Predictor:
     def _load(self, artifact: Path, content: bytes) -> Callable[[np.ndarray], np.ndarray]:
         """The function that answers a matrix of the right shape; ValueError where the model takes other features."""
         raise NotImplementedError
+
+    def _load_arrays(self, artifact: Path, content: bytes) -> Callable[[Batch], np.ndarray | tuple[np.ndarray, ...]]:
+        """The function that answers a `Batch`, an array for each input; ValueError where the backend has none."""
+        inputs, outputs = getattr(self.signature, "inputs", ()), self.signature.outputs
+        if len(inputs) != 1 or len(outputs) != 1 or inputs[0].dtype != "float32" or None in inputs[0].shape:
+            raise ValueError(f"{self.backend} serves one float32 input of a fixed shape and one output")
+        self._model_shape = tuple(inputs[0].shape)
+        run = self._load(artifact, content)
+        return lambda batch: run(batch.arrays[0])
 
     def _check_shape(self, shape) -> None:
         """Hold the model's input shape, rows first, against the card."""
@@ -104,6 +126,15 @@ class KerasPredictor(Predictor):
         self._check_shape(model.input_shape)
         return compiled(model)
 
+    def _load_arrays(self, artifact, content):
+        with quiet():
+            import tensorflow  # noqa: F401
+
+        from helpers.export.legacy import load_keras
+
+        answer = compiled(load_keras(artifact, compile=False))
+        return lambda batch: answer(*batch.arrays)
+
 
 class OnnxPredictor(Predictor):
     """ONNX Runtime: the default, a few microseconds a row."""
@@ -113,13 +144,32 @@ class OnnxPredictor(Predictor):
         "one session shared by all threads, which ONNX Runtime allows; a call computes on the thread that makes it"
     )
 
-    def _load(self, artifact, content):
+    @staticmethod
+    def _session(content: bytes):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # a damaged file is told by the exception
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def _load_arrays(self, artifact, content):
+        session = self._session(content)
+        feeds = [each.name for each in session.get_inputs()]
+        wanted = [each.name for each in session.get_outputs()]
+        expected = getattr(self.signature, "n", 1) if self._row_shape is None else 1
+        if (len(feeds), len(wanted)) != (expected, len(self.signature.outputs)):
+            raise ValueError(f"the model has {len(feeds)} inputs and {len(wanted)} outputs, its card says otherwise")
+
+        def run(batch):
+            return _answers(session.run(wanted, dict(zip(feeds, batch.arrays, strict=True))))
+
+        return run
+
+    def _load(self, artifact, content):
+        import onnxruntime
+
+        session = self._session(content)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ValueError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs instead of one each")
@@ -213,17 +263,26 @@ BACKENDS: dict[str, type[Predictor]] = {
 }
 
 
-def load_predictor(directory: str | Path, backend: str = "onnx") -> Predictor:
+def best_backend(card: dict) -> str:
+    """The backend that takes the least memory and time among those that the export has a file for."""
+    files = {"onnx": "onnx", "tflite": "litert", "npz": "numpy", "keras": "keras"}
+    return next((backend for kind, backend in files.items() if kind in card["formats"]), "onnx")
+
+
+def load_predictor(directory: str | Path, backend: str | None = None) -> Predictor:
     """The model that `export_model` wrote to `directory`, run by `backend`: "keras", "onnx", "litert" or "numpy".
+
+    None is ONNX Runtime where the export holds a file for it, otherwise what it holds one for.
 
     Raises `PredictorError` for an unknown backend, a missing package, an artifact that is missing, damaged, or does not
     match its card, and a model that does not answer a row with finite numbers.
     """
-    if backend not in BACKENDS:
+    directory = Path(directory)
+    if backend is not None and backend not in BACKENDS:
         raise PredictorError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    kind, directory = BACKENDS[backend], Path(directory)
     while True:
         card = read_card(directory)
+        kind = BACKENDS[backend or best_backend(card)]
         try:
             predictor = _load(kind, directory, card)
         except PredictorError:
@@ -246,24 +305,43 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
         raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
     except Exception as error:
         raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {_first_line(error)}") from error
-    if not np.isfinite(answer).all():
+    if not all(np.isfinite(each).all() for each in as_arrays(answer)):
         raise PredictorError(
             f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
         )
     return predictor
 
 
-def compiled(model) -> Callable[[np.ndarray], np.ndarray]:
-    """A Keras model as a function of a float32 matrix, compiled once for every number of rows.
+def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
+    """A Keras model as a function of an array for each of its inputs, compiled once for every number of rows.
 
     `model.predict` sets up a data pipeline at every call, and `model(rows)` runs layer by layer in Python; this runs
-    the graph.
+    the graph. Answers in half precision come as float32.
     """
     import tensorflow as tf
 
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-    graph = tf.function(lambda rows: model(rows, training=False), input_signature=[spec]).get_concrete_function()
-    return lambda rows: _flat(graph(tf.constant(rows)).numpy())
+    specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
+    graph = tf.function(functools.partial(flat_call, model), input_signature=specs).get_concrete_function()
+    kinds = [spec.dtype for spec in specs]
+
+    def run(*arrays):
+        tensors = [tf.constant(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
+        return _answers([answer.numpy() for answer in graph(*tensors)])
+
+    return run
+
+
+def flat_call(model, *tensors) -> list:
+    """The outputs of a Keras model in the order of `model.outputs`, given a tensor for each of `model.inputs`."""
+    import keras
+
+    given = model.input if len(tensors) > 1 else None
+    if isinstance(given, dict):  # its keys need not be the names of the tensors
+        order = [each.name for each in model.inputs]
+        given = {key: tensors[order.index(each.name)] for key, each in given.items()}
+    else:
+        given = tensors[0] if len(tensors) == 1 else list(tensors)
+    return keras.tree.flatten(model(given, training=False))
 
 
 NUMPY_WEIGHTS = {"dense": ("kernel", "bias"), "standardize": ("mean", "spread"), "affine": ("scale", "offset")}
@@ -317,6 +395,12 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exponential": np.exp,
     "softmax": _softmax,
 }
+
+
+def _answers(arrays: list[np.ndarray]) -> np.ndarray | tuple[np.ndarray, ...]:
+    """The answers of a model's outputs as float32: an array, or a tuple of several."""
+    found = tuple(_flat(np.asarray(array, FLOAT32)) for array in arrays)
+    return found[0] if len(found) == 1 else found
 
 
 def _flat(answers: np.ndarray) -> np.ndarray:

@@ -109,10 +109,8 @@ def _other_folder(folder: Path) -> str:
 
 def _other_file(file: Path) -> str:
     if file.suffix.lower() in KERAS_FILES:
-        return (
-            f"{file} is a Keras file, and a folder that was exported is served: "
-            "load it and export it with `export_model`, as notebook 03 shows"
-        )
+        serve = shlex.join(["python3", "tutorial.py", "serve", str(file)])
+        return f"{file} is a Keras file: serve it with `{serve}`, which exports it first"
     if file.suffix.lower() in OTHER_MODEL_FILES:
         return f"{file} is a model's file alone, and the folder of a whole export is served: {there_are()}"
     if file.suffix.lower() in TABLES:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from helpers.data.outputs import CLASSES, ONE_PROBABILITY, as_arrays
 from helpers.data.parameters import Rows
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
@@ -26,7 +27,10 @@ def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     What there is to note about the rows goes along, and what was wrong with rows that were left out: their place in
     the list holds null.
     """
-    body = _predictions(model, rows) if is_list else _prediction(model, rows.matrix)
+    if model.signature.outputs is ONE_PROBABILITY:
+        body = _predictions(model, rows) if is_list else _prediction(model, rows.matrix)
+    else:
+        body = _listed(model, rows) if is_list else _alone(model, rows.matrix)
     if rows.notes:
         body += f',"notes":{_json(rows.notes)}'
     if rows.refused:
@@ -56,11 +60,54 @@ def _predictions(model: Callable, rows: Rows) -> str:
     return f'"predictions":[{",".join(texts)}]'
 
 
-def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
+def _alone(model: Callable, row) -> str:
+    """The answer to one row of a model that answers something else than one probability."""
+    signature = model.signature
+    outputs, answers = signature.outputs, _outputs(model, row)
+    if len(outputs) > 1:
+        content = {"outputs": {o.name: o.alone(found)[0] for o, found in zip(outputs, answers, strict=True)}}
+    elif outputs[0].kind == CLASSES and getattr(signature, "takes_pictures", False):
+        content = {"predictions": outputs[0].ranked(answers[0])}
+    else:
+        content = outputs[0].alone(answers[0])[0]
+    return _json(content)[1:-1]
+
+
+def _listed(model: Callable, rows: Rows) -> str:
+    """The answers to a list of rows, in its order; null for the bad ones."""
+    outputs, bad = model.signature.outputs, set(rows.bad)
+    good = [i for i in range(len(rows.matrix)) if i not in bad]
+    found: list = []
+    for start in range(0, len(good), CHUNK_ROWS):
+        answers = _outputs(model, rows.matrix[good[start : start + CHUNK_ROWS]])
+        if len(outputs) > 1:
+            parts = [output.alone(part) for output, part in zip(outputs, answers, strict=True)]
+            names = [output.name for output in outputs]
+            found += [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
+        else:
+            found += outputs[0].listed(answers[0])
+    answered = iter(found)
+    return f'"predictions":{_json([None if i in bad else next(answered) for i in range(len(rows.matrix))])}'
+
+
+def _outputs(model: Callable, rows) -> tuple[np.ndarray, ...]:
+    """An array for each output, as the signature says it."""
+    answers = as_arrays(_call(model, rows))
+    for output, found in zip(model.signature.outputs, answers, strict=True):
+        if problem := output.problem(found, len(rows)):
+            raise ModelFailure(problem)
+    return answers
+
+
+def _call(model: Callable, rows):
     try:
-        answers = model(rows)
+        return model(rows)
     except Exception as error:
         raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
+
+
+def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
+    answers = _call(model, rows)
     if len(answers) != len(rows):
         raise ModelFailure(f"the model answered {len(rows)} row(s) with {len(answers)} value(s)")
     return answers
@@ -72,5 +119,5 @@ def _texts(answers: np.ndarray) -> list[str]:
     return list(map(str, answers))
 
 
-def _json(content: dict) -> str:
+def _json(content) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

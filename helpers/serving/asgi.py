@@ -2,7 +2,8 @@
 
 A request's body is collected by the event loop, within a size, before the application is called; a body that never
 arrives whole is dropped without calling it. The application runs on the event loop's own thread, where a small request
-is answered soonest; a large one goes to another thread, so that the small ones go on beside it.
+is answered soonest; a large one, and any to a model that takes long, goes to another thread, so that the small ones go
+on beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote_to_bytes
 
+LONG_AT_ONCE = 4  # requests to a model that takes long, computed side by side: a small one need not wait for all
 LARGE_BYTES = 100 * 1024  # a body beyond this (1,300 rows of ten features, 3 ms) is answered in a thread of its own
 
 _ENVIRON = {
@@ -38,6 +40,8 @@ class Gateway:
     def __init__(self, app: Callable, max_body_bytes: int):
         self.app, self.max_body_bytes = app, max_body_bytes
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-request")
+        self._long = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="long-request")
+        self._takes_long = getattr(app, "extensions", {}).get("takes_long", lambda path: False)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         environ = _environ(scope)
@@ -53,9 +57,10 @@ class Gateway:
                     return
                 environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = io.BytesIO(body)
-        if len(body) > LARGE_BYTES:
-            loop = asyncio.get_running_loop()
-            status, headers, answer = await loop.run_in_executor(self._large, self._call, environ)
+        takes_long = self._takes_long(environ["PATH_INFO"])
+        if takes_long or len(body) > LARGE_BYTES:
+            pool = self._long if takes_long else self._large
+            status, headers, answer = await asyncio.get_running_loop().run_in_executor(pool, self._call, environ)
         else:
             status, headers, answer = self._call(environ)
         if not is_whole and "HTTP_EXPECT" in environ:

@@ -15,6 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.data.inputs import InputSignature
+from helpers.data.outputs import as_arrays
+
+HEAVY_SECONDS = 0.001  # for one row: a model that takes longer does not compute on the event loop's thread
+ROWS, FEW_ROWS = 256, 8  # that a model answers before it is put in place; few of a row that is large
+LARGE_ROW = 4096  # numbers
+
 log = logging.getLogger("helpers.serving.services")
 
 
@@ -24,7 +31,7 @@ class ModelRejected(RuntimeError):
 
 @dataclass(frozen=True)
 class Swap:
-    """What a replaced model changed: versions, and how far the answers moved (absolute difference of probabilities)."""
+    """What a replaced model changed: versions, and how far the answers moved (absolute difference)."""
 
     old: str
     new: str
@@ -39,6 +46,7 @@ class ModelSlot:
         self.current = predictor
         self.ready = False  # True once a model has answered
         self.problem: str | None = None  # why the warm-up failed
+        self.seconds = 0.0  # that the model takes for a row
         self.on_swap: list[Callable[[str], None]] = []  # called with "ok" or "rejected"
         self._lock = threading.Lock()
 
@@ -46,10 +54,15 @@ class ModelSlot:
     def version(self) -> str:
         return str(getattr(self.current, "version", "unversioned"))
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether a request may take so long that others must not wait for it: pictures have to be decoded, too."""
+        return self.seconds > HEAVY_SECONDS or getattr(self.current.signature, "takes_pictures", False)
+
     def warm_up(self) -> bool:
         """Let the model answer a few rows; True (and `.ready`) if it can."""
         try:
-            _check(self.current)
+            self.seconds = _check(self.current)
         except Exception as error:
             self.problem = f"{type(error).__name__}: {error}"
             log.exception("the model does not answer")
@@ -60,8 +73,8 @@ class ModelSlot:
     def swap(self, load: Callable[[], Callable]) -> Swap:
         """Replace the model by the predictor that `load()` returns. Raises `ModelRejected`, and keeps the old one.
 
-        The new one must take the same features by name and answer in probabilities, the same for a row alone as for
-        the row among others.
+        The new one must take the same features by name (or the same inputs) and answer with the same outputs, the
+        same for a row alone as for the row among others.
         """
         with self._lock:
             try:
@@ -82,35 +95,62 @@ class ModelSlot:
         outcome, before = new.signature.outcome, old.signature.outcome
         if outcome != before:
             raise ValueError(f"it predicts {outcome} where the one before predicts {before}: serve it elsewhere")
-        _check(new)
+        if new.signature.outputs != old.signature.outputs:
+            raise ValueError("it answers with other outputs or classes than the one before: serve it elsewhere")
+        if getattr(new.signature, "inputs", None) != getattr(old.signature, "inputs", None):
+            raise ValueError("it takes inputs of another kind or shape: serve it elsewhere")
+        seconds = _check(new)
         change = _change(old, new)
         swap = Swap(
             self.version, str(getattr(new, "version", "unversioned")), float(change.max()), float(change.mean())
         )
         self.current = new  # the switch: one assignment, seen by the next request
+        self.seconds = seconds
         self.ready, self.problem = True, None
         return swap
 
 
 def _change(old, new) -> np.ndarray:
-    """How far the answers to random requests moved, (k,): those that both models understand."""
-    requests = new.signature.sample_rows(256)
+    """How far the answers to random requests moved, (k,) or (k, m): those that both models understand."""
+    if isinstance(new.signature, InputSignature):
+        rows = new.signature.sample(_rows_for(new.signature))
+        return np.abs(_side_by_side(new(rows)) - _side_by_side(old(rows)))
+    requests = new.signature.sample_rows(ROWS)
     known = old.signature.reader(unseen="answer").read(requests, keep_going=True)
     good = [i for i in range(len(requests)) if i not in set(known.bad)]
     if not good:
         return np.zeros(1)
-    return np.abs(new(new.signature.parse(requests)[good]) - old(known.matrix[good]))
+    return np.abs(_side_by_side(new(new.signature.parse(requests)[good])) - _side_by_side(old(known.matrix[good])))
 
 
-def _check(predictor) -> None:
-    """Let the model answer some rows; ValueError where these are not probabilities."""
-    rows = predictor.signature.sample(256)
-    answers = np.asarray(predictor(rows))
-    if answers.shape != (len(rows),) or not ((answers >= 0) & (answers <= 1)).all():
-        raise ValueError(f"it does not answer {len(rows)} rows with as many probabilities between 0 and 1")
-    alone = np.concatenate([predictor(rows[i : i + 1]) for i in range(8)])
-    if not np.allclose(alone, answers[:8], atol=1e-5):
+def _check(predictor) -> float:
+    """Let the model answer some rows; returns the seconds that one takes. ValueError where it does not answer them."""
+    signature = predictor.signature
+    rows = signature.sample(_rows_for(signature))
+    answers = as_arrays(predictor(rows))
+    if len(answers) != len(signature.outputs):
+        raise ValueError(f"it has {len(answers)} outputs where its signature says {len(signature.outputs)}")
+    for output, found in zip(signature.outputs, answers, strict=True):
+        if problem := output.problem(found, len(rows)):
+            raise ValueError(problem)
+    alone, seconds = [], []
+    for i in range(FEW_ROWS):
+        start = time.perf_counter()
+        alone.append(_side_by_side(predictor(rows[i : i + 1])))
+        seconds.append(time.perf_counter() - start)
+    together = _side_by_side(answers)[:FEW_ROWS]
+    if not np.allclose(np.concatenate(alone), together, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(together).max())):
         raise ValueError("it answers a row alone otherwise than among others")
+    return min(seconds)
+
+
+def _rows_for(signature) -> int:
+    return FEW_ROWS if getattr(signature, "size", 0) > LARGE_ROW else ROWS
+
+
+def _side_by_side(answers) -> np.ndarray:
+    """The answers of all outputs, (k, m)."""
+    return np.hstack([part.reshape(len(part), -1) for part in as_arrays(answers)])
 
 
 class Watcher:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from helpers.data.images import NAMES
+from helpers.data.inputs import InputSignature, name_in_requests
+from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
 from helpers.data.parameters import LARGEST
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 
 _JSON = "application/json"
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _HEADERS = {
@@ -18,7 +22,7 @@ _HEADERS = {
 
 
 def describe(
-    signature: Signature,
+    signature: Signature | InputSignature,
     version: str,
     needs_key: bool = False,
     max_body_bytes: int = 1024 * 1024,
@@ -44,13 +48,16 @@ def describe(
         "415": _refusal("The body is neither JSON nor a form."),
     }
     row = {"$ref": "#/components/schemas/Row"}
+    what = f"The probability of `{signature.label}` = {signature.positive or 1}"
+    if signature.outputs != ONE_PROBABILITY:
+        what = f"`{signature.label}` ({', '.join(output.kind for output in signature.outputs)})"
+    takes = "features" if isinstance(signature, Signature) else "input(s)"
     document = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {signature.outcome}",
             "version": version,
-            "description": f"The probability of `{signature.label}` = {signature.positive or 1}, "
-            f"given {signature.n} features. Features are matched by name, in any case and any order.",
+            "description": f"{what}, given {signature.n} {takes}. They are matched by name, in any case and any order.",
         },
         "paths": {
             "/predict": {
@@ -100,6 +107,8 @@ def describe(
         },
         "components": {"schemas": _schemas(signature, values)},
     }
+    if isinstance(signature, InputSignature):
+        _describe_inputs(document["paths"]["/predict"], signature)
     if needs_key:
         document["paths"]["/metrics"]["get"]["responses"]["401"] = refusals["401"]
         document["components"]["securitySchemes"] = {
@@ -109,9 +118,74 @@ def describe(
     return document
 
 
-def _schemas(signature: Signature, values: _Values) -> dict:
+def _describe_inputs(path: dict, signature: InputSignature) -> None:
+    """What /predict takes where it is no row of features: bodies only, but for texts."""
+    texts = all(each.kind == "text" for each in signature.inputs)
+    if texts:
+        path["get"]["parameters"] = [
+            {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "example": value}
+            for name, value in signature.example().items()
+        ]
+    else:
+        del path["get"]
+    content = path["post"]["requestBody"]["content"]
+    if None in signature.example().values():  # an array too long to be shown
+        del content[_JSON]["examples"]
+    if not texts:
+        del content["application/x-www-form-urlencoded"]
+    if signature.takes_pictures:
+        file = {"type": "string", "contentMediaType": "application/octet-stream", "description": f"a file: {NAMES}"}
+        fields = {
+            name_in_requests(signature, each): file if each.kind == "image" else {"type": "string"}
+            for each in signature.inputs
+        }
+        content["multipart/form-data"] = {"schema": _object(fields)}
+        if signature.n == 1:
+            content["image/*"] = {"schema": file}
+
+
+def _row_of_inputs(signature: InputSignature) -> dict:
+    return _object({name_in_requests(signature, each): each.schema() for each in signature.inputs})
+
+
+def _answer_alone(output: Output) -> dict:
+    """The properties of an answer to one row."""
+    if output.kind == CLASSES:
+        every = {"type": "object", "additionalProperties": _SHARE, "description": "of each class"}
+        return {"prediction": _one_of(output), "probability": _SHARE, "probabilities": every}
+    if output.kind == ARRAY:
+        return {"prediction": {"type": "array"}}
+    text = {"type": "string", "description": "the float32 written in full"}
+    return {"prediction": text, **({"value": {"type": "number"}} if output.kind == NUMBER else {"probability": _SHARE})}
+
+
+def _answer_listed(output: Output) -> dict:
+    """What stands for a row in the answer to a list."""
+    if output.kind == CLASSES:
+        return _object({"label": _one_of(output), "probability": _SHARE})
+    return {"type": "array"} if output.kind == ARRAY else {"type": "number"}
+
+
+def _one_of(output: Output) -> dict:
+    return {"type": "string", "enum": list(output.classes)}
+
+
+def _answers(signature: Signature | InputSignature) -> tuple[dict, dict]:
+    """What an answer to one row holds, and what stands for a row in the answer to a list."""
+    outputs = signature.outputs
+    if len(outputs) > 1:
+        by_name = {output.name: _object(_answer_alone(output)) for output in outputs}
+        return {"outputs": _object(by_name)}, _object(by_name)
+    listed = _answer_listed(outputs[0])
+    if outputs[0].kind == CLASSES and getattr(signature, "takes_pictures", False):
+        best = {"type": "array", "items": listed, "maxItems": MOST_LABELS, "description": "best first"}
+        return {"predictions": best}, listed
+    return _answer_alone(outputs[0]), _SHARE if outputs == ONE_PROBABILITY else listed
+
+
+def _schemas(signature: Signature | InputSignature, values: _Values) -> dict:
     needed = [feature.name for feature in signature.features if not feature.missing]
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
+    alone, listed = _answers(signature)
     success = {"type": "boolean", "const": True}
     sentences = {"type": "object", "additionalProperties": {"type": "string"}}
     notes = {**sentences, "description": "what lies outside of what the model was trained on, by field"}
@@ -121,20 +195,13 @@ def _schemas(signature: Signature, values: _Values) -> dict:
         return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
 
     return {
-        "Row": row(values.in_json),
+        "Row": _row_of_inputs(signature) if isinstance(signature, InputSignature) else row(values.in_json),
         "Form": row(values.in_text),
         "Instances": _object({"instances": _list({"$ref": "#/components/schemas/Row"})}),
-        "Prediction": _object(
-            {
-                "prediction": {"type": "string", "description": "the float32 written in full"},
-                "probability": probability,
-                "success": success,
-            },
-            notes=notes,
-        ),
+        "Prediction": _object({**alone, "success": success}, notes=notes),
         "Predictions": _object(
             {
-                "predictions": {"type": "array", "items": {"anyOf": [probability, {"type": "null"}]}},
+                "predictions": {"type": "array", "items": {"anyOf": [listed, {"type": "null"}]}},
                 "success": success,
             },
             notes=notes,
@@ -168,7 +235,8 @@ class _Values:
                 schema |= {"minimum": feature.low, "maximum": feature.high}
             else:
                 schema |= {"minimum": -LARGEST, "maximum": LARGEST}
-                schema["description"] = f"the model was trained on {feature.low} to {feature.high}"
+                if not feature.is_unbounded:
+                    schema["description"] = f"the model was trained on {feature.low} to {feature.high}"
         elif feature.kind == BINARY and not feature.values:
             schema = {"type": "integer", "enum": [0, 1]}
         elif feature.kind == CATEGORY and self.unseen == "answer":

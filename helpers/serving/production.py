@@ -23,13 +23,14 @@ class Options:
     """What a worker needs to know; it travels to the worker's process."""
 
     model: Path
-    backend: str
+    backend: str | None
     api_key: str | None = None
     access_log: bool = False
     allow_hosts: tuple[str, ...] | None = None  # beside this machine's own names; None: any
     allow_origins: tuple[str, ...] = ()
     strict: bool = False
     unseen: str = "refuse"
+    imports: str = ""  # a module with the layers of the model, where Keras runs it
 
 
 def worker_app(options: Options) -> Callable:
@@ -42,6 +43,10 @@ def worker_app(options: Options) -> Callable:
     from helpers.serving.model_slot import ModelSlot, Watcher
     from helpers.serving.services import create_predict_app
 
+    if options.imports:
+        from helpers.export.own_model import import_layers
+
+        import_layers(options.imports, options.model)
     load = functools.partial(load_predictor, options.model, options.backend)
     seen = Watcher.stamp(options.model)  # before loading: what is written meanwhile is a change
     try:
@@ -88,10 +93,9 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
     from helpers.serving import protocol
     from helpers.serving.asgi import Gateway
     from helpers.serving.observability import count_as
-    from helpers.serving.services import BODY_BYTES
 
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
     app = load()
     gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not look at it
-    protocol.run(Gateway(app, BODY_BYTES), place)
+    protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)

@@ -27,7 +27,10 @@ def main(chosen: argparse.Namespace) -> int:
     try:
         key = read_key(chosen.api_key_file) if chosen.api_key_file else None
         port = free_port(chosen.host, chosen.port)
-        ensure_exported(chosen.model, chosen.backend)
+        if chosen.file is not None:
+            export_own(chosen)
+            chosen.model = chosen.to
+        ensure_exported(chosen.model, chosen.backend or "onnx")
         _check_files(chosen.model)
     except CannotServe as error:
         return _failure(error)
@@ -43,6 +46,7 @@ def main(chosen: argparse.Namespace) -> int:
         tuple(chosen.allow_origin),
         chosen.strict,
         chosen.unseen,
+        _imports_of_workers(chosen),
     )
     load = functools.partial(production.worker_app, options)
     return production.supervise(chosen.host, port, chosen.workers, load, lambda: _announce(chosen, port))
@@ -115,19 +119,48 @@ def ensure_exported(model: Path, *backends: str) -> None:
             + (f" Other models here: {others}." if others else ""),
             flush=True,
         )
+    command = [sys.executable, "-m", "helpers.export.pipeline", str(model.resolve())]
+    code, reason = _in_a_process(command, cwd=PROJECT, stdout=subprocess.PIPE)
+    if code:
+        raise CannotServe(reason or f"the model could not be exported to {model}, see above")
+
+
+def _in_a_process(command: list[str], **options) -> tuple[int, str]:
+    """Run a command that ends with this process; its exit code, and what it wrote where that goes to a pipe."""
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = None
     try:
-        command = [sys.executable, "-m", "helpers.export.pipeline", str(model.resolve())]
-        process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-        reason = process.communicate()[0].strip()
+        process = subprocess.Popen(command, text=True, **options)
+        said = (process.communicate()[0] or "").strip()
     finally:
         signal.signal(signal.SIGTERM, previous)
         if process and process.poll() is None:
             process.kill()
             process.wait()
-    if process.returncode:
-        raise CannotServe(reason or f"the model could not be exported to {model}, see above")
+    return process.returncode, said
+
+
+def export_own(chosen: argparse.Namespace) -> None:
+    """Export the Keras file that is named, in a process of its own, which prints what it finds. `CannotServe`."""
+    command = [sys.executable, "-m", "helpers", "export", str(chosen.file), "--to", str(chosen.to)]
+    for name in ("like", "label", "pixels", "takes"):
+        command += [f"--{name}={getattr(chosen, name)}"] if getattr(chosen, name) else []
+    command += [f"--features={','.join(chosen.features)}"] if chosen.features else []
+    command += [f"--classes={','.join(chosen.classes)}"] if chosen.classes else []
+    command += [f"--import={chosen.imports}"] if chosen.imports else []
+    command += ["--replace"] if chosen.replace else []
+    code = _in_a_process(command, cwd=None)[0]
+    if code:
+        raise CannotServe(f"{chosen.file.name} is not served, see above")
+
+
+def _imports_of_workers(chosen: argparse.Namespace) -> str:
+    """The module with a model's own layers, which a worker needs where Keras runs the model."""
+    from helpers.export.card import read_card
+    from helpers.export.predictors import best_backend
+
+    runs_on = chosen.backend or best_backend(read_card(chosen.model))
+    return chosen.imports if chosen.imports and runs_on == "keras" else ""
 
 
 def _check_files(model: Path) -> None:

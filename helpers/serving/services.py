@@ -21,10 +21,11 @@ from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
 
+from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
-from helpers.serving.lane import FORM, JSON, Lane, LaneFirst, version
+from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
@@ -32,6 +33,8 @@ from helpers.serving.openapi import describe
 log = logging.getLogger("helpers.serving.services")
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
+PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
+NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MULTIPART = "multipart/form-data"
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
@@ -47,7 +50,15 @@ _SENTENCES = {
 _IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
 # Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
 _FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
-_POLICY = f"default-src 'self'; img-src 'self' data:; frame-ancestors {_FRAMED_BY}"
+_POLICY = f"default-src 'self'; img-src 'self' data: blob:; frame-ancestors {_FRAMED_BY}"
+
+
+def body_bytes(signature) -> int:
+    """The largest body that a service takes whose model has this signature."""
+    if getattr(signature, "takes_pictures", False):
+        return PICTURE_BYTES
+    size = getattr(signature, "size", 0)  # of a row, where it is none of features
+    return max(BODY_BYTES, min(MOST_ROWS * NUMBER_BYTES * size, MOST_BODY_BYTES))
 
 
 class MalformedJSON(ValueError):
@@ -83,7 +94,7 @@ def create_predict_app(
     predictor: Callable | ModelSlot,
     *,
     api_key: str | None = None,
-    max_body_bytes: int = BODY_BYTES,
+    max_body_bytes: int | None = None,
     access_log: TextIO | None = None,
     warm_up: bool = True,
     allow_hosts: Iterable[str] | None = None,
@@ -95,7 +106,7 @@ def create_predict_app(
 
     predictor: pass a `ModelSlot` to be able to replace the model while the service runs.
     api_key: if given, `/predict` and `/metrics` want it as `X-API-Key` or `Authorization: Bearer`.
-    max_body_bytes: a larger request body is answered with 413.
+    max_body_bytes: a larger request body is answered with 413; None: `BODY_BYTES`, more where the model takes more.
     access_log: a text stream that gets one JSON line per request.
     warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
     allow_hosts: names that are answered beside those of this machine itself; None: a request for any name is answered.
@@ -108,6 +119,7 @@ def create_predict_app(
     """
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     callers = Callers(allow_hosts, allow_origins)
+    max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
     paths = ["/", "/docs", "/predict", "/health/live", "/health/ready", "/metrics", "/openapi.json"]
     app, metrics = _application("predict", access_log, paths, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -120,7 +132,10 @@ def create_predict_app(
 
     # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
     hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
-    lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks))
+    # A model that takes long has the lane closed, too: a server may compute the requests of the lane on its event loop.
+    lane_is_open = lambda: not any(hooks) and not slot.is_heavy  # noqa: E731
+    lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lane_is_open)
+    app.extensions["takes_long"] = lambda path: path == PATH and slot.is_heavy
     app.extensions["callers"] = callers
     # within the layer that gives ids and counts
     app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
@@ -185,8 +200,12 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
     body = _body()
     if request.mimetype == MULTIPART:
         params = request.form.copy()
-        params.update(request.files)  # an uploaded file is no number, and is named as such
+        takes_files = getattr(reader, "takes_files", False)
+        for name, file in request.files.items(multi=True):
+            params.add(name, file.read() if takes_files else file)  # to others a file is no number, and is named so
         return reader.read(params), False
+    if body and hasattr(reader, "reads_body") and reader.reads_body(request.mimetype, body):
+        return reader.read_body(body), False
     keep_going = request.args.to_dict(flat=False) == {"errors": ["rows"]}
     if request.query_string and body and not keep_going:
         fields = {name: "in the query string of a request with a body" for name in request.args}
@@ -338,9 +357,22 @@ def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
 def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     signature = slot.current.signature
     example = signature.example()
-    features = [{**asdict(feature), "example": example[feature.name]} for feature in signature.features]
-    content = {"features": features, "needs_key": needs_key}
-    facts = {"outcome": signature.outcome, "version": slot.version, "measured": _measured(slot.current)}
+    features = [
+        {**asdict(feature), "unbounded": feature.is_unbounded, "example": example[feature.name]}
+        for feature in signature.features
+    ]
+    inputs = [
+        {"name": name, "kind": each.kind, "shape": each.shape, "example": value}
+        for each, (name, value) in zip(getattr(signature, "inputs", ()), example.items(), strict=False)
+    ]
+    outputs = [{"name": output.name, "kind": output.kind} for output in signature.outputs]
+    content = {"features": features, "inputs": inputs, "outputs": outputs, "needs_key": needs_key}
+    facts = {
+        "what": "Probability" if signature.outputs == ONE_PROBABILITY else "Prediction",
+        "outcome": signature.outcome,
+        "version": slot.version,
+        "measured": _measured(slot.current),
+    }
     response = Response(render_template(template, content=content, **facts))
     # whatever a page would load from another host is refused by the browser
     response.headers["Content-Security-Policy"] = _POLICY

@@ -32,6 +32,8 @@ BUILD = PROJECT / "build"
 BACKENDS = ("onnx", "litert", "numpy", "keras")  # the keys of `predictors.BACKENDS`, which is not imported for them
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and one keeps a core busy
 MOST_SECONDS = 3600
+PIXELS = ("0..255", "0..1", "-1..1", "caffe")  # those of `images`
+TAKES = ("row", "array", "image")  # those of `detection`
 KINDS = ("number", "yes/no", "category")  # those of `columns`, which is not imported for them
 
 
@@ -175,14 +177,15 @@ def _lab(cli: _Parser) -> None:
 
 
 def _serve(cli: _Parser) -> None:
-    cli.description = "Serve an exported model over HTTP."
+    cli.description = "Serve an exported model over HTTP, or a Keras file, which is exported to models/ first."
+    cli.option("file", type=_served_file, nargs="?", metavar="FILE", help="a Keras file of yours (.keras, .h5)")
     cli.option(
         "--host", type=_address, default="127.0.0.1", help="127.0.0.1 (default): this machine only; 0.0.0.0: everyone"
     )
     cli.option("--port", type=_whole(0, 65_535), default=5000, help="default: 5000; 0 takes one that is free")
     cli.option("--workers", type=_whole(1, MOST_WORKERS), default=_cores(), help="processes (default: one per core)")
     _model_option(cli)
-    cli.option("--backend", choices=BACKENDS, default=BACKENDS[0], help="what runs the model (default: onnx)")
+    cli.option("--backend", choices=BACKENDS, help="what runs the model (default: onnx where it goes into that)")
     cli.option("--api-key-file", type=_key_file, metavar="FILE", help="a file with the key that /predict then asks for")
     cli.option(
         "--allow-host",
@@ -207,7 +210,49 @@ def _serve(cli: _Parser) -> None:
         help="a category that training never saw: refuse it (default), or answer it as none of those known",
     )
     cli.option("--access-log", action="store_true", help="one JSON line per request on standard output")
-    cli.check = lambda chosen: free_port(chosen.host, chosen.port)
+    _own_model_options(cli)
+
+    def check(chosen: argparse.Namespace) -> None:
+        given = [name for name in OWN_MODEL if getattr(chosen, name.replace("-", "_")) not in (None, (), False)]
+        if chosen.file is None and given:
+            option = {"imports": "import"}.get(given[0], given[0])
+            _wrong(f"--{option} is for a Keras file: name the file, as in serve my_model.keras")
+        _check_own_model(chosen)
+        free_port(chosen.host, chosen.port)
+
+    cli.check = check
+
+
+def _export(cli: _Parser) -> None:
+    cli.description = "Export a Keras file of yours to models/, with what it takes and answers, as `serve FILE` does."
+    cli.option("file", type=_keras_file, metavar="FILE", help="a Keras file (.keras, .h5)")
+    _own_model_options(cli)
+    cli.check = _check_own_model
+
+
+OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "imports", "replace")
+
+
+def _own_model_options(cli: _Parser) -> None:
+    cli.option("--to", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the file)")
+    cli.option("--features", type=_names, default=(), metavar="A,B", help="names of the columns that a row holds")
+    cli.option("--like", type=_table_file, metavar="TABLE", help="a table with these columns, which tells their ranges")
+    cli.option(
+        "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"
+    )
+    cli.option("--label", type=_text, metavar="NAME", help="what is predicted (default: the file's name)")
+    cli.option("--pixels", choices=PIXELS, help="how the pixels of a picture are scaled (default: found)")
+    cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")
+    cli.option("--import", type=_module, dest="imports", metavar="MODULE", help="a module with your layers")
+    cli.option("--replace", action="store_true", help="also where another model has that name")
+
+
+def _check_own_model(chosen: argparse.Namespace) -> None:
+    if chosen.features and chosen.like:
+        _wrong("--features and --like both name the columns: give one of them")
+    if chosen.file is not None:
+        chosen.to = chosen.to or registry.for_table(str(chosen.file))
+        check_replaceable(chosen.to)
 
 
 def _score(cli: _Parser) -> None:
@@ -286,6 +331,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "lab": _lab,
     "serve": _serve,
     "score": _score,
+    "export": _export,
     "test": _test,
     "bench": _bench,
     "doctor": _doctor,
@@ -334,6 +380,46 @@ def _kind(word: str) -> tuple[str, str]:
     if not equals or not name or kind not in KINDS:
         _wrong(f"{word!r} is not like zip=category: the kinds are {', '.join(KINDS)}")
     return name, kind
+
+
+def _keras_file(word: str) -> Path:
+    return _readable(word, "a Keras file").resolve()
+
+
+def _served_file(word: str) -> Path:
+    """A Keras file, told by its being there; any other word was meant as the name of a model."""
+    path = Path(os.path.expanduser(_text(word)))
+    if not path.suffix and not path.is_file():
+        _wrong(f"{word!r} is none of its options: did you mean --model {word}?")
+    return _keras_file(word)
+
+
+def _table_file(word: str) -> str:
+    return str(_readable(word, "a table").resolve())
+
+
+def _classes(word: str) -> tuple[str, ...]:
+    """Names in a list, or the lines of a file; Teachable Machine writes a number before each."""
+    path = Path(os.path.expanduser(_text(word)))
+    if not path.is_file():
+        if path.suffix == ".txt":
+            _wrong(f"there is no file {word}")
+        return _names(word)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        _wrong(f"{word} cannot be read ({error})")
+    numbered = [line.partition(" ") for line in lines]
+    if all(number == str(i) and name for i, (number, _, name) in enumerate(numbered)):
+        lines = [name.strip() for _, _, name in numbered]
+    if len(set(lines)) < max(len(lines), 2):
+        _wrong(f"{word} does not hold the names of classes, a different one in each line")
+    return tuple(lines)
+
+
+def _module(word: str) -> str:
+    name = word.removesuffix(".py")
+    return name if all(part.isidentifier() for part in name.split(".")) else _wrong(f"{word!r} is no name of a module")
 
 
 def _page(word: str) -> Path:

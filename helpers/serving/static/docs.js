@@ -36,7 +36,7 @@ function quote(text) { // for a POSIX shell
 function request(path, method, operation) {
   const url = new URL(path.slice(1), document.baseURI);
   for (const p of operation.parameters ?? []) url.searchParams.set(p.name, p.example);
-  const example = operation.requestBody?.content["application/json"].examples.one.value;
+  const example = operation.requestBody?.content["application/json"].examples?.one.value;
   const body = example && JSON.stringify(example);
   const options = body ? { method, body, headers: { "Content-Type": "application/json" } } : { method };
   const curl = body ? `curl -H 'Content-Type: application/json' -d ${quote(body)} ${quote(url.href)}` : `curl ${quote(url.href)}`;

@@ -1,4 +1,4 @@
-// The page at "/": a control for each feature of the signature; every change asks the live endpoint.
+// The page at "/": a control for each feature or other input of the signature; every change asks the live endpoint.
 // Addresses are relative, so that the page also works behind a proxy that puts a path before it.
 "use strict";
 
@@ -44,15 +44,28 @@ function addNumber(feature) {
   const value = feature.example;
   const number = element("input", { type: "number", step: "any", value, name: feature.name });
   if (feature.missing) number.placeholder = "not known";
+  number.setAttribute("aria-label", feature.name);
+  controls.set(feature.name, { input: number, value: () => number.value });
+  const name = element("label", { className: "name" }, `${feature.name} `);
+  if (feature.unbounded) { // nobody knows where a slider would end
+    form.append(element("div", { className: "feature real" }, name, number));
+    return;
+  }
   const range = element("input", { type: "range", min: feature.low, max: feature.high, step, value });
   range.setAttribute("aria-label", `${feature.name}, slider`);
   range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(6) * 1; });
   number.addEventListener("input", () => { if (number.value !== "") range.value = number.value; });
   const usual = element("span", { className: "usual" }, `${feature.low} to ${feature.high}`);
   form.append(element("div", { className: "feature real" },
-    element("label", { className: "name" }, `${feature.name} `), usual, range, number));
-  number.setAttribute("aria-label", feature.name);
-  controls.set(feature.name, { input: number, value: () => number.value });
+    name, usual, range, number));
+}
+
+function addInput(input) {
+  const { input: control, parts, hint, value } = inputControl(input);
+  control.setAttribute("aria-label", input.name);
+  form.append(element("div", { className: "feature wide" },
+    element("label", { className: "name" }, input.name), element("span", { className: "usual" }, hint), ...parts));
+  controls.set(input.name, { input: control, value });
 }
 
 function add(feature) {
@@ -66,20 +79,37 @@ function addKey() {
   form.prepend(element("label", { className: "feature real" }, element("span", { className: "name" }, "API key"), input));
 }
 
+// What is asked now: [address, options of fetch, what curl is given beside the address]; null while a picture is lacking.
 function currentRequest() {
   const url = new URL(endpoint);
-  for (const [name, control] of controls) url.searchParams.set(name, control.value());
-  return url;
+  if (!service.inputs.length) {
+    for (const [name, control] of controls) url.searchParams.set(name, control.value());
+    return [url, {}, ""];
+  }
+  const values = [...controls].map(([name, control]) => [name, control.value()]);
+  if (values.some(([, value]) => value === null)) return null;
+  if (values.some(([, value]) => value instanceof File)) {
+    const body = new FormData();
+    for (const [name, value] of values) body.append(name, typeof value === "string" || value instanceof File ? value : JSON.stringify(value));
+    const fields = [...body].map(([name, value]) => ` -F ${quote(`${name}=${value instanceof File ? `@${value.name}` : value}`)}`);
+    return [url, { method: "POST", body }, fields.join("")];
+  }
+  const body = JSON.stringify(Object.fromEntries(values));
+  const headers = { "Content-Type": "application/json" };
+  return [url, { method: "POST", body, headers }, ` -H ${quote("Content-Type: application/json")} -d ${quote(body)}`];
 }
 
 function quote(text) { // for a POSIX shell
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-function show(failed, probability, status, badFields = []) {
+function show(failed, content, status, badFields = []) {
   answer.classList.toggle("failed", failed);
-  document.getElementById("probability").textContent = probability === null ? "–" : probability.toFixed(4);
-  document.getElementById("bar").style.width = probability === null ? "0" : `${100 * probability}%`;
+  document.getElementById("probability").textContent = content === null ? "–" : headline(content);
+  const hasBar = service.outputs.length === 1 && service.outputs[0].kind === "probability";
+  document.getElementById("bar").parentElement.hidden = !hasBar;
+  document.getElementById("bar").style.width = content === null || !hasBar ? "0" : `${100 * content.probability}%`;
+  document.getElementById("details").replaceChildren(...(content === null ? [] : details(content)));
   document.getElementById("status").textContent = status;
   for (const [name, { input }] of controls) {
     input.closest(".feature").classList.toggle("bad", badFields.includes(name));
@@ -89,19 +119,31 @@ function show(failed, probability, status, badFields = []) {
 
 async function ask() {
   const mine = ++asked;
-  const url = currentRequest();
+  let request;
+  try {
+    request = currentRequest();
+  } catch {
+    show(true, null, "this is not JSON yet");
+    return;
+  }
+  if (request === null) {
+    show(false, null, "choose a picture");
+    return;
+  }
+  const [url, options, sent] = request;
   const key = document.getElementById("key")?.value;
   const header = service.needs_key ? ` -H ${quote(`X-API-Key: ${key ? "…" : "YOUR-KEY"}`)}` : "";
-  document.getElementById("curl").textContent = `curl${header} ${quote(url.href)}`;
+  document.getElementById("curl").textContent = `curl${header}${sent} ${quote(url.href)}`;
   const started = performance.now();
   try {
-    const response = await fetch(url, { headers: key ? { "X-API-Key": key } : {}, cache: "no-store" });
+    const headers = { ...options.headers, ...(key ? { "X-API-Key": key } : {}) };
+    const response = await fetch(url, { ...options, headers, cache: "no-store" });
     const content = await response.json();
     if (mine !== asked) return;
     const took = (performance.now() - started).toFixed(0);
     if (content.success) {
       const notes = Object.entries(content.notes ?? {}).map(([name, note]) => `${name}: ${note}`);
-      show(false, content.probability, [`answered in ${took} ms`, ...notes].join(". "));
+      show(false, content, [`answered in ${took} ms`, ...notes].join(". "));
     }
     else if (content.fields) {
       const named = Object.entries(content.fields).map(([name, problem]) => `${name}: ${problem}`).join(", ");
@@ -124,6 +166,7 @@ async function copy() {
 }
 
 for (const feature of service.features) add(feature);
+for (const input of service.inputs) addInput(input);
 if (service.needs_key) addKey();
 form.addEventListener("input", ask);
 form.addEventListener("submit", (event) => event.preventDefault());

@@ -1,0 +1,102 @@
+"""A picture's file becomes the pixels that a model takes: decoded by Pillow, upright, in the right size and colours.
+
+Bytes come in, an (height, width, channels) array goes out. Whatever is no picture, or too large to be one, is a
+`BadPicture` whose message is what to tell the caller.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
+MOST_PIXELS = 50_000_000  # 200 MB while it is decoded; cameras of phones take 12 to 50 million
+START = 256  # bytes in which an SVG or a web page shows what it is
+CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, as `keras.applications.imagenet_utils`
+
+# How a model wants its pixels, and what becomes of those from 0 to 255.
+PIXELS = {
+    "0..255": lambda pixels: pixels,
+    "0..1": lambda pixels: pixels / np.float32(255),
+    "-1..1": lambda pixels: pixels / np.float32(127.5) - np.float32(1),
+    "caffe": lambda pixels: pixels[..., ::-1] - np.array(CAFFE_MEAN, np.float32),
+}
+
+
+class BadPicture(ValueError):
+    """What is wrong with a picture, as the end of a sentence."""
+
+
+def is_picture(content: bytes) -> bool:
+    """Whether bytes begin as the file of a picture does."""
+    starts = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+    return content.startswith(starts) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
+
+
+def decode(content: bytes, height: int, width: int, channels: int) -> np.ndarray:
+    """The picture as (height, width, channels) float32 from 0 to 255, channels 1 (grey), 3 (RGB) or 4 (RGBA).
+
+    Turned upright as its camera says (EXIF), what is transparent shown on white, resized without regard to its shape
+    (bilinear, as `keras.utils.image_dataset_from_directory` does). Of a moving picture the first frame counts.
+    Raises `BadPicture`.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not content:
+        raise BadPicture(f"is empty: send the file of a picture, {NAMES}")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                size = f"{opened.width:,} x {opened.height:,} pixels"
+                raise BadPicture(f"has {size}: send one of at most {MOST_PIXELS:,} pixels")
+            image = ImageOps.exif_transpose(opened)
+            image = _in_colours(image, channels).resize((width, height), Image.Resampling.BILINEAR)
+    except BadPicture:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadPicture(f"has too many pixels: send one of at most {MOST_PIXELS:,}") from error
+    except UnidentifiedImageError as error:
+        start = content[:START].lower()
+        what = "an SVG, which is a drawing: send it as PNG" if b"<svg" in start else f"no picture: send {NAMES}"
+        raise BadPicture(f"is {what}") from error
+    except Exception as error:  # the decoders of so many formats raise what they like
+        raise BadPicture("is cut short or damaged: send the whole file") from error
+    return np.asarray(image, np.float32).reshape(height, width, channels)
+
+
+def _in_colours(image, channels: int):
+    """A Pillow image in the mode of so many channels, 8 bits each."""
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if channels == 4:
+        return image.convert("RGBA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _eight_bits(image):
+    """A grey picture of 16 bits or more in 8; Pillow would cut off whatever is above 255."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    highest = max(values.max(), 1)
+    if image.mode == "F":
+        values *= 255 if highest <= 1 else 1
+    elif image.mode.startswith("I;16") or highest > 255:
+        values /= 257  # 65,535 becomes 255
+    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+
+
+def example(height: int, width: int) -> bytes:
+    """The file of a small picture, a PNG that fades from dark to light."""
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.linear_gradient("L").resize((min(width, 64), min(height, 64))).save(made, "PNG")
+    return made.getvalue()

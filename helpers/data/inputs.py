@@ -1,0 +1,468 @@
+"""Models that take something else than a row of features: arrays, pictures, texts, or several of these by name.
+
+An `InputSignature` stands where a `Signature` does: it makes samples and examples, and its reader turns what a request
+holds into a `Batch`, one array for each input of the model. Each kind of input knows how one value of it is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from helpers.data import images
+from helpers.data.outputs import ONE_PROBABILITY, Output
+from helpers.data.parameters import LARGEST, InvalidRequest, Named, Pairs, Rows
+from helpers.data.signature import Signature, outputs_from, outputs_to_dict
+
+OPEN = 16  # the size that stands for an open one in samples and examples
+MOST_SHOWN = 4096  # numbers of an example; a longer array is described, not shown
+TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "", "Ünïcode too, and more of it")
+
+
+class BadValue(ValueError):
+    """What is wrong with the value of an input, as the end of a sentence."""
+
+
+class Batch:
+    """The rows of a request: an array for each input of the model, rows first. Sliced and indexed by rows."""
+
+    def __init__(self, arrays):
+        self.arrays = tuple(arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, rows) -> Batch:
+        return Batch(array[rows] for array in self.arrays)
+
+
+@dataclass(frozen=True)
+class Array:
+    """Numbers of a fixed or partly open shape: a sequence, a matrix, one number.
+
+    shape: of one row, None where it is open. dtype: what the model takes. low, high: the legal ends of whole numbers
+    that stand for something, as the words of a vocabulary do; None where any number is legal.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+    low: int | None = None
+    high: int | None = None
+    kind: str = "array"
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if not all(size is None or (isinstance(size, int) and size > 0) for size in self.shape):
+            raise ValueError(f"the shape {self.shape!r} of the input {self.name!r}")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(OPEN if size is None else size for size in self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a row holds, open sizes taken for `OPEN`."""
+        return math.prod(self.sample_shape)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.low is not None or np.dtype(self.dtype).kind in "iu"
+
+    def read(self, value) -> np.ndarray:
+        """A decoded JSON value, or its text, as an array of the shape and type of one row; raises `BadValue`."""
+        wanted = self._in_words()
+        if isinstance(value, str):
+            value = _from_text(value, wanted)
+        try:
+            numbers = np.array(value, dtype=np.float64 if _holds_numbers(value) else object)
+        except (ValueError, OverflowError) as error:
+            raise BadValue(f"must be {wanted}: its parts differ in length, or a number is too large") from error
+        if numbers.dtype == object:
+            raise BadValue(f"must be {wanted}, of numbers only")
+        if not self.shape or self.shape == (1,):
+            numbers = numbers.reshape(self.shape) if numbers.size == 1 else numbers
+        fits = numbers.ndim == len(self.shape)
+        if not fits or any(s not in (None, n) for s, n in zip(self.shape, numbers.shape, strict=True)):
+            raise BadValue(f"must be {wanted}, not {_shape_in_words(numbers.shape)}")
+        if not numbers.size:
+            raise BadValue("is empty")
+        if not np.isfinite(numbers).all():
+            raise BadValue("holds numbers that are not finite")
+        if self.is_whole:
+            low, high = self._ends()
+            if not ((numbers >= low) & (numbers <= high) & (numbers == np.floor(numbers))).all():
+                raise BadValue(f"must hold whole numbers from {low} to {high}")
+        elif np.abs(numbers).max() > LARGEST:
+            raise BadValue(f"holds numbers beyond {LARGEST:g}")
+        return numbers.astype(self.dtype)
+
+    def _ends(self) -> tuple[int, int]:
+        if self.low is not None:
+            return self.low, self.high
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    def _in_words(self) -> str:
+        if not self.shape or self.shape == (1,):
+            return "a number"
+        return f"an array of shape ({', '.join('any' if s is None else str(s) for s in self.shape)})"
+
+    def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
+        shape = (k, *self.sample_shape)
+        if not self.is_whole:
+            return random.standard_normal(shape, dtype=np.float32).astype(self.dtype)
+        low, high = (self.low, self.high) if self.low is not None else (0, 1)
+        return random.integers(low, high + 1, shape).astype(self.dtype)
+
+    def example(self):
+        """A value as a request holds it, or None where it would be too long to show."""
+        if self.size > MOST_SHOWN:
+            return None
+        row = self.sample(1, np.random.default_rng(0))[0].astype(float).round(2)
+        return (row.astype(int) if self.is_whole else row).tolist()
+
+    def schema(self) -> dict:
+        """JSON Schema of a value."""
+        whole = self.is_whole
+        number: dict = {"type": "integer" if whole else "number"}
+        low, high = self._ends() if whole else (-LARGEST, LARGEST)
+        schema = number | {"minimum": low, "maximum": high}
+        for size in reversed(self.shape):
+            ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
+            schema = {"type": "array", "items": schema, **ends}
+        return schema
+
+
+@dataclass(frozen=True)
+class Image(Array):
+    """A picture. shape: (height, width, channels), or (height, width) of grey. pixels: a key of `images.PIXELS`.
+
+    A request holds its file, or in JSON its file in base64, `{"b64": "..."}`, as TensorFlow Serving takes it; or an
+    array of the model's shape, whose pixels are scaled already.
+    """
+
+    kind: str = "image"
+    pixels: str = "0..1"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pixels not in images.PIXELS or len(self.shape) not in (2, 3) or None in self.shape:
+            raise ValueError(f"the picture {self.name!r} of shape {self.shape!r} with the pixels {self.pixels!r}")
+
+    @property
+    def channels(self) -> int:
+        return self.shape[2] if len(self.shape) == 3 else 1
+
+    def read(self, value) -> np.ndarray:
+        if isinstance(value, Mapping) and set(value) == {"b64"}:
+            value = value["b64"]
+        if isinstance(value, str):
+            value = _from_base64(value)
+        if not isinstance(value, bytes):
+            return super().read(value)
+        try:
+            decoded = images.decode(value, *self.shape[:2], self.channels)
+        except images.BadPicture as error:
+            raise BadValue(str(error)) from error
+        return images.PIXELS[self.pixels](decoded).astype(self.dtype).reshape(self.shape)
+
+    def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
+        pixels = random.integers(0, 256, (k, *self.shape[:2], self.channels)).astype(np.float32)
+        return images.PIXELS[self.pixels](pixels).astype(self.dtype).reshape(k, *self.shape)
+
+    def example(self):
+        return {"b64": base64.b64encode(images.example(*self.shape[:2])).decode()}
+
+    def schema(self) -> dict:
+        encoded = {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": f"the file of a picture, {images.NAMES}",
+        }
+        return {"type": "object", "properties": {"b64": encoded}, "required": ["b64"], "additionalProperties": False}
+
+    def _in_words(self) -> str:
+        return f"the file of a picture (multipart, or base64), or {super()._in_words()}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, which the model takes apart itself. shape: (1,) or (), as the model takes it."""
+
+    name: str
+    shape: tuple[int, ...] = (1,)
+    kind: str = "text"
+    dtype = "string"
+    size = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if self.shape not in ((), (1,)):
+            raise ValueError(f"the text {self.name!r} has the shape {self.shape!r}")
+
+    def read(self, value) -> np.ndarray:
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, str):
+            raise BadValue("must be a text")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell
+            raise BadValue("is no text that UTF-8 can hold") from error
+        return np.array(value, dtype=object).reshape(self.shape)
+
+    def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
+        return np.array([TEXTS[i] for i in random.integers(0, len(TEXTS), k)], dtype=object).reshape(k, *self.shape)
+
+    def example(self) -> str:
+        return TEXTS[0]
+
+    def schema(self) -> dict:
+        return {"type": "string"}
+
+
+KINDS = {"array": Array, "image": Image, "text": Text}
+
+
+def _from_text(text: str, wanted: str):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadValue(f"must be {wanted}, written in JSON") from error
+
+
+def _from_base64(text: str) -> bytes:
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadValue("is not the file of a picture in base64") from error
+
+
+def _holds_numbers(value) -> bool:
+    """Whether the innermost values of nested lists are numbers; NumPy would also make numbers of texts."""
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, list):
+            if set(map(type, part)) <= {int, float}:
+                continue
+            stack.extend(part)
+        elif not isinstance(part, int | float):
+            return False
+    return True
+
+
+def _shape_in_words(shape: tuple[int, ...]) -> str:
+    return f"one of shape ({', '.join(map(str, shape))})" if shape else "a number"
+
+
+@dataclass(frozen=True)
+class InputSignature:
+    """What a model takes, each of `inputs` one of `KINDS`, in the model's order, and what it answers."""
+
+    inputs: tuple[Array | Image | Text, ...]
+    label: str = "label"
+    outputs: tuple[Output, ...] = ONE_PROBABILITY
+
+    features = ()  # it takes no features
+    positive = ""
+    all_binary = False
+
+    def __post_init__(self):
+        if not self.inputs or len(set(self.names)) < len(self.inputs):
+            raise ValueError(f"the inputs {self.names!r}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> InputSignature:
+        """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
+        inputs = tuple(KINDS[each["kind"]](**each) for each in data["inputs"])
+        return cls(inputs, data["label"], outputs_from(data))
+
+    def to_dict(self) -> dict:
+        """Plain JSON types: `{"inputs": [{"name", "kind", "shape", ...}, ...], "label": "label"}`."""
+        inputs = [{key: value for key, value in asdict(each).items() if value is not None} for each in self.inputs]
+        return {"inputs": inputs, "label": self.label, **outputs_to_dict(self.outputs)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.inputs)
+
+    @property
+    def outcome(self) -> str:
+        return self.label
+
+    @property
+    def n(self) -> int:
+        """The number of inputs."""
+        return len(self.inputs)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
+    def size(self) -> int:
+        """How many numbers a row holds."""
+        return sum(each.size for each in self.inputs)
+
+    @property
+    def takes_pictures(self) -> bool:
+        return any(each.kind == "image" for each in self.inputs)
+
+    def every_input(self) -> None:
+        """There are too many to list them."""
+
+    def sample(self, k: int, seed: int = 0) -> Batch:
+        """`k` random legal rows."""
+        random = np.random.default_rng(seed)
+        return Batch(each.sample(k, random) for each in self.inputs)
+
+    def example(self) -> dict:
+        """One legal row as a request holds it; None for an array that is too long to show."""
+        return {name_in_requests(self, each): each.example() for each in self.inputs}
+
+    def parse(self, params) -> Batch:
+        return self.reader().read(params).matrix
+
+    def reader(self, strict: bool = False, unseen: str = "refuse") -> InputReader:
+        """The reader of requests; nothing is known of what training saw, so that it has no rules to choose."""
+        return self._reader
+
+    @cached_property
+    def _reader(self) -> InputReader:
+        return InputReader(self)
+
+
+def name_in_requests(signature: InputSignature, which) -> str:
+    """How a request names an input: `image`, `text` where it is the only one, which layers' names do not tell."""
+    return which.kind if signature.n == 1 and which.kind != "array" else which.name
+
+
+def signature_from(data: Mapping) -> Signature | InputSignature:
+    """The signature in a model card, of features or of other inputs."""
+    return InputSignature.from_dict(data) if "inputs" in data else Signature.from_dict(data)
+
+
+class InputReader:
+    """Reads requests for an `InputSignature`: a mapping of inputs' names to values as one row, a list as rows.
+
+    Where there is one input, a row of a list may be its value alone.
+    """
+
+    takes_files = True
+
+    def __init__(self, signature: InputSignature):
+        self.signature, self.inputs = signature, signature.inputs
+        self._named = {}
+        for each in self.inputs:
+            self._named[_folded(each.name)] = self._named[_folded(name_in_requests(signature, each))] = each
+
+    def field(self, name):
+        """The input that a request calls `name`, in any case; or None."""
+        return self._named.get(_folded(name))
+
+    def reads_body(self, media_type: str, body: bytes) -> bool:
+        """Whether a body is the file of a picture itself."""
+        alone = len(self.inputs) == 1 and self.signature.takes_pictures
+        return alone and (
+            media_type.startswith("image/") or media_type == "application/octet-stream" or images.is_picture(body)
+        )
+
+    def read_body(self, body: bytes) -> Rows:
+        """The row of a body that is a picture's file."""
+        return self.read({self.inputs[0].name: body})
+
+    def read_query(self, query: bytes) -> Rows:
+        """The row of a query string or of a form's body."""
+        return self.read(Pairs(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)))
+
+    def read(self, params, keep_going: bool = False) -> Rows:
+        """See `parameters.Reader.read`. Raises `InvalidRequest` naming every bad input."""
+        problems = Named()
+        if isinstance(params, Mapping):
+            row = self._row(params, "", problems)
+            problems.refuse()
+            return Rows(_stacked([row]), {}, {}, ())
+        if not isinstance(params, list | tuple):
+            raise InvalidRequest("send an object of names and values, or a list of such objects")
+        if not params:
+            raise InvalidRequest("the list is empty: send at least one object")
+        rows, bad = [], []
+        for i, each in enumerate(params):
+            before = problems.count
+            row = self._row_of_list(each, i, problems)
+            first = next((good for good in rows if good is not None), row)
+            if problems.count == before and [a.shape for a in row] != [a.shape for a in first]:
+                problems.add(f"[{i}]", "has another shape than the rows before it: send it in a request of its own")
+            if problems.count > before:
+                bad.append(i)
+                row = None
+            rows.append(row)
+        if not keep_going:
+            problems.refuse()
+        stand_in = next((row for row in rows if row is not None), None) or self._stand_in()
+        return Rows(_stacked([stand_in if row is None else row for row in rows]), {}, problems.named(), tuple(bad))
+
+    def _stand_in(self) -> list[np.ndarray]:
+        return [array[0] for array in self.signature.sample(1).arrays]
+
+    def _row_of_list(self, value, i: int, problems: Named) -> list[np.ndarray]:
+        is_value = not isinstance(value, Mapping) or set(value) == {"b64"}
+        if is_value and len(self.inputs) == 1:
+            try:
+                return [self.inputs[0].read(value)]
+            except BadValue as error:
+                problems.add(f"[{i}]", str(error))
+                return []
+        if not isinstance(value, Mapping):
+            problems.add(f"[{i}]", "must be an object of names and values")
+            return []
+        return self._row(value, f"[{i}].", problems)
+
+    def _row(self, params: Mapping, where: str, problems: Named) -> list[np.ndarray]:
+        found: dict = {}
+        items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
+        for name, value in items:
+            which = self.field(name)
+            if which is None:
+                problems.add(f"{where}{name}", f"unknown: the model takes {self._names()}")
+            elif which in found:
+                problems.add(f"{where}{name}", "repeated")
+            else:
+                found[which] = None
+                try:
+                    found[which] = which.read(value)
+                except BadValue as error:
+                    problems.add(f"{where}{name}", str(error))
+        for which in self.inputs:
+            if which not in found:
+                problems.add(f"{where}{name_in_requests(self.signature, which)}", _missing(which))
+        return [found.get(which) for which in self.inputs]
+
+    def _names(self) -> str:
+        return ", ".join(name_in_requests(self.signature, each) for each in self.inputs)
+
+
+def _missing(which) -> str:
+    how = "POST the file of a picture, as in curl -F image=@file.jpg" if which.kind == "image" else "send it by POST"
+    return "missing" if which.kind == "text" else f"missing: {how}"
+
+
+def _stacked(rows: list[list[np.ndarray]]) -> Batch:
+    return Batch(np.stack(arrays) for arrays in zip(*rows, strict=True))
+
+
+def _folded(name) -> str:
+    return unicodedata.normalize("NFC", str(name)).casefold()

@@ -1,0 +1,129 @@
+"""What a model answers: for each of its outputs a kind, and how the numbers of a row are written in JSON.
+
+The arrays of a model come in, (k, ...) float32 with a row for each row asked; what goes out for each row is plain JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PROBABILITY, CLASSES, NUMBER, ARRAY = "probability", "classes", "number", "array"
+KINDS = (PROBABILITY, CLASSES, NUMBER, ARRAY)
+MOST_LABELS = 10  # of a picture, the best first
+ROUNDING = 1e-6  # by which a softmax may exceed 1
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a model.
+
+    kind: "probability" (one number between 0 and 1), "classes" (a probability for each name in `classes`), "number",
+        or "array" (of `shape`, of one row, None where it is open).
+    activation: what is still to be done to a model's numbers before they are probabilities of classes: "" for
+        nothing, "softmax" or "sigmoid" for a model that was trained `from_logits`.
+    """
+
+    name: str = "prediction"
+    kind: str = PROBABILITY
+    classes: tuple[str, ...] = ()
+    shape: tuple[int | None, ...] = ()
+    activation: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if self.kind not in KINDS or self.activation not in ("", "softmax", "sigmoid"):
+            raise ValueError(f"the output {self.name!r} is of the kind {self.kind!r} {self.activation!r}")
+        if (self.kind == CLASSES) != bool(self.classes) or not all(isinstance(name, str) for name in self.classes):
+            raise ValueError(f"the output {self.name!r} has the classes {self.classes!r}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"the output {self.name!r} has two classes of one name")
+
+    def to_dict(self) -> dict:
+        """Plain JSON types; what is as usual is left out."""
+        more = {"classes": list(self.classes), "shape": list(self.shape), "activation": self.activation}
+        return {"name": self.name, "kind": self.kind} | {key: value for key, value in more.items() if value}
+
+    def problem(self, answers: np.ndarray, rows: int) -> str:
+        """Why the answers to `rows` rows are none of this output, or ""."""
+        if len(answers) != rows:
+            return f"the model answered {rows} row(s) with {len(answers)} value(s)"
+        width = int(np.prod(answers.shape[1:]))
+        if self.kind in (PROBABILITY, NUMBER) and width != 1:
+            return f"the output {self.name!r} has {width} numbers instead of one"
+        if self.kind == CLASSES and width not in {len(self.classes), *((1,) if len(self.classes) == 2 else ())}:
+            return f"the output {self.name!r} has {width} numbers for {len(self.classes)} classes"
+        if self.kind in (PROBABILITY, CLASSES) and not self.activation and not _are_shares(answers):
+            return f"the output {self.name!r} does not answer in probabilities between 0 and 1"
+        if not np.isfinite(answers).all():
+            return "the model answered with numbers that are not finite"
+        return ""
+
+    def alone(self, answers: np.ndarray) -> list[dict]:
+        """For each row what the answer to it alone says: `{"prediction": "setosa", "probability": 0.98, ...}`."""
+        if self.kind == CLASSES:
+            return [self._named(shares) for shares in self.probabilities(answers)]
+        if self.kind == ARRAY:
+            return [{"prediction": each} for each in _nested(answers)]
+        key = "value" if self.kind == NUMBER else "probability"
+        return [{"prediction": str(number), key: _shortest(number)} for number in answers.reshape(-1)]
+
+    def listed(self, answers: np.ndarray) -> list:
+        """For each row what stands for it in a list: a number, an array, or the best class and its probability."""
+        if self.kind == CLASSES:
+            shares = self.probabilities(answers)
+            return [self._ranked(row, 1)[0] for row in shares]
+        if self.kind == ARRAY:
+            return _nested(answers)
+        return [_shortest(number) for number in answers.reshape(-1)]
+
+    def ranked(self, answers: np.ndarray) -> list[dict]:
+        """The best classes of one row, best first: `[{"label": "beagle", "probability": 0.99}, ...]`."""
+        return self._ranked(self.probabilities(answers)[0], MOST_LABELS)
+
+    def probabilities(self, answers: np.ndarray) -> np.ndarray:
+        """(k, number of classes); one number of two classes is the probability of the second."""
+        answers = answers.reshape(len(answers), -1)
+        if self.activation == "softmax":
+            powers = np.exp(answers - answers.max(axis=1, keepdims=True))
+            return powers / powers.sum(axis=1, keepdims=True)
+        if self.activation == "sigmoid":
+            powers = np.exp(-np.abs(answers))  # of numbers that are not positive, so that nothing overflows
+            answers = np.where(answers >= 0, 1, powers) / (1 + powers)
+        if len(self.classes) == 2 and answers.shape[1] == 1:
+            return np.hstack([1 - answers, answers])
+        return answers
+
+    def _named(self, shares: np.ndarray) -> dict:
+        texts = [_shortest(share) for share in shares]
+        best = int(np.argmax(shares))
+        every = dict(zip(self.classes, texts, strict=True))
+        return {"prediction": self.classes[best], "probability": texts[best], "probabilities": every}
+
+    def _ranked(self, shares: np.ndarray, most: int) -> list[dict]:
+        best = np.argsort(-shares, kind="stable")[:most]
+        return [{"label": self.classes[i], "probability": _shortest(shares[i])} for i in best]
+
+
+ONE_PROBABILITY = (Output(),)  # what a classifier of yes and no answers
+
+
+def as_arrays(answers) -> tuple[np.ndarray, ...]:
+    """What a predictor returns, an array for one output, a tuple of them for several, as a tuple."""
+    return answers if isinstance(answers, tuple) else (np.asarray(answers),)
+
+
+def _are_shares(answers: np.ndarray) -> bool:
+    return bool(((answers >= 0) & (answers <= 1 + ROUNDING)).all())
+
+
+def _shortest(number: np.floating) -> float:
+    """A float32 as the float whose decimals are the fewest that give it back."""
+    return float(str(number))
+
+
+def _nested(answers: np.ndarray) -> list:
+    flat = np.array([_shortest(number) for number in answers.reshape(-1)])
+    return flat.reshape(answers.shape).tolist()

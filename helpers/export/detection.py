@@ -1,0 +1,299 @@
+"""What a Keras model takes and answers, found from its first and last layers, as a signature.
+
+`signature_of` is overruled by `Wishes`, what its owner knows better: the names of features and classes, how pixels are
+scaled. Whatever cannot be served is an `ArtifactError` that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
+from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
+from helpers.export.errors import ArtifactError
+from helpers.export.predictors import compiled
+
+MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
+SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an array
+ROWS = 64  # that are asked where the last layer does not tell what the answers are
+TAKES = ("row", "array", "image")
+# keras.applications whose pixels are not those of a Rescaling layer in the model
+APPLICATIONS = {
+    "-1..1": ("mobilenet", "xception", "inception", "nasnet", "resnet50v2", "resnet101v2", "resnet152v2"),
+    "caffe": ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"),
+}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the owner of a model says of it. Each is "" or () where it shall be found.
+
+    features: names. like: the path of a table whose columns are the features. classes: names. label: what is predicted.
+    pixels: a key of `images.PIXELS`. takes: one of `TAKES`.
+    """
+
+    features: tuple[str, ...] = ()
+    like: str = ""
+    classes: tuple[str, ...] = ()
+    label: str = ""
+    pixels: str = ""
+    takes: str = ""
+
+
+def signature_of(model, wishes: Wishes, label: str) -> Signature | InputSignature:
+    """The signature of a Keras model. label: what is predicted where `wishes` do not say it."""
+    _check(model)
+    wanted = wishes.label or label
+    first = model.inputs[0]
+    if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, first, wishes.takes)):
+        signature: Signature | InputSignature = Signature(_features(model, wishes), wanted)
+    else:
+        signature = InputSignature(tuple(_input(model, each, wishes) for each in model.inputs), wanted)
+    return replace(signature, outputs=outputs_of(model, signature, wishes.classes))
+
+
+def _check(model) -> None:
+    """`ArtifactError` for a model that could not be served, with the reason."""
+    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+        raise ArtifactError(
+            "the model does not say what it takes (a class of its own, or never built): build it with keras.Input, as "
+            "keras.Model(inputs, model(inputs)), and save that"
+        )
+    stateful = [layer.name for layer in model.layers if getattr(layer, "stateful", False)]
+    if stateful:
+        raise ArtifactError(
+            f"the layer {stateful[0]} is stateful, so that an answer depends on the requests before it: build it with "
+            "stateful=False"
+        )
+    for each in model.inputs:
+        if each.shape[0] is not None:
+            raise ArtifactError(
+                f"the model takes exactly {each.shape[0]} row(s) at a time ({each.name}): build it again with "
+                "keras.Input(shape), without a batch size, set its weights, and save that"
+            )
+        if getattr(each, "sparse", False) or getattr(each, "ragged", False):
+            raise ArtifactError(f"the input {each.name} is sparse or ragged: build the model with a dense one")
+
+
+# ---- what it takes ----
+
+
+def _is_row(model, tensor, takes: str) -> bool:
+    if takes:
+        return takes == "row"
+    shape = tuple(tensor.shape[1:])
+    is_plain = len(shape) == 1 and shape[0] is not None and tensor.dtype == "float32"
+    return is_plain and shape[0] <= MOST_FEATURES and _vocabulary(model, tensor) is None
+
+
+def _features(model, wishes: Wishes) -> tuple[Feature, ...]:
+    if len(model.inputs) != 1:
+        names = ", ".join(each.name for each in model.inputs)
+        raise ArtifactError(f"the model takes several inputs ({names}): features can be named where there is one")
+    shape = tuple(model.inputs[0].shape[1:])
+    if None in shape or model.inputs[0].dtype != "float32":
+        raise ArtifactError(f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features")
+    width = int(np.prod(shape))
+    if wishes.like:
+        features = _like(wishes.like, wishes.label, width)
+        given = f"the columns of {Path(wishes.like).name}"
+    else:
+        names = wishes.features or tuple(f"x{i + 1}" for i in range(width))
+        features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
+        given = "--features"
+    found = sum(feature.width for feature in features)
+    if found != width:
+        raise ArtifactError(f"{given} make {found} numbers ({_some(features)}), the model takes {width}: name as many")
+    return features
+
+
+def _like(path: str, label: str, width: int) -> tuple[Feature, ...]:
+    """The columns of a table as features whose values the model takes as they are."""
+    import pandas as pd
+
+    from helpers.data.columns import typed
+    from helpers.data.reading import read_table
+
+    table = read_table(path)
+    names = [name for name in table.frame.columns if name != label]
+    try:
+        # every column: what looks like no use, row numbers say, the model takes all the same
+        frame = pd.DataFrame({name: typed(table.frame[name], table.decimal) for name in names})
+        features = Signature.from_table(frame).features
+    except ValueError as error:
+        raise ArtifactError(f"{Path(path).name} does not tell what the model takes: {error}") from error
+    if sum(feature.width for feature in features) != width:  # the model has no column that says what is missing
+        features = tuple(replace(feature, missing=False) for feature in features)
+    return tuple(f if f.kind == CATEGORY else replace(f, center=0.0, scale=1.0) for f in features)
+
+
+def _some(features) -> str:
+    names = [feature.name for feature in features]
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def _input(model, tensor, wishes: Wishes) -> Array | Image | Text:
+    shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
+    if dtype == "string":
+        if shape not in ((), (1,)):
+            raise ArtifactError(f"the input {tensor.name} takes texts of shape {shape}: only one text a row is served")
+        return Text(tensor.name, shape)
+    if dtype == "bool" or dtype.startswith("complex"):
+        raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
+    if _is_picture(model, tensor, shape, wishes):
+        return Image(tensor.name, shape, dtype, pixels=wishes.pixels or _pixels(model, dtype))
+    if wishes.takes == "image":
+        raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
+    words = _vocabulary(model, tensor)
+    return Array(tensor.name, shape, dtype, *((0, words - 1) if words else ()))
+
+
+def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
+    if (
+        wishes.takes == "array"
+        or None in shape
+        or len(shape) not in (2, 3)
+        or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+    ):
+        return False
+    if wishes.takes == "image" or (wishes.pixels and len(shape) == 3):
+        return True
+    if min(shape[:2]) < SMALLEST_PICTURE:
+        return False
+    if len(shape) == 3:
+        return True
+    readers = {type(layer).__name__ for layer in _readers(model, tensor)}  # (28, 28) may also be a sequence
+    return shape[0] == shape[1] and bool(readers & {"Flatten", "Reshape", "Rescaling"})
+
+
+def _pixels(model, dtype: str) -> str:
+    """How pixels are scaled: not at all where the model does it itself."""
+    import keras
+
+    if dtype.startswith(("uint", "int")):
+        return "0..255"
+    for layer in _nested(model):
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            return "0..255"
+    names = [model.name, *(layer.name for layer in model.layers)]
+    for pixels, known in APPLICATIONS.items():
+        if any(name.lower().startswith(known) for name in names):
+            return pixels
+    return "0..1"
+
+
+def _nested(model) -> list:
+    """The layers of a model, those of models within it included."""
+    found = []
+    for layer in model.layers:
+        found += [layer, *(_nested(layer) if hasattr(layer, "layers") else [])]
+    return found
+
+
+def _readers(model, tensor) -> list:
+    """The layers that take an input of the model as it is."""
+    names = {tensor.name}
+    found = []
+    for layer in model.layers:
+        nodes = getattr(layer, "_inbound_nodes", ())
+        if any(each.name in names for node in nodes for each in node.input_tensors):
+            found.append(layer)
+    return found or [layer for layer in model.layers if type(layer).__name__ != "InputLayer"][:1]
+
+
+def _vocabulary(model, tensor) -> int | None:
+    """How many words an Embedding knows that takes this input, or None."""
+    sizes = [layer.input_dim for layer in _readers(model, tensor) if type(layer).__name__ == "Embedding"]
+    return min(sizes, default=None)
+
+
+# ---- what it answers ----
+
+
+def outputs_of(model, signature: Signature | InputSignature, classes: tuple[str, ...] = ()) -> tuple[Output, ...]:
+    """What a Keras model answers, by its last layers. signature: what it takes; its outputs are not looked at."""
+    names = _distinct([str(name) for name in getattr(model, "output_names", [])], len(model.outputs))
+    answers = None
+    outputs = []
+    for i, (name, tensor) in enumerate(zip(names, model.outputs, strict=True)):
+        activation = _activation(tensor)
+        if activation is None:  # a layer of one's own: its answers tell
+            answers = _asked(model, signature) if answers is None else answers
+            activation = _seen(answers[i])
+        outputs.append(_output(name, tuple(tensor.shape[1:]), activation, classes))
+    if classes and not any(output.kind == CLASSES for output in outputs):
+        found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)
+        raise ArtifactError(f"{len(classes)} classes are named, and the model's answers have the shape {found}")
+    return tuple(outputs)
+
+
+def _output(name: str, shape, activation: str, classes: tuple[str, ...]) -> Output:
+    size = None if None in shape else int(np.prod(shape))
+    if len(shape) <= 1 and classes and (len(classes) == size or (len(classes), size) == (2, 1)):
+        to_do = "" if activation in ("softmax", "sigmoid") else "sigmoid" if size == 1 else "softmax"
+        return Output(name, CLASSES, classes, activation=to_do)
+    if len(shape) == 1 and size > 1 and activation == "softmax":
+        if classes:
+            raise ArtifactError(f"{len(classes)} classes are named, and the model tells {size} apart: name as many")
+        return Output(name, CLASSES, tuple(map(str, range(size))))
+    if len(shape) <= 1 and size == 1:
+        return Output(name, PROBABILITY if activation == "sigmoid" else NUMBER)
+    return Output(name, ARRAY, shape=shape)
+
+
+def _distinct(names: list[str], count: int) -> list[str]:
+    if count == 1:
+        return ["prediction"]
+    if len(names) == count and len(set(names)) == count:
+        return names
+    return [f"output_{i + 1}" for i in range(count)]
+
+
+def _activation(tensor) -> str | None:
+    """ "softmax", "sigmoid" or "linear" (anything else), as the layer that makes a tensor applies it; None: unknown.
+
+    Layers that hand on what they get are looked through.
+    """
+    import keras
+
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return None
+    layer = history.operation
+    if isinstance(layer, keras.Model):
+        return _activation(layer.outputs[history.tensor_index]) if layer.outputs else None
+    name = type(layer).__name__
+    if name in ("Softmax", "Sigmoid"):
+        return name.lower()
+    if name in ("TimeDistributed", "Bidirectional"):
+        return "linear"
+    function = getattr(layer, "activation", None)
+    if function is not None and getattr(function, "__name__", "linear") != "linear":
+        known = {"softmax": "softmax", "sigmoid": "sigmoid", "hard_sigmoid": "sigmoid"}
+        return known.get(function.__name__, "linear")
+    hands_on = name in ("Dropout", "Flatten", "Reshape", "Identity", "ActivityRegularization", "Cast")
+    if hands_on or (name == "Activation" and function is not None):
+        inputs = layer._inbound_nodes[history.node_index].input_tensors
+        return _activation(inputs[0]) if len(inputs) == 1 else "linear"
+    if name == "InputLayer" or type(layer).__module__.startswith("keras."):
+        return "linear"
+    return None
+
+
+def _asked(model, signature) -> tuple[np.ndarray, ...]:
+    from helpers.export.parity import on_rows
+
+    shape = None if isinstance(signature, InputSignature) else tuple(model.inputs[0].shape[1:])
+    return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
+
+
+def _seen(answers: np.ndarray) -> str:
+    if answers.ndim > 2 or not ((answers >= 0) & (answers <= 1)).all():
+        return "linear"
+    if answers.ndim == 1:
+        return "sigmoid"
+    return "softmax" if np.allclose(answers.sum(axis=1), 1, atol=1e-3) else "linear"

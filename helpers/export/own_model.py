@@ -1,0 +1,159 @@
+"""Any Keras model file behind a URL: what it takes and answers is found, and it is exported as `export_model` does.
+
+    from helpers.export.own_model import export_file
+    card = export_file("my_model.keras", "models/my_model", classes=["setosa", "versicolor", "virginica"])
+    predictor = load_predictor("models/my_model")
+
+What `python3 tutorial.py export` and `serve FILE` do. The file is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from helpers.data.inputs import InputSignature
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER
+from helpers.data.signature import Signature
+from helpers.export import registry
+from helpers.export.artifacts import export_model
+from helpers.export.card import read_card
+from helpers.export.detection import Wishes, signature_of
+from helpers.export.errors import ArtifactError, PredictorError
+from helpers.export.folder import check_replaceable, is_export
+from helpers.export.legacy import describe_keras_file, load_keras
+from helpers.export.predictors import best_backend
+
+FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
+OTHERWISE = ("keras", "onnx", "tflite")  # where the model does not go into ONNX
+
+COSTS = {
+    "onnx": "ONNX Runtime, 90 MB a worker",
+    "litert": "LiteRT, 70 MB a worker",
+    "numpy": "NumPy, 50 MB a worker",
+    "keras": "Keras itself, 600 MB a worker and some 5 s to start",
+}
+
+
+def export_file(
+    path: str | Path,
+    directory: str | Path | None = None,
+    *,
+    features: Iterable[str] = (),
+    like: str | Path = "",
+    classes: Iterable[str] = (),
+    label: str = "",
+    pixels: str = "",
+    takes: str = "",
+    imports: str = "",
+    replace: bool = False,
+) -> dict:
+    """Export the Keras file at `path` to `directory` (None: `models/` and its name), and return the card.
+
+    features: names of the columns of a row; or like: the path of a table with those columns; neither: x1..xn. classes:
+    names of what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are
+    scaled, a key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module
+    with layers of your own, `my_layers`. replace: also where the folder holds another model.
+
+    Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
+    """
+    path = Path(path)
+    directory = registry.for_table(str(path)) if directory is None else Path(directory)
+    check_owner(directory, path, replace)
+    wishes = Wishes(tuple(features), str(like), tuple(classes), label, pixels, takes)
+    custom = import_layers(imports, path.parent) if imports else {}
+    model = load_keras(path, custom_objects=custom, compile=False)
+    signature = signature_of(model, wishes, label=path.stem)
+    source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "wishes": asdict(wishes)}
+    if imports:
+        source["imports"] = imports
+    card = export_model(model, directory, signature, formats=FORMATS, source=source)
+    if "onnx" not in card["formats"] and isinstance(signature, Signature):
+        card = export_model(model, directory, signature, formats=OTHERWISE, source=source)
+    return card
+
+
+def import_layers(module: str, beside: Path) -> dict:
+    """The classes and functions of a module, by name, made known to Keras; it lies here or beside the file."""
+    import keras
+
+    for folder in (str(beside.resolve()), str(Path.cwd())):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        raise ArtifactError(
+            f"the module {module} cannot be imported ({type(error).__name__}: {error}): run this in its folder"
+        ) from error
+    own = {
+        name: thing
+        for name, thing in vars(loaded).items()
+        if (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == loaded.__name__
+    }
+    keras.saving.get_custom_objects().update(own)
+    return own
+
+
+def check_owner(directory: Path, path: Path, replace: bool) -> None:
+    """`ArtifactError` where the folder holds anything but an export of a file of this name."""
+    check_replaceable(directory)
+    if replace or not is_export(directory):
+        return
+    try:
+        card = read_card(directory)
+    except PredictorError:
+        return  # a damaged export is replaced
+    if card.get("source", {}).get("file") != path.name:
+        raise ArtifactError(
+            f"{registry.shown(directory)} holds another model (of {card['signature']['label']}): name this one "
+            "otherwise with --to, or say --replace"
+        )
+
+
+def found_in(path: Path) -> str:
+    """What the file is, and what was repaired to read it, in lines."""
+    return str(describe_keras_file(path))
+
+
+def told(card: dict, signature: Signature | InputSignature) -> list[str]:
+    """What was found and proved, as lines to print."""
+    parity = card["parity"]
+    lines = [f"takes: {takes_in_words(signature)}", f"answers: {'; '.join(map(_output_in_words, signature.outputs))}"]
+    reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
+    lines += [f"left out: {reason}" for reason in reasons]
+    proved = f"agrees with Keras to {parity['largest_difference']:.1e} over {parity['inputs']}"
+    if not parity["proved"]:
+        proved += ", which proves nothing (see above)"
+    return [*lines, f"parity: {proved}", f"runs on: {COSTS[best_backend(card)]}"]
+
+
+def takes_in_words(signature: Signature | InputSignature) -> str:
+    if isinstance(signature, Signature):
+        names = ", ".join(signature.names[:8]) + (", ..." if signature.n > 8 else "")
+        return f"a row of {signature.n} features ({names})"
+    return "; ".join(map(_input_in_words, signature.inputs))
+
+
+def _input_in_words(which) -> str:
+    if which.kind == "text":
+        return f"a text ({which.name})"
+    size = " x ".join("any" if part is None else str(part) for part in which.shape) or "one number"
+    if which.kind == "image":
+        return f"a picture ({which.name}) of {size}, pixels scaled to {which.pixels} (--pixels says otherwise)"
+    words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
+    return f"an array ({which.name}) of {size}{words}"
+
+
+def _output_in_words(output) -> str:
+    if output.kind == CLASSES:
+        shown = ", ".join(output.classes[:6]) + (", ..." if len(output.classes) > 6 else "")
+        return f"{output.name}: one of {len(output.classes)} classes ({shown})"
+    if output.kind == ARRAY:
+        return f"{output.name}: an array of {' x '.join('any' if s is None else str(s) for s in output.shape)}"
+    return f"{output.name}: a {'number' if output.kind == NUMBER else 'probability'}"

@@ -1,0 +1,48 @@
+// Controls for models that take something else than a row of features: pictures, texts, arrays in JSON.
+// `addInput` of a page puts one into the form; `value()` is what a request holds, or a File.
+"use strict";
+
+function inputControl(input) {
+  if (input.kind === "image") return pictureControl(input);
+  const is_text = input.kind === "text";
+  const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
+  const area = document.createElement("textarea");
+  Object.assign(area, { name: input.name, rows: is_text ? 3 : 8, value, spellcheck: is_text });
+  const shape = input.shape.map((size) => size ?? "any").join(" x ");
+  if (!is_text) area.placeholder = `JSON of ${shape || "one"} numbers`;
+  return { input: area, parts: [area], hint: is_text ? "" : `array of ${shape || "one number"}`,
+    value: () => (is_text ? area.value : JSON.parse(area.value)) };
+}
+
+// A picture is chosen, dropped on the field, or taken with the camera, which phones offer beside their files.
+function pictureControl(input) {
+  const chooser = document.createElement("input");
+  Object.assign(chooser, { type: "file", accept: "image/*", name: input.name });
+  const shown = document.createElement("img");
+  shown.alt = "";
+  shown.hidden = true;
+  const words = document.createElement("span");
+  words.textContent = "Drop a picture here, or choose one";
+  const place = document.createElement("div");
+  place.className = "drop";
+  place.append(words, chooser, shown);
+  let file = null;
+  function take(chosen) {
+    if (!chosen) return;
+    file = chosen;
+    if (shown.src) URL.revokeObjectURL(shown.src);
+    shown.src = URL.createObjectURL(file);
+    shown.hidden = false;
+    place.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  chooser.addEventListener("change", () => take(chooser.files[0]));
+  chooser.addEventListener("input", (event) => event.stopPropagation()); // `take` says it
+  place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
+  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("over");
+    take(event.dataTransfer.files[0]);
+  });
+  return { input: chooser, parts: [place], hint: "", value: () => file };
+}

@@ -1,0 +1,51 @@
+"""`tutorial.py export`: a Keras file becomes a model in `models/`, and nothing else happens.
+
+Checked options come in. What the file is, what the model takes and answers, and how far what was written agrees with
+Keras is printed, and the line that serves it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+
+from helpers.export import registry
+from helpers.export.errors import ArtifactError
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Export, and say what was found; returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from helpers.data.inputs import signature_from
+    from helpers.data.reading import DataError
+    from helpers.export import own_model
+
+    logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
+    try:
+        own_model.check_owner(chosen.to, chosen.file, chosen.replace)
+        print(own_model.found_in(chosen.file), flush=True)
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always", UserWarning)
+            card = own_model.export_file(
+                chosen.file,
+                chosen.to,
+                features=chosen.features,
+                like=chosen.like or "",
+                classes=chosen.classes,
+                label=chosen.label or "",
+                pixels=chosen.pixels or "",
+                takes=chosen.takes or "",
+                imports=chosen.imports or "",
+                replace=chosen.replace,
+            )
+    except (ArtifactError, DataError) as error:
+        print(f"export: {error}", file=sys.stderr, flush=True)
+        return 2
+    unproved = [str(remark.message) for remark in remarks if "not proved" in str(remark.message)]
+    print("\n".join([*unproved[:1], *own_model.told(card, signature_from(card["signature"]))]))
+    serve = registry.serve_command(chosen.to)
+    print(f"exported to {registry.shown(chosen.to)}; serve it: {serve}", flush=True)
+    return 0

@@ -1,0 +1,112 @@
+"""A picture's file becomes pixels as a person sees it, or a sentence that says what is wrong with it."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.data.images import PIXELS, BadPicture, decode, example, is_picture
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    made = io.BytesIO()
+    image.save(made, kind, **options)
+    return made.getvalue()
+
+
+def half_and_half() -> Image.Image:
+    """Left black, right white, 8 x 4."""
+    values = np.zeros((4, 8), np.uint8)
+    values[:, 4:] = 255
+    return Image.fromarray(values)
+
+
+def test_a_grey_picture_is_grey_in_colours_and_a_coloured_one_grey_where_that_is_wanted():
+    grey = decode(file_of(half_and_half()), 4, 8, 1)
+    assert grey.shape == (4, 8, 1) and grey.dtype == np.float32 and set(grey.ravel()) == {0, 255}
+    assert np.array_equal(decode(file_of(half_and_half().convert("RGB")), 4, 8, 1), grey)
+    assert np.array_equal(decode(file_of(half_and_half()), 4, 8, 3), np.repeat(grey, 3, axis=2))
+
+
+def test_a_picture_is_upright_as_its_camera_says():
+    turned = half_and_half().rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees to the right
+    shown = decode(file_of(turned, "PNG", exif=exif), 4, 8, 1)
+    assert np.array_equal(shown, decode(file_of(half_and_half()), 4, 8, 1))
+
+
+def test_sixteen_bits_keep_their_shades():
+    values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    shown = decode(file_of(Image.fromarray(values)), 8, 8, 1)[..., 0]
+    np.testing.assert_allclose(shown, values / 257, atol=1)
+
+
+def test_what_is_transparent_is_shown_on_white():
+    clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    for image in (clear, clear.convert("LA")):
+        assert (decode(file_of(image), 4, 4, 3) == 255).all()
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    assert decode(file_of(palette), 4, 4, 3)[0, 0].tolist() == [10, 20, 30]
+    assert (decode(file_of(palette, "GIF", transparency=1), 4, 4, 3) == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_usual_kinds_of_files_are_told_by_their_content(kind):
+    content = file_of(half_and_half(), kind)
+    assert is_picture(content)
+    assert decode(content, 4, 8, 3).shape == (4, 8, 3)
+
+
+def test_colours_of_print_are_read_too():
+    assert decode(file_of(Image.new("CMYK", (4, 4), (0, 0, 0, 0)), "JPEG"), 2, 2, 3).min() > 250
+
+
+def bomb() -> bytes:
+    """A PNG that says it has 30,000 x 30,000 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 10_000))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG"),
+        (b"<!doctype html><p>not found", "is no picture"),
+        (b"\x00" * 100, "is no picture"),
+        (file_of(half_and_half().resize((300, 300)), "JPEG")[:-400], "is cut short or damaged"),
+        (file_of(half_and_half())[:-30], "is cut short or damaged"),
+        (bomb(), "pixels: send one of at most"),
+    ],
+)
+def test_what_is_no_picture_is_named_as_what_it_is(content, says):
+    with pytest.raises(BadPicture, match=says):
+        decode(content, 4, 4, 3)
+
+
+def test_pixels_are_scaled_as_keras_applications_want_them():
+    import keras
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 3)).astype(np.float32)
+    for kind, mode in (("-1..1", "tf"), ("caffe", "caffe")):
+        wanted = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
+        np.testing.assert_allclose(PIXELS[kind](pixels), wanted, atol=1e-4)
+    assert PIXELS["0..1"](pixels).max() <= 1 and PIXELS["0..255"](pixels) is pixels
+
+
+def test_an_example_is_a_picture():
+    assert decode(example(224, 224), 224, 224, 3).std() > 10

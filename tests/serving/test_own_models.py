@@ -1,0 +1,411 @@
+"""Ten Keras models of usual kinds, each from its file to an endpoint whose answers are Keras's."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import requests
+from notebook_tools import copy_project, environment_in
+from own_models import MODELS, NAMES, make, rows_of
+from service_processes import family, gone, until
+
+from helpers import PROJECT
+from helpers.cloud.doctor import diagnose
+from helpers.export.errors import ArtifactError
+from helpers.export.own_model import export_file, told
+from helpers.export.predictors import load_predictor
+from helpers.serving.model_slot import ModelSlot
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_predict_app
+from helpers.tools.command_line import parser_of
+from helpers.tools.readme import find_chromium
+
+ROWS = 200
+LABELS = {"three_classes": ("setosa", "versicolor", "virginica"), "picture_classifier": ("cat", "dog", "owl", "cow")}
+
+
+def options_of(name: str) -> dict:
+    options = {"classes": LABELS.get(name, ())}
+    if name in ("ten_features", "half_precision"):
+        options["features"] = NAMES
+    if name == "own_layer":
+        options["imports"] = "own_layers_of_a_test"
+    return options
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("own")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def served(request, folder):
+    """The name of a model, the model itself, its card, and the address of its service."""
+    name = request.param
+    model = make(name, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # formats that are left out
+        card = export_file(folder / f"{name}.keras", folder / name, **options_of(name))
+    with serve(create_predict_app(load_predictor(folder / name)), port=0) as server:
+        yield name, model, card, server.url
+
+
+def answers_of(name: str, model, rows: list) -> list[np.ndarray]:
+    """What Keras answers to the rows, an array for each output."""
+    import keras
+
+    if name == "two_inputs":
+        given = {side: np.float32([row[side] for row in rows]) for side in ("left", "right")}
+    elif name == "texts":
+        import tensorflow as tf
+
+        given = tf.constant([[row["text"]] for row in rows])
+    else:
+        given = np.array([list(row.values()) if isinstance(row, dict) else row for row in rows])
+        given = given.astype(np.int32 if name == "words_as_numbers" else np.float32)
+    return [np.asarray(part) for part in keras.tree.flatten(model(given, training=False))]
+
+
+def test_a_list_is_answered_as_keras_answers_it(served):
+    name, model, _, url = served
+    rows = rows_of(name, ROWS)
+    content = requests.post(f"{url}/predict", json={"instances": rows}, timeout=60).json()
+    assert content["success"], content
+    expected = answers_of(name, model, rows)
+    found = content["predictions"]
+    assert len(found) == ROWS
+    if name == "two_outputs":
+        shares = np.array([list(row["kind"]["probabilities"].values()) for row in found])
+        np.testing.assert_allclose(shares, expected[0], atol=1e-5)
+        np.testing.assert_allclose([row["price"]["value"] for row in found], expected[1].ravel(), atol=1e-5)
+    elif name in LABELS:
+        best = expected[0].argmax(axis=1)
+        assert [row["label"] for row in found] == [LABELS[name][i] for i in best]
+        np.testing.assert_allclose([row["probability"] for row in found], expected[0].max(axis=1), atol=1e-5)
+    else:
+        np.testing.assert_allclose(np.reshape(found, expected[0].shape), expected[0], atol=1e-5)
+
+
+def test_one_row_is_answered_with_what_its_kind_of_output_says(served):
+    name, model, _, url = served
+    row = rows_of(name, 1)[0]
+    body = row if isinstance(row, dict) else {"instances": [row]}
+    content = requests.post(f"{url}/predict", json=body, timeout=60).json()
+    expected = answers_of(name, model, [row])
+    if name == "regression":
+        assert list(content) == ["prediction", "value", "success"]
+        assert content["value"] == pytest.approx(float(expected[0][0, 0]), abs=1e-5)
+        assert np.float32(content["prediction"]) == np.float32(content["value"])
+    elif name == "three_classes":
+        assert list(content) == ["prediction", "probability", "probabilities", "success"]
+        assert content["prediction"] == LABELS[name][int(expected[0].argmax())]
+        assert sum(content["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    elif name == "two_outputs":
+        assert list(content) == ["outputs", "success"] and list(content["outputs"]) == ["kind", "price"]
+    elif isinstance(row, dict):
+        assert list(content) == ["prediction", "probability", "success"]
+    else:
+        assert list(content) == ["predictions", "success"]
+
+
+def test_its_page_and_its_description_speak_of_what_it_takes_and_answers(served):
+    name, _, card, url = served
+    page = requests.get(url, timeout=10).text
+    content = json.loads(page.partition('id="service">')[2].partition("</script>")[0])
+    assert [each["kind"] for each in content["outputs"]] == [
+        o["kind"] for o in card["signature"].get("outputs", [{"kind": "probability"}])
+    ]
+    assert bool(content["inputs"]) != bool(content["features"])
+    document = requests.get(f"{url}/openapi.json", timeout=10).json()
+    example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]["one"]
+    assert requests.post(f"{url}/predict", json=example["value"], timeout=30).status_code == 200
+    assert "Infinity" not in json.dumps(document) + page
+
+
+def test_whatever_is_no_row_is_named(served):
+    name, _, _, url = served
+    for body in ({}, {"nonsense": 1}, {"instances": []}, {"instances": [None]}, {"instances": [[[[]]]]}, [[1, 2]], 5):
+        answer = requests.post(f"{url}/predict", json=body, timeout=10)
+        if name == "words_as_numbers" and body == [[1, 2]]:
+            assert answer.status_code == 200  # two words are a text of any length
+            continue
+        assert answer.status_code == 422, (body, answer.text)
+        assert answer.json()["error"] and not answer.json()["success"]
+
+
+def test_a_model_of_the_same_inputs_and_outputs_is_swapped_in(served, folder):
+    name, _, _, _ = served
+    slot = ModelSlot(load_predictor(folder / name))
+    assert slot.warm_up()
+    assert slot.swap(lambda: load_predictor(folder / name)).largest_change == 0
+
+
+def test_it_is_said_what_it_runs_on_and_what_that_costs(served, folder):
+    name, _, card, _ = served
+    runs_on = told(card, load_predictor(folder / name).signature)[-1]
+    assert ("Keras itself" in runs_on) == (name in ("texts", "half_precision"))
+    assert card["parity"]["proved"] and card["parity"]["largest_difference"] <= 1e-6
+
+
+# ---- the commands ----
+
+
+def command(folder, *words):
+    run = {"capture_output": True, "text": True, "timeout": 200, "env": environment_in(PROJECT)}
+    return subprocess.run([sys.executable, "-m", "helpers", *map(str, words)], cwd=folder, check=False, **run)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "ask", "has"),
+    [
+        ("three_classes", ["--classes=labels.txt", "--features=a,b,c,d"], {"a": 1, "b": 0, "c": 2, "d": 1}, "setosa"),
+        ("own_layer", ["--import=own_layers_of_a_test"], {"x1": 1, "x2": 0, "x3": 2, "x4": 1}, "probability"),
+        ("texts", [], {"text": "a good one"}, "probability"),
+    ],
+)
+def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, options, ask, has):
+    make(name, tmp_path)
+    before = (tmp_path / f"{name}.keras").read_bytes()
+    (tmp_path / "labels.txt").write_text("0 setosa\n1 versicolor\n2 virginica\n")
+    words = ["serve", f"{name}.keras", "--to", "./out", "--workers", "1", "--port", free_port, *options]
+    environment = environment_in(PROJECT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", *map(str, words)],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{free_port}"
+
+    def ready():
+        assert process.poll() is None, process.stdout.read()
+        try:
+            return requests.get(f"{url}/health/ready", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    try:
+        until(ready, seconds=150)
+        answer = requests.get(f"{url}/predict", params=ask, timeout=20).json()
+        assert answer["success"] and has in json.dumps(answer)
+    finally:
+        members = family(process)
+        process.terminate()
+        said = process.communicate(timeout=30)[0]
+    assert gone(members)
+    assert "takes: " in said and "parity: agrees with Keras" in said and "Serving " in said
+    assert (tmp_path / f"{name}.keras").read_bytes() == before
+
+
+def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
+    make("regression", tmp_path)
+    make("three_classes", tmp_path)
+    assert command(tmp_path, "export", "regression.keras", "--to", "./m").returncode == 0
+    other = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
+    assert other.returncode == 2 and "holds another model" in other.stderr
+    again = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--replace")
+    assert again.returncode == 0 and "one of 3 classes (0, 1, 2)" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"features": ("a", "b")}, "make 2 numbers .*, the model takes 5: name as many"),
+        ({"classes": ("a", "b", "c")}, r"3 classes are named, and the model's answers have the shape \(1,\)"),
+        ({"imports": "no_such_module_here"}, "the module no_such_module_here cannot be imported"),
+        ({"takes": "image"}, "is no picture of a fixed size"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_said_before_anything_is_written(tmp_path, options, says):
+    make("regression", tmp_path)
+    with pytest.raises(ArtifactError, match=says):
+        export_file(tmp_path / "regression.keras", tmp_path / "m", **options)
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path):
+    import keras
+
+    layers = keras.layers
+    fixed = keras.Sequential([keras.Input(batch_shape=(3, 4)), layers.Dense(1)])
+    stateful = keras.Sequential([keras.Input(batch_shape=(1, 5, 2)), layers.LSTM(2, stateful=True), layers.Dense(1)])
+    nan = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    nan.set_weights([np.full_like(weight, np.nan) for weight in nan.get_weights()])
+    for model, says in ((fixed, "takes exactly 3 row"), (stateful, "is stateful"), (nan, "not finite")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.save(tmp_path / "m.keras")
+        with pytest.raises(ArtifactError, match=says):
+            export_file(tmp_path / "m.keras", tmp_path / "m")
+
+
+def test_answers_that_are_all_saturated_prove_nothing_and_that_is_said(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
+    model.set_weights([np.full((4, 1), 1e4, np.float32), np.zeros(1, np.float32)])
+    model.save(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match="not proved"):
+        card = export_file(tmp_path / "m.keras", tmp_path / "m")
+    assert not card["parity"]["proved"]
+    assert any("proves nothing" in line for line in told(card, load_predictor(tmp_path / "m").signature))
+
+
+def test_a_table_names_the_features_and_their_ranges(tmp_path):
+    make("regression", tmp_path)
+    header = "rooms,age,crime,has_pool,tax,price\n"
+    rows = "".join(f"{i % 7},{20 + i},{i / 3:.2f},{i % 2},{100 + 3 * i},{i * 1000}\n" for i in range(30))
+    (tmp_path / "homes.csv").write_text(header + rows)
+    card = export_file(tmp_path / "regression.keras", tmp_path / "m", like=tmp_path / "homes.csv", label="price")
+    kinds = {feature["name"]: feature["kind"] for feature in card["signature"]["features"]}
+    assert kinds == {"rooms": "real", "age": "real", "crime": "real", "has_pool": "binary", "tax": "real"}
+    assert card["signature"]["label"] == "price"
+    predictor = load_predictor(tmp_path / "m")
+    read = predictor.signature.reader().read({"rooms": 3, "age": 99, "crime": 1, "has_pool": 1, "tax": 150})
+    assert list(read.notes) == ["age"] and read.matrix.tolist() == [[3, 99, 1, 1, 150]]
+
+
+def test_numbers_of_which_nothing_is_known_are_legal_as_far_as_a_model_can_compute(folder):
+    make("regression", folder)
+    export_file(folder / "regression.keras", folder / "unbounded")
+    row = dict.fromkeys(("x1", "x2", "x3", "x4", "x5"), -12345.678)
+    with serve(create_predict_app(load_predictor(folder / "unbounded"), strict=True), port=0) as server:
+        assert "notes" not in requests.get(f"{server.url}/predict", params=row, timeout=10).json()
+        beyond = requests.get(f"{server.url}/predict", params={**row, "x3": "1e31"}, timeout=10)
+    assert beyond.status_code == 422 and "too large" in beyond.json()["fields"]["x3"]
+
+
+# ---- what the README says ----
+
+
+def test_the_lines_of_the_readme_do_what_they_say(tmp_path):
+    """Each line is executed, in a copy of the project so that no model of the reader's is touched."""
+    project = copy_project(tmp_path / "tutorial")
+    make("three_classes", tmp_path)
+    (tmp_path / "three_classes.keras").rename(project / "my_model.keras")
+    section = (
+        (PROJECT / "README.md").read_text(encoding="utf-8").partition("## Your own model\n")[2].partition("\n## ")[0]
+    )
+    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    serves, exports = (line.split()[2:] for line in lines if line.startswith("python3 tutorial.py "))
+    assert serves == ["serve", "my_model.keras"]
+    assert parser_of("serve").read([str(project / "my_model.keras")]).to.name == "my_model"
+    run = {"capture_output": True, "text": True, "timeout": 200, "env": environment_in(project), "cwd": project}
+    exported = subprocess.run([sys.executable, "-m", "helpers", *exports], check=False, **run)
+    assert exported.returncode == 0, exported.stderr
+    assert "a row of 4 features (length, width, depth, mass)" in exported.stdout
+    assert "one of 3 classes (setosa, versicolor, virginica)" in exported.stdout
+    program = "\n".join(line for line in lines if not line.startswith("python3 "))
+    show = "print(predictor.signature.outputs[0].classes)"
+    in_python = subprocess.run([sys.executable, "-c", f"{program}\n{show}"], check=False, **run)
+    assert in_python.stdout.strip() == "('setosa', 'versicolor', 'virginica')", in_python.stderr
+
+
+# ---- pictures over HTTP ----
+
+
+@pytest.fixture(scope="module")
+def pictures(folder):
+    """The address of an image classifier's service, and the model."""
+    model = make("picture_classifier", folder)
+    export_file(folder / "picture_classifier.keras", folder / "pictures", classes=LABELS["picture_classifier"])
+    with serve(create_predict_app(load_predictor(folder / "pictures")), port=0) as server:
+        yield server.url, model
+
+
+def picture(kind: str = "PNG") -> tuple[bytes, np.ndarray]:
+    """The file of a picture, and its pixels in the model's size."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(3).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    made = io.BytesIO()
+    Image.fromarray(pixels).save(made, kind)
+    return made.getvalue(), pixels
+
+
+def test_a_picture_is_answered_with_its_classes_best_first(pictures, tmp_path):
+    url, model = pictures
+    content, pixels = picture()
+    (tmp_path / "a picture.png").write_bytes(content)
+    shares = np.asarray(model(pixels[None].astype(np.float32)))[0]
+    curl = ["curl", "-sS", "-F", f"image=@{tmp_path / 'a picture.png'}", f"{url}/predict"]
+    answer = json.loads(subprocess.run(curl, capture_output=True, text=True, check=True).stdout)
+    assert list(answer) == ["predictions", "success"]
+    assert [each["label"] for each in answer["predictions"]] == [
+        LABELS["picture_classifier"][i] for i in np.argsort(-shares)
+    ]
+    np.testing.assert_allclose(
+        [each["probability"] for each in answer["predictions"]], np.sort(shares)[::-1], atol=1e-5
+    )
+    raw = ["curl", "-sS", "--data-binary", f"@{tmp_path / 'a picture.png'}", f"{url}/predict"]
+    assert json.loads(subprocess.run(raw, capture_output=True, text=True, check=True).stdout) == answer
+    encoded = {"b64": base64.b64encode(content).decode()}
+    assert requests.post(f"{url}/predict", json={"image": encoded}, timeout=10).json() == answer
+    two = requests.post(f"{url}/predict", json={"instances": [encoded, encoded]}, timeout=10).json()
+    assert two["predictions"] == [answer["predictions"][0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ({"files": {"image": ("a.svg", b"<svg></svg>")}}, "is an SVG"),
+        ({"files": {"image": ("a.jpg", b"")}}, "is empty"),
+        ({"files": {"image": ("a.png", picture()[0][:200])}}, "is cut short or damaged"),
+        ({"files": {"file": ("a.png", picture()[0])}}, "unknown: the model takes image"),
+        ({"data": picture()[0][:99], "headers": {"Content-Type": "image/png"}}, "is cut short or damaged"),
+        ({"json": {"image": "bm90IGEgcGljdHVyZQ=="}}, "is no picture"),
+        ({"json": {"image": "%%%"}}, "is not the file of a picture in base64"),
+        ({}, "missing: POST the file of a picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_a_sentence(pictures, sent, says):
+    url, _ = pictures
+    answer = requests.post(f"{url}/predict", timeout=10, **sent)
+    assert answer.status_code == 422 and says in answer.json()["error"], answer.text
+
+
+def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
+    url, _ = pictures
+    answer = requests.post(f"{url}/predict", data=b"\xff\xd8\xff" + bytes(17 * 1024 * 1024), timeout=20)
+    assert answer.status_code == 413
+
+
+@pytest.mark.browser
+def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_classes(pictures):
+    from playwright.sync_api import expect, sync_playwright
+
+    chromium = find_chromium()
+    if not chromium:
+        pytest.skip("no Chromium here")
+    drop = """([bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+        document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    }"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(pictures[0])
+        expect(page.locator("#status")).to_have_text("choose a picture")
+        page.evaluate(drop, [list(picture()[0])])
+        expect(page.locator(".classes .bar")).to_have_count(4)
+        expect(page.locator("#curl")).to_contain_text("curl -F 'image=@a.png'")
+        assert page.locator("#probability").inner_text() in LABELS["picture_classifier"]
+        browser.close()
+    assert not said
+
+
+def test_the_doctor_says_how_a_picture_model_is_asked(pictures):
+    found = diagnose(f"{pictures[0]}/predict")
+    assert found.ok and "asked by POST" in found.sentence and "curl -F image=@file.jpg" in found.sentence
+
+
+def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, folder):
+    app = create_predict_app(load_predictor(folder / "pictures"))
+    assert app.extensions["takes_long"]("/predict") and not app.extensions["takes_long"]("/health/live")
+    assert not app.extensions["lane"].is_open()
