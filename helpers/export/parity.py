@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import PROJECT
-from helpers.data.inputs import Batch, InputSignature
+from helpers.data.inputs import Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.data.signature import Signature
 from helpers.export import pmml_evaluator
