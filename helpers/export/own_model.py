@@ -33,10 +33,10 @@ FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
 OTHERWISE = ("keras", "onnx", "tflite")  # where the model does not go into ONNX
 
 COSTS = {
-    "onnx": "ONNX Runtime, 90 MB a worker",
+    "onnx": "ONNX Runtime, 85 MB a worker",
     "litert": "LiteRT, 70 MB a worker",
     "numpy": "NumPy, 50 MB a worker",
-    "keras": "Keras itself, 600 MB a worker and some 5 s to start",
+    "keras": "Keras itself, 700 MB a worker and some 5 s to start",
 }
 
 
