@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from helpers.batch.encoding import Encoder
+from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest
 from helpers.data.reading import DataError
 
@@ -30,6 +31,10 @@ class Scorer:
     """
 
     def __init__(self, predictor: Callable[[np.ndarray], np.ndarray], absent: Iterable[str] = (), decimal: str = "."):
+        if predictor.signature.outputs != ONE_PROBABILITY:
+            raise DataError(
+                "files are scored by models that answer a row of a table with one probability: ask its service"
+            )
         self.predictor, self.version = predictor, predictor.version
         self.encoder = Encoder(predictor.signature, absent, decimal)
         self.rows_per_call = rows_per_call(predictor)
@@ -82,8 +87,6 @@ def rows_per_call(predictor: Callable[[np.ndarray], np.ndarray]) -> int:
     """
     rows = predictor.signature.sample(TRIED_ROWS)
     single = np.concatenate([predictor(rows[i : i + 1]) for i in range(len(rows))])
-    if single.ndim != 1:
-        raise DataError(f"the model answers {single.shape[1]} numbers for each row, and one is scored")
     for size in ROWS_PER_CALL[:-1]:
         filled = np.resize(rows, (size, rows.shape[1]))
         ends = [filled[:n] for n in (2, 3, 5, 17, size - 1, size)]  # the last block of a batch may be of any size

@@ -144,6 +144,8 @@ def _check_answers(answer, signature) -> None:
         raise ArtifactError(
             f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"
         )
+    if not all(np.isfinite(found).all() for found in answers):
+        raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
     for output, found in zip(signature.outputs, answers, strict=True):
         problem = output.problem(found, FEW)
         if problem:

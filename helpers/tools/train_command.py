@@ -91,13 +91,13 @@ def told(table: Table) -> str:
 
 def check_owner(directory: Path, table: Table, replace: bool) -> None:
     """Raise `ArtifactError` where the folder holds the model of a table with other columns or another question."""
-    from helpers.data.signature import Signature
+    from helpers.data.inputs import signature_from
     from helpers.export.card import read_card
 
     if replace or not is_export(directory):
         return
     try:
-        before = Signature.from_dict(read_card(directory)["signature"])
+        before = signature_from(read_card(directory)["signature"])
     except PredictorError:
         return  # a damaged export is replaced
     now = table.signature()
