@@ -82,7 +82,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
         (alternating(None), {}, "label 'label' is empty"),
         (alternating("a", "b", "c"), {}, "has 3 values .a, b, c., .* say which one counts as yes, as in --positive a"),
         (alternating("a", "b", "c"), {"positive": "d"}, "never is 'd': choose its positive value from a, b, c"),
-        (FEATURE, {}, "is a number with 120 different values, .* serve it as notebook 06 does"),
+        (FEATURE, {}, "is a number with 120 different values, .* serve a model of your own that answers numbers"),
         ([1] * 3 + [0] * (ROWS - 3), {}, "has 3 rows whose 'label' is 1, among 120: at least 10 are needed"),
         (["no"] * 9 + ["yes"] * (ROWS - 9), {}, "has 9 rows whose 'label' is anything but yes"),
     ],
