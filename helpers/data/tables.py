@@ -166,7 +166,7 @@ def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> 
     if pd.api.types.is_float_dtype(values.dtype) and len(distinct) > 10:
         return (
             f"label {label!r} is a number with {len(distinct):,} different values, and this route answers yes/no "
-            f"questions: make a yes or no of it (above a limit, say), or serve a model of your own that answers numbers, "
+            "questions: make a yes or no of it (above a limit, say), or serve a model of your own that answers numbers "
             "with `python3 tutorial.py serve FILE`"
         )
     shown = ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
