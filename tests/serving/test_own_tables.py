@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from conftest import passengers
 
 from helpers import PROJECT
 from helpers.data.tables import load_table
@@ -21,25 +22,7 @@ from helpers.serving.model_slot import ModelRejected, ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 
-ROWS = 240
 SOMEBODY = {"Größe": 171, "gender": "female", "class": "2nd", "smoker": "no", "siblings": 1}
-
-
-def passengers() -> pd.DataFrame:
-    """Made up: a number that is missing at times, two texts, a category with a blank in a value, yes and no."""
-    random = np.random.default_rng(1)
-    gender, berth = random.choice(["female", "male"], ROWS), random.choice(["1st", "2nd", "deck crew"], ROWS)
-    logit = 2.5 * (gender == "female") + 1.5 * (berth == "1st") - 2 + random.normal(0, 0.5, ROWS)
-    return pd.DataFrame(
-        {
-            "Größe": np.where(random.random(ROWS) < 0.1, np.nan, random.normal(170, 9, ROWS).round(1)),
-            "gender": gender,
-            "class": berth,
-            "smoker": random.choice(["yes", "no"], ROWS),
-            "siblings": random.integers(0, 5, ROWS),
-            "survived": np.where(logit > 0, "yes", "no"),
-        }
-    )
 
 
 @pytest.fixture(scope="module")
