@@ -88,6 +88,9 @@ class _Parser(argparse.ArgumentParser):
                 self.exit()
             chosen = argparse.Namespace(options=options)
         else:
+            for word in options:  # before what follows it is taken for something else
+                if word.startswith("--") and word.partition("=")[0] not in (*self.names, "--"):
+                    self.error(self._unknown(word))
             chosen, unknown = self.parse_known_args(options)
             if unknown:
                 self.error(self._unknown(unknown[0]))
