@@ -237,11 +237,15 @@ def draw(figures: list[Figure]):
     by_name = {}
     for figure in figures:
         if figure.unit == "req/s":
-            by_name[figure.what] = figure.value
-            place = figure.what.partition(", ")[2]
-            name = figure.baseline if figure.baseline == "article's way" else f"echo, {place}"
-            if figure.baseline_value and "through" not in place:
-                by_name[name] = figure.baseline_value
+            by_name.setdefault(figure.what, figure.value)
+            how, _, place = figure.what.partition(", ")
+            if figure.baseline == "echo, same server":
+                server = place if "through" not in place else "notebook server"
+                by_name.setdefault(f"echo, {server}", figure.baseline_value)
+            elif how.startswith("predict by ") and figure.baseline != "by address":  # a peer
+                by_name[f"{figure.baseline} {how.removeprefix('predict ')}"] = figure.baseline_value
+            elif figure.baseline != "by address":
+                by_name[figure.baseline] = figure.baseline_value
     return throughput_by_service(dict(sorted(by_name.items(), key=lambda item: item[1])))
 
 

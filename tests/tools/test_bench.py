@@ -88,3 +88,21 @@ def test_a_peer_that_cannot_run_here_is_left_out_with_the_reason(monkeypatch, ex
     with pytest.raises(bench_peers.PeerMissing, match="install Node"):
         with bench_peers.peer(bench_peers.FASTIFY, exported, ("g1",), 1, 1):
             pass
+
+
+def test_the_figure_names_each_service_as_what_it_is():
+    figures = [
+        bench.Figure("predict, tutorial.py serve", 9.0, "req/s", "echo, same server", 7.0, 1.3),
+        bench.Figure("predict by JSON, tutorial.py serve", 8.0, "req/s", "by address", 9.0, 0.9),
+        bench.Figure("predict, tutorial.py serve", 9.5, "req/s", "article's way", 1.0, 9.5),
+        bench.Figure("predict by JSON, tutorial.py serve", 8.5, "req/s", "Fastify, Node", 8.4, 1.0),
+    ]
+    axes = bench.draw(figures).axes[0]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert dict(zip(shown, [bar.get_width() for bar in axes.patches], strict=True)) == {
+        "article's way": 1.0,
+        "echo, tutorial.py serve": 7.0,
+        "predict by JSON, tutorial.py serve": 8.0,
+        "Fastify, Node by JSON": 8.4,
+        "predict, tutorial.py serve": 9.0,
+    }
