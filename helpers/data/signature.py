@@ -278,7 +278,8 @@ class Signature:
 
     def sample_rows(self, k: int, seed: int = 0) -> list[dict]:
         """The rows of `sample` as requests hold them: names and values."""
-        columns = [list(map(f.as_requested, self._random(k, seed)[f.name].tolist())) for f in self.features]
+        drawn = self._random(k, seed)
+        columns = [list(map(f.as_requested, drawn[f.name].tolist())) for f in self.features]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def _random(self, k: int, seed: int) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ class Table:
 
     def signature(self) -> Signature:
         """What a model of this table takes, its ranges and values from all rows."""
+        return self._signature
+
+    @cached_property  # every step from the report to the export asks for it
+    def _signature(self) -> Signature:
         return Signature.from_table(self.frame.drop(columns=self.label), self.label, self.positive)
 
     def report(self) -> pd.DataFrame:

@@ -82,8 +82,7 @@ def inputs_of(signature: Signature | InputSignature) -> tuple[np.ndarray | Batch
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
-    size = signature.size if isinstance(signature, InputSignature) else signature.width
-    rows = min(SAMPLE, max(FEWEST, SAMPLE_NUMBERS // size))
+    rows = _sample_size(signature)
     return signature.sample(rows), f"a sample of {rows:,} inputs"
 
 
@@ -92,7 +91,13 @@ def rows_of(signature: Signature) -> list[dict]:
     every = signature.every_input()
     if every is not None:
         return [dict(zip(signature.names, row, strict=True)) for row in every.tolist()]
-    return signature.sample_rows(len(inputs_of(signature)[0]))
+    return signature.sample_rows(_sample_size(signature))
+
+
+def _sample_size(signature: Signature | InputSignature) -> int:
+    """How many random rows are compared: fewer where a row is large."""
+    size = signature.size if isinstance(signature, InputSignature) else signature.width
+    return min(SAMPLE, max(FEWEST, SAMPLE_NUMBERS // size))
 
 
 def not_evaluated(name: str) -> str:
