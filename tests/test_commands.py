@@ -244,6 +244,7 @@ def refused(done: subprocess.CompletedProcess) -> str:
     return sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "says"), WRONG, ids=[typed for typed, _ in WRONG])
 def test_what_cannot_be_meant_is_said_and_changes_nothing(project, here, taken, typed, says):
     before = listing(project, here)
@@ -268,6 +269,7 @@ def test_the_backends_are_those_that_there_are():
     assert sorted(command_line.BACKENDS) == sorted(BACKENDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "says"),
     [

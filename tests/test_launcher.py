@@ -71,6 +71,7 @@ def test_an_unknown_command_is_named(copy):
     assert "no command 'rnu'" in refusal(launch(copy, "rnu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", command_line.COMMANDS)
 def test_the_help_of_a_command_is_shown_with_nothing_set_up(copy, command):
     before = sorted(copy.rglob("*"))

@@ -65,6 +65,7 @@ def test_a_taken_port_is_replaced_and_said(project):
             kernel.run("server.stop()")
 
 
+@pytest.mark.slow
 def test_without_the_network_the_articles_data_are_not_to_be_had(project):
     nowhere = "http://127.0.0.1:9"
     path = notebook(project, "02")

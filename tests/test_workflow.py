@@ -52,6 +52,7 @@ def test_zizmor_finds_no_weakness():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_word_is_one_that_github_knows():
     for done in (schema(*WORKFLOWS), schema(PROJECT / ".github" / "dependabot.yml", kind="dependabot")):
         assert done.returncode == 0, done.stdout + done.stderr
@@ -64,6 +65,7 @@ def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path):
     assert [line for line in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "check"),
     [

@@ -22,6 +22,8 @@ from helpers.batch.parts import Parts
 from helpers.data.reading import DataError
 from helpers.export.predictors import load_predictor
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 
 @pytest.fixture
 def score(passengers_model, tmp_path):

@@ -65,6 +65,7 @@ def _as_json(row: dict) -> dict:
     return {k: str(v) if isinstance(v, float) and math.isinf(v) else v for k, v in row.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", SOMEBODY)
 def test_a_text_in_any_column_is_answered_or_refused_as_the_service_does(scorer, ask, column):
     rows = [SOMEBODY | {column: text} for text in TEXTS]
@@ -154,6 +155,7 @@ def test_lists_are_no_values_and_no_rows_no_error(scorer):
     assert scorer(empty).num_rows == 0
 
 
+@pytest.mark.slow
 def test_every_possible_row_of_the_games_gets_the_bits_that_the_service_gives(exported):
     predictor = load_predictor(exported)
     client = create_predict_app(predictor).test_client()

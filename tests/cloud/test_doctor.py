@@ -361,6 +361,7 @@ def cases_in_namespace(*urls: str, before: str = "", routes: str = "ip route add
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_dropped_packets_to_a_public_address_are_a_security_group_and_to_a_private_one_the_wrong_address():
     urls = ["http://203.0.113.9:5000/", "http://10.1.2.3:5000/", "http://172.31.0.4/", "http://192.168.1.1:5000/"]
     assert cases_in_namespace(*urls) == ["timeout", *["private_address"] * 3]

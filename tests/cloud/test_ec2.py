@@ -55,6 +55,7 @@ def instance_of(account: Account, instance: str) -> dict:
 # ---- what the steps make ----
 
 
+@pytest.mark.slow
 def test_every_step_twice_makes_everything_once(account):
     assert every_step(account) == every_step(account)
     assert kinds(account) == ["instance", "key pair", "security group", "volume"]
@@ -203,6 +204,7 @@ class Interruption:
             self.at = None
 
 
+@pytest.mark.slow
 def test_stopped_at_any_call_the_next_run_completes_it_and_the_teardown_leaves_nothing(account):
     interruption, at = Interruption(account), 1
     while interruption.during(at, lambda: every_step(account)):
@@ -222,6 +224,7 @@ def test_stopped_at_any_call_the_teardown_alone_leaves_nothing(account):
     ec2.teardown(account)
 
 
+@pytest.mark.slow
 def test_a_teardown_stopped_at_any_call_is_completed_by_the_next(account):
     interruption, at = Interruption(account), 1
     while True:

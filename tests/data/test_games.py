@@ -88,6 +88,7 @@ def test_a_damaged_cache_is_downloaded_again(files, tmp_path):
     assert download_article(cache, f"{files}/games.csv", GOOD).read_bytes() == Files.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "sha256", "says"),
     [

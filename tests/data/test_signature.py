@@ -61,6 +61,7 @@ def test_a_feature_that_cannot_be_is_refused(change, says):
         Signature.from_dict({"features": [{"name": "x", **change}], "label": "label"})
 
 
+@pytest.mark.slow
 def test_a_card_that_lists_a_million_features_is_refused_without_reading_them_all():
     with pytest.raises(ValueError, match="a signature of 100,001 features"):
         Signature.from_dict({"features": [{"name": str(i)} for i in range(1_000_000)], "label": "label"})

@@ -148,6 +148,7 @@ def test_one_feature_far_from_zero_is_not_rounded_away(tmp_path):
     assert export_model(model, tmp_path / "m", signature)["parity"]["largest_difference"] <= 2e-7
 
 
+@pytest.mark.slow
 def test_a_freshly_loaded_model_is_exported_over_its_own_folder(trained, tmp_path):
     folder = tmp_path / "m"
     export_model(trained, folder, formats=("keras",))
@@ -199,6 +200,7 @@ def test_a_layer_of_ones_own_leaves_out_what_cannot_be_read_back(tmp_path):
     assert card["formats"] == ["saved_model", "onnx", "tflite"]
 
 
+@pytest.mark.slow
 def test_branches_images_and_several_outputs(tmp_path):
     """A network with branches over 4x4 images and three answers per row: every format but NumPy holds it."""
     import keras

@@ -101,6 +101,7 @@ def check_after_kill(games: Path, old: Path, new: Path) -> str:
 # ---- killed ----
 
 
+@pytest.mark.slow
 @posix_only
 def test_killed_at_any_change_to_the_disk_it_leaves_the_old_one_or_the_new_one(old, new, games):
     found, kill_at = [], 1
@@ -114,6 +115,7 @@ def test_killed_at_any_change_to_the_disk_it_leaves_the_old_one_or_the_new_one(o
     assert found == sorted(found, key=[version(old), version(new)].index)  # once there, the new one stays
 
 
+@pytest.mark.slow
 @posix_only
 def test_killed_at_the_first_export_it_leaves_the_new_one_or_none(new, tmp_path):
     games, kill_at = tmp_path / "models" / "games", 1
@@ -153,6 +155,7 @@ def test_between_two_renames_the_old_one_is_read_and_served_under_its_name(old, 
 # ---- at once ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchange", [True, pytest.param(False, marks=needs_strace)], ids=["exchange", "two renames"])
 def test_two_processes_export_at_once_while_a_third_reads(old, new, games, exchange):
     strace = () if exchange else (WITHOUT_EXCHANGE,)

@@ -113,6 +113,7 @@ def flat(outputs: list):
     return np.concatenate([output.ravel() for output in outputs])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OLD if name not in REFUSED])
 def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
     model = load_old(name)
@@ -165,6 +166,7 @@ def test_every_repair_is_listed(name, told):
         assert sentence in repairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["hard-sigmoid", "time-major", "fixed-mode", "locally-connected", "tensorflow-functions"]
 )

@@ -28,6 +28,8 @@ from helpers.figures.export import format_costs
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 needs_java = pytest.mark.skipif(bool(pmml_evaluator.lacking()), reason=pmml_evaluator.lacking())
 JAVA = PROJECT / "notebooks" / "java"
 JARS = str(Path(pypmml.__file__).parent / "jars" / "*")
@@ -145,7 +147,6 @@ def test_it_has_no_answer_to_a_row_that_the_endpoint_refuses(own):
 
 
 @needs_java
-@pytest.mark.slow
 def test_it_holds_each_layer_and_activation_that_pmml_can_say(tmp_path):
     from keras import layers
 
@@ -291,7 +292,6 @@ def test_without_java_the_card_says_that_nothing_is_proved(own, tmp_path, withou
     assert alone["parity"]["proved"] is False and alone["parity"]["largest_difference"] is None
 
 
-@pytest.mark.slow
 def test_without_java_the_table_tells_its_bytes_alone(own, without_java):
     costs = parity(own).set_index("format")
     assert costs.loc["pmml", "bytes"] == read_card(own)["files"]["model.pmml"]["bytes"]
@@ -306,7 +306,6 @@ def test_without_its_package_the_remedy_is_to_install_it(monkeypatch):
 
 
 @needs_java
-@pytest.mark.slow
 def test_the_table_measures_it_like_the_others(own):
     costs = parity(own).set_index("format")
     assert costs.loc["pmml", "largest_difference"] <= 1e-6

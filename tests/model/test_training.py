@@ -232,6 +232,7 @@ def test_auc_is_over_the_whole_epoch_and_val_auc_over_all_held_out_rows(table):
     assert history["auc"] == pytest.approx([on_training_rows] * 2, abs=1e-4)  # rounding swaps a few close pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn_by", ["fit", "the layer", "the layer, for its mask is too large"])
 def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by, monkeypatch, rate=0.3):
     """The model records its mask: 20 steps and 3 epochs on the same row of ones must show 60 different ones."""
@@ -252,6 +253,7 @@ def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by,
     np.testing.assert_allclose(seen[seen > 0], 1 / (1 - rate), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_layer_that_xla_does_not_know_is_trained_without_it(table):
     """tf.unique has no fixed output shape, so XLA refuses it; the same network without it learns the same."""
 
@@ -299,12 +301,14 @@ def test_the_same_seed_gives_the_same_history(table):
     assert first != history(6)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_weights_the_model_has(table):
     model = logistic_regression()
     first, second = (training.fit(model, *table, epochs=5, seed=0, verbose=0).history["loss"] for _ in range(2))
     assert second[0] < min(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1000, 265])
 def test_any_batch_size_will_do_and_no_validation_either(table, batch_size):
     history = training.fit(
@@ -381,6 +385,7 @@ def test_a_callback_may_change_the_learning_rate(table):
     assert history["val_loss"][0] != history["val_loss"][1] == history["val_loss"][2] == history["val_loss"][3]
 
 
+@pytest.mark.slow
 def test_the_progress_bar_shows_the_running_auc_and_is_quiet_on_request(table, capfd):
     training.fit(logistic_regression(), *table, epochs=2, verbose=0)
     quiet = capfd.readouterr()
@@ -391,6 +396,7 @@ def test_the_progress_bar_shows_the_running_auc_and_is_quiet_on_request(table, c
     assert f"val_auc={history['val_auc'][-1]:.3f}" in shown
 
 
+@pytest.mark.slow
 def test_the_live_figure_is_drawn_while_training_and_once_more_at_the_end(table):
     lengths = []
     live = training.LiveFigure(lambda history: lengths.append(len(history["loss"])) or "figure", seconds=0)

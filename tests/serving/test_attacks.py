@@ -24,6 +24,8 @@ from helpers.serving.model_slot import ModelSlot, Watcher
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import BODY_BYTES, create_predict_app
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 JSON = {"Content-Type": "application/json"}
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")

@@ -12,6 +12,8 @@ from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 EVIL = "evil.example"  # a name that points to this machine, as far as the browser is told

@@ -25,6 +25,8 @@ from helpers.serving.services import create_predict_app
 from helpers.tools.command_line import parser_of
 from helpers.tools.readme import find_chromium
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 ROWS = 200
 LABELS = {"three_classes": ("setosa", "versicolor", "virginica"), "picture_classifier": ("cat", "dog", "owl", "cow")}
 

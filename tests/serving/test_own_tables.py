@@ -44,6 +44,7 @@ def ask(service, **changes):
     return requests.get(f"{service}/predict", params={**SOMEBODY, **changes}, timeout=10)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table_is_answered_as_the_model_answers_it(service, folder):
     table = load_table(folder / "passengers.csv", "survived")
     predictor = load_predictor(folder / "model")
@@ -132,6 +133,7 @@ def workers(folder):
     process.wait(timeout=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["service", "workers"])
 @pytest.mark.parametrize("encoded", ["größe=171", "gr%C3%B6%C3%9Fe=171", "GRÖSSE=171", "gro\u0308ße=171"])
 def test_curl_may_send_unicode_as_it_is_in_an_address_and_in_a_form(server, encoded, request):
@@ -171,6 +173,7 @@ def test_the_description_speaks_the_tables_language(service):
     assert "`survived` = yes" in document["info"]["description"]
 
 
+@pytest.mark.slow
 def test_a_new_model_of_the_table_is_swapped_in_and_one_that_answers_the_opposite_is_not(folder, tmp_path):
     """A table that grew: another category, another range."""
     table = passengers()

@@ -23,6 +23,8 @@ from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving.supervisor import STOP_SECONDS
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 
 
@@ -341,7 +343,6 @@ def test_sigterm_lets_a_request_in_flight_finish(exported, free_port):
 
 
 @posix_only
-@pytest.mark.slow
 def test_a_killed_worker_loses_only_what_it_held_and_is_replaced(exported, free_port):
     clients, failures, answers, stop = 8, [], [], threading.Event()
 
@@ -371,7 +372,6 @@ def test_a_killed_worker_loses_only_what_it_held_and_is_replaced(exported, free_
 
 
 @posix_only
-@pytest.mark.slow
 def test_workers_that_are_killed_again_and_again_are_replaced_again_and_again(exported, free_port):
     with serving(exported, free_port, "--workers", "1") as (process, url):
         for _ in range(3):
@@ -401,7 +401,6 @@ def put(model, other) -> None:
         os.replace(model / f"{name}.new", model / name)
 
 
-@pytest.mark.slow
 def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, free_port):
     old, new = load_predictor(model), load_predictor(other)
     legal = {str(p(p.signature.parse(ARTICLE))[0]) for p in (old, new)}
@@ -424,7 +423,6 @@ def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, fre
     assert set(seen) == legal
 
 
-@pytest.mark.slow
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
     old = load_predictor(model)
     with serving(model, free_port, "--workers", "1") as (process, url):

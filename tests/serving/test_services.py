@@ -124,6 +124,7 @@ def is_prediction_or_names_the_field(answer: requests.Response, known: set[str])
         assert content["fields"] and set(content["fields"]) <= known
 
 
+@pytest.mark.slow
 @on_a_socket
 @given(pairs=st.lists(st.tuples(names, values), max_size=14))
 def test_every_query_is_a_prediction_or_a_422_that_names_the_field(service, pairs):

@@ -10,6 +10,8 @@ from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
 from helpers.tools import bench, bench_peers
 
+pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
+
 
 @pytest.fixture(scope="module")
 def report(exported, tmp_path_factory):
@@ -18,7 +20,6 @@ def report(exported, tmp_path_factory):
     return output
 
 
-@pytest.mark.slow
 def test_every_figure_stands_beside_its_baseline(report):
     content = json.loads((report / "bench.json").read_text())
     figures = {(figure["what"], figure["baseline"]): figure for figure in content["figures"]}
@@ -34,7 +35,6 @@ def test_every_figure_stands_beside_its_baseline(report):
     assert figures["failed requests of all", "expected"]["value"] == 0
 
 
-@pytest.mark.slow
 def test_services_backends_start_and_memory_are_all_there(report):
     names = [(f["what"], f["baseline"]) for f in json.loads((report / "bench.json").read_text())["figures"]]
     for place in ("notebook server", "tutorial.py serve"):
@@ -51,7 +51,6 @@ def test_services_backends_start_and_memory_are_all_there(report):
     assert any(what.startswith("training, 1 epoch") and "fit" in baseline for what, baseline in names)
 
 
-@pytest.mark.slow
 def test_the_figure_is_a_picture(report):
     assert (report / "bench.png").read_bytes().startswith(b"\x89PNG")
 

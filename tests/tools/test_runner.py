@@ -69,6 +69,7 @@ def test_pages_of_another_table_do_not_speak_of_the_sample():
         assert not found, path.name
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_what_ran_before_it_is_kept(tmp_path):
     notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", "print('so far')", "int('five')", "print('never')"))
     with pytest.raises(NotebookFailed, match=r"01_a: a cell failed with ValueError: .*'five'"):
@@ -113,12 +114,14 @@ def serve(app):
 print("served")"""
 
 
+@pytest.mark.slow
 def test_two_that_do_not_need_each_other_run_side_by_side(together, tmp_path):
     sources = {"00_a": MEET.format(here="a", there="b"), "01_b": MEET.format(here="b", there="a")}
     assert together(sources, {"00_a": (), "01_b": ()}) == {"00_a": "met\n", "01_b": "met\n"}
     assert (tmp_path / "00_a.html").exists() and (tmp_path / "01_b.html").exists()
 
 
+@pytest.mark.slow
 def test_one_runs_after_those_whose_files_it_takes_up(together):
     write, read = "open('model', 'w').write('a model'); print()", "print(open('model').read())"
     takes_up = {"00_reads": ("01_writes",), "01_writes": ()}
@@ -131,6 +134,7 @@ def test_two_that_serve_on_the_usual_port_take_turns(together):
     assert set(together(sources, {"00_a": (), "01_b": ()}).values()) == {"served\n"}
 
 
+@pytest.mark.slow
 def test_where_one_fails_the_other_is_stopped_and_none_is_started(together, tmp_path):
     sources = {
         "00_fails": "from pathlib import Path\nwhile not Path('runs').exists():\n    pass\nint('five')",
@@ -216,6 +220,7 @@ def test_renewing_twice_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "images" / "01_a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_notebook_is_represented_by_the_figure_tagged_cover_or_its_last(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"), DRAW.format("2, 1"))
     runner.renew([path])
@@ -225,6 +230,7 @@ def test_a_notebook_is_represented_by_the_figure_tagged_cover_or_its_last(tmp_pa
     assert runner.cover(notebook) not in (last, None)
 
 
+@pytest.mark.slow
 def test_a_page_of_a_service_that_is_gone_is_replaced_by_a_sentence(tmp_path):
     source = "from helpers.serving.notebook_server import serve\nfrom helpers.serving.services import create_echo_app\n"
     source += "with serve(create_echo_app(), port=0) as server:\n    display(server.show('/predict?msg=Hello'))"
@@ -245,6 +251,7 @@ def test_writing_a_notebook_leaves_its_neighbours_alone(tmp_path):
     assert (tmp_path / "01_a.part").read_text() == "the user's own"
 
 
+@pytest.mark.slow
 def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"))
     runner.renew([path])
@@ -266,6 +273,7 @@ def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     assert ("Open in Binder" in index) == bool(checkout.binder_folder())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
