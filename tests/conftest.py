@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,22 @@ def passengers_model(made_once) -> Path:
         train_and_export(folder / "model", folder / "passengers.csv", "survived", epochs=5, formats=("keras", "onnx"))
 
     return made_once("passengers", train_and_export) / "model"
+
+
+@pytest.fixture(scope="session")
+def podman(request, exported):
+    """podman with the service's images in its store, `containers.SERVICE` and `containers.BARE`.
+
+    Without podman the tests are skipped; in CI on Linux that is a failure.
+    """
+    if not shutil.which("podman"):
+        how = "no podman on this machine, so no container was run: install it (`sudo apt install podman`)"
+        if os.environ.get("CI") and sys.platform == "linux":
+            pytest.fail(how)
+        pytest.skip(how)
+    from containers import service_image
+
+    return service_image(request.config.cache.mkdir("containers"), exported)
 
 
 @pytest.fixture(scope="session")
