@@ -42,7 +42,7 @@ class Podman:
     """podman with its store in `folder`, which may be kept: a second build finds its layers there."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.context = folder / "context"  # what an image is built from: this project with one model
         short = sha256(str(folder).encode()).hexdigest()[:8]  # podman takes no long path for it
         state = Path(tempfile.gettempdir()) / f"podman-{short}"
         self.command = ["podman", "--root", str(folder / "store"), "--runroot", str(state), "--log-level=fatal"]
@@ -59,11 +59,11 @@ class Podman:
     def has(self, image: str) -> bool:
         return self("image", "exists", image, check=False).returncode == 0
 
-    def build(self, context: Path, *options: str) -> None:
-        """`podman build` with what this machine lends."""
+    def build(self, *options: str) -> None:
+        """`podman build .` with what this machine lends."""
         lent = [f"--volume={path}:{path}:ro" for path in LENT if os.path.exists(path)]
         words = ["--isolation=chroot", "--pull-never", "--network=host", *lent, f"--build-arg=PYTHON={PYTHON}"]
-        self("build", "--format=docker", *words, *options, context)
+        self("build", "--format=docker", *words, *options, ".", cwd=self.context)
 
     @contextmanager
     def running(self, image: str, *words: str, options: tuple[str, ...] = ()):
@@ -78,9 +78,11 @@ class Podman:
         end = time.monotonic() + seconds
         while self("healthcheck", "run", container, check=False).returncode:
             running = self("inspect", "--format={{.State.Running}}", container).stdout.strip() == "true"
-            assert running and time.monotonic() < end, self(
-                "logs", container, stderr=subprocess.STDOUT, capture_output=False, stdout=subprocess.PIPE
-            ).stdout
+            assert running and time.monotonic() < end, self.logs(container)
+
+    def logs(self, container: str) -> str:
+        done = self("logs", container)
+        return done.stdout + done.stderr
 
     def python(self, container: str, source: str, *arguments: object) -> str:
         """What a line of Python prints in a running container."""
@@ -92,14 +94,14 @@ def service_image(cache: Path, model: Path) -> Podman:
     podman = Podman(cache)
     with FileLock(cache / "build.lock"):
         provide_base(podman)
-        with tempfile.TemporaryDirectory() as folder:
-            context = Path(folder)
-            for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
-                shutil.copy(PROJECT / name, context)
-            shutil.copytree(PROJECT / "helpers", context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copytree(model, context / "models" / "games")
-            podman.build(context, "--target=service", f"--tag={BARE}")
-            podman.build(context, f"--tag={SERVICE}")
+        shutil.rmtree(podman.context, ignore_errors=True)
+        podman.context.mkdir()
+        for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
+            shutil.copy(PROJECT / name, podman.context)
+        shutil.copytree(PROJECT / "helpers", podman.context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(model, podman.context / "models" / "games")
+        podman.build("--target=service", f"--tag={BARE}")
+        podman.build(f"--tag={SERVICE}")
         podman("image", "prune", "--force", "--filter=until=72h")  # what earlier versions left
     return podman
 

@@ -25,8 +25,8 @@ def main(words: list[str]) -> int:
     """Serve until SIGTERM; returns the exit code."""
     # A container's first process is not ended by a signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if words == ["--health"]:
-        return health()
+    if words[:1] == ["--health"]:
+        return health(*words[1:])
     words = words[1:] if words[:1] == ["serve"] else words
     options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL, *words]
     if not {"-h", "--help"} & set(words):
@@ -37,10 +37,10 @@ def main(words: list[str]) -> int:
 def check_model(options: list[str]) -> None:
     """SystemExit 2 with a sentence where there is no model; `serve` would advise to train one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--model", nargs="?")
+    parser.add_argument("--model", nargs="?", const=MODEL)
     model = parser.parse_known_args(options)[0].model
     try:
-        registry.find(model or MODEL)
+        registry.find(model)
     except registry.UnknownModel:
         who = f" that user {os.getuid()} can read" if os.path.exists(model) else ""
         command_line.refuse(
@@ -50,13 +50,13 @@ def check_model(options: list[str]) -> None:
         )
 
 
-def health() -> int:
-    """0 where the service in this container is ready to answer, else 1."""
+def health(path: str = "/health/ready") -> int:
+    """0 where the service in this container answers that it is ready, or what else `path` asks, else 1."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health/ready", timeout=4):
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=4):
             return 0
     except OSError as error:
-        print(f"not ready: {error}")
+        print(f"{path}: {error}")
         return 1
 
 
