@@ -138,18 +138,18 @@ def write_base(archive: Path) -> None:
     libraries |= {place / each for place in {each.parent for each in libraries} for each in LIBRARIES}
     with tarfile.open(archive, "w") as tar:
         for folder in ("etc", "proc", "sys", "dev", "run", "root", "tmp", "var/tmp"):
-            _add(tar, folder, tarfile.DIRTYPE, 0o1777 if "tmp" in folder else 0o755)
+            add(tar, folder, tarfile.DIRTYPE, 0o1777 if "tmp" in folder else 0o755)
         for each in programs:
             tar.add(each.resolve(), f"bin/{each.name}", filter=_of_root)
         tar.add(program, f"usr/local/bin/{name}", filter=_of_root)
         for link in ("python3", "python"):
-            _add(tar, f"usr/local/bin/{link}", tarfile.SYMTYPE, linkname=name)
+            add(tar, f"usr/local/bin/{link}", tarfile.SYMTYPE, linkname=name)
         tar.add(modules, f"usr/local/lib/{name}", filter=_of_root)
         for each in sorted(filter(Path.exists, libraries)):
             # that of Python itself lies where it is found without ldconfig
             tar.add(each.resolve(), f"lib/{each.name}" if python in each.parents else str(each)[1:], filter=_of_root)
-        _add(tar, "etc/passwd", content="root:x:0:0:root:/root:/bin/sh\n")
-        _add(tar, "etc/group", content="root:x:0:\n")
+        add(tar, "etc/passwd", content="root:x:0:0:root:/root:/bin/sh\n")
+        add(tar, "etc/group", content="root:x:0:\n")
 
 
 def loaded_by(*files: Path) -> set[Path]:
@@ -167,7 +167,8 @@ def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return entry
 
 
-def _add(tar: tarfile.TarFile, name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, content="", **more) -> None:
+def add(tar: tarfile.TarFile, name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, content="", **more) -> None:
+    """Add a file, a folder or a link of root to a tar file."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode, entry.size = kind, mode, len(content)
     for key, value in more.items():
