@@ -120,19 +120,27 @@ def passengers_model(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def podman(request, exported):
-    """podman with the service's images in its store, `containers.SERVICE` and `containers.BARE`.
-
-    Without podman the tests are skipped; in CI on Linux that is a failure.
-    """
+def podman(request):
+    """podman, with a store in pytest's cache. Without it the tests are skipped; in CI on Linux that is a failure."""
     if not shutil.which("podman"):
         how = "no podman on this machine, so no container was run: install it (`sudo apt install podman`)"
         if os.environ.get("CI") and sys.platform == "linux":
             pytest.fail(how)
         pytest.skip(how)
-    from containers import service_image
+    from containers import Podman
 
-    return service_image(request.config.cache.mkdir("containers"), exported)
+    return Podman(request.config.cache.mkdir("containers"))
+
+
+@pytest.fixture(scope="session")
+def service_image(podman, made_once, exported) -> Path:
+    """The images `containers.SERVICE`, with the model of `exported`, and `containers.BARE` are in podman's store.
+
+    The folder that they were built from, by the Containerfile in it.
+    """
+    from containers import build_service
+
+    return made_once("service-image", lambda folder: build_service(podman, exported, folder))
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ class Podman:
     """podman with its store in `folder`, which may be kept: a second build finds its layers there."""
 
     def __init__(self, folder: Path):
-        self.context = folder / "context"  # what an image is built from: this project with one model
+        self.folder = folder
         short = sha256(str(folder).encode()).hexdigest()[:8]  # podman takes no long path for it
         state = Path(tempfile.gettempdir()) / f"podman-{short}"
         self.command = ["podman", "--root", str(folder / "store"), "--runroot", str(state), "--log-level=fatal"]
@@ -59,11 +59,11 @@ class Podman:
     def has(self, image: str) -> bool:
         return self("image", "exists", image, check=False).returncode == 0
 
-    def build(self, *options: str) -> None:
-        """`podman build .` with what this machine lends."""
+    def build(self, context: Path, *options: str) -> None:
+        """`podman build .` in `context`, with what this machine lends."""
         lent = [f"--volume={path}:{path}:ro" for path in LENT if os.path.exists(path)]
         words = ["--isolation=chroot", "--pull-never", "--network=host", *lent, f"--build-arg=PYTHON={PYTHON}"]
-        self("build", "--format=docker", *words, *options, ".", cwd=self.context)
+        self("build", "--format=docker", *words, *options, ".", cwd=context)
 
     @contextmanager
     def running(self, image: str, *words: str, options: tuple[str, ...] = ()):
@@ -89,21 +89,20 @@ class Podman:
         return self("exec", container, "python", "-c", source, *arguments).stdout
 
 
-def service_image(cache: Path, model: Path) -> Podman:
-    """The podman with the images `SERVICE`, with `model` in it, and `BARE`: built anew as far as anything changed."""
-    podman = Podman(cache)
-    with FileLock(cache / "build.lock"):
+def build_service(podman: Podman, model: Path, context: Path) -> None:
+    """Build the images `SERVICE`, with `model` in it, and `BARE`, as far as anything has changed.
+
+    context: an empty folder, which gets what they are built from: this project, with one model.
+    """
+    for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
+        shutil.copy(PROJECT / name, context)
+    shutil.copytree(PROJECT / "helpers", context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(model, context / "models" / "games")
+    with FileLock(podman.folder / "build.lock"):
         provide_base(podman)
-        shutil.rmtree(podman.context, ignore_errors=True)
-        podman.context.mkdir()
-        for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
-            shutil.copy(PROJECT / name, podman.context)
-        shutil.copytree(PROJECT / "helpers", podman.context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(model, podman.context / "models" / "games")
-        podman.build("--target=service", f"--tag={BARE}")
-        podman.build(f"--tag={SERVICE}")
+        podman.build(context, "--target=service", f"--tag={BARE}")
+        podman.build(context, f"--tag={SERVICE}")
         podman("image", "prune", "--force", "--filter=until=72h")  # what earlier versions left
-    return podman
 
 
 def provide_base(podman: Podman) -> None:

@@ -20,7 +20,7 @@ from helpers.export.predictors import load_predictor
 
 KUBERNETES = PROJECT / "helpers" / "cloud" / "container" / "kubernetes.yaml"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("service_image")]
 
 ASK = """
 import sys, urllib.request
@@ -29,7 +29,7 @@ print(urllib.request.urlopen("http://127.0.0.1:8080" + sys.argv[1]).read().decod
 
 
 @pytest.fixture(scope="module")
-def hardened(podman):
+def hardened(podman, service_image):
     """A container that may do nothing but serve."""
     with podman.running(SERVICE, options=HARDENED) as container:
         podman.wait_until_healthy(container)
@@ -55,7 +55,7 @@ def test_it_is_less_than_300_mb_beside_its_base(podman):
 
 
 @pytest.fixture(scope="module")
-def bare(podman, exported):
+def bare(podman, service_image, exported):
     """What SageMaker does: `docker run IMAGE serve` as root, with a model mounted; yields the container and its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -252,17 +252,17 @@ def lines_of_the_readme() -> list[list[str]]:
     return [shlex.split(line) for line in re.findall(r"^    (podman .+)", text, re.MULTILINE)]
 
 
-def test_the_readme_s_lines_build_and_run_it(podman, free_port):
+def test_the_readme_s_lines_build_and_run_it(podman, service_image, free_port):
     build, run, mounted, play = lines_of_the_readme()
     assert play == ["podman", "kube", "play", str(KUBERNETES.relative_to(PROJECT))]
     assert (build[:2], build[-1]) == (["podman", "build"], ".")
-    podman.build(*build[2:-1])
+    podman.build(service_image, *build[2:-1])
     for line in (run, mounted):
         assert line[:3] == ["podman", "run", "--rm"] and line[-1] in podman("images", "--format={{.Names}}").stdout
         words = shlex.join(line[1:]).replace("--publish 5000:8080", f"--network=host --env=PORT={free_port}")
         words = words.replace("models/titanic", "models/games")  # the model that the tests hold
         command = [*podman.command, *shlex.split(words)]
-        how = {"cwd": podman.context, "env": podman.environment, "stdout": subprocess.DEVNULL}
+        how = {"cwd": service_image, "env": podman.environment, "stdout": subprocess.DEVNULL}
         with subprocess.Popen(command, **how) as running:
             until(lambda: is_ready(f"http://127.0.0.1:{free_port}"))
             running.terminate()
