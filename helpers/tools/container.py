@@ -1,4 +1,4 @@
-"""The container's entry point: `tutorial.py serve` as it holds there, on every address, for the model in one folder.
+"""What the container runs: `tutorial.py serve` as it holds there, on every address, for the model in one folder.
 
 In come the words of `docker run IMAGE [serve] --strict`, of which `serve` may be left out; `serve` is run with them
 after the settings that are right in a container, so that each word can overrule its setting.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import urllib.request
 
@@ -23,8 +22,6 @@ WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees a
 
 def main(words: list[str]) -> int:
     """Serve until SIGTERM; returns the exit code."""
-    # A container's first process is not ended by a signal that it has no handler for.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if words[:1] == ["--health"]:
         return health(*words[1:])
     words = words[1:] if words[:1] == ["serve"] else words

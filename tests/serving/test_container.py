@@ -184,10 +184,25 @@ def test_a_worker_that_dies_is_replaced_and_leaves_no_zombie(podman, hardened):
     def processes() -> dict[str, str]:
         return dict(line.split() for line in podman.python(hardened, STATES).splitlines())
 
-    before = until(lambda: len(processes()) == 3 and processes())
+    before = until(lambda: len(processes()) == 4 and processes())
     podman.python(hardened, "import os, sys; os.kill(int(sys.argv[1]), 9)", max(before, key=int))
-    until(lambda: len(processes()) == 3 and processes().keys() != before.keys())
+    until(lambda: len(processes()) == 4 and processes().keys() != before.keys())
+    podman.python(hardened, "import subprocess; subprocess.Popen(['sleep', '0.2'])")  # whose parent ends before it
+    until(lambda: len(processes()) == 4)
     assert "Z" not in processes().values()
+
+
+def test_sigterm_ends_it_while_it_starts_too(podman):
+    with podman.running(SERVICE, options=HARDENED) as container:
+        podman("stop", "--time=5", container)
+        assert podman("inspect", "--format={{.State.ExitCode}}", container).stdout.strip() in ("143", "0")
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed: apt-get install shellcheck")
+def test_the_entry_point_is_shellcheck_clean():
+    script = KUBERNETES.parent / "entrypoint.sh"
+    done = subprocess.run(["shellcheck", "--severity=style", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_sigterm_ends_it_before_podman_kills_it_after_five_seconds(podman):
