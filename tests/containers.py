@@ -26,12 +26,9 @@ BASE = f"docker.io/library/python:{PYTHON}-slim"
 SERVICE = "localhost/keras-flask-tutorial:latest"  # with the model of `exported` in it
 BARE = "localhost/keras-flask-tutorial:bare"  # to be given one
 
-# Both are what podman itself takes on most machines; named here for those where it cannot find out.
-SETTINGS = """[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-"""
+# Limits that every machine grants, and the runtime that runs on mixed cgroups, too.
+SETTINGS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
+SETTINGS += '[engine]\nruntime = "runc"\n' if shutil.which("runc") else ""
 # How this machine reaches the package index, lent to a build and not written into the image.
 LENT = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip", str(Path.home() / ".config/pip"), "/opt/wheels", "/opt/pypi")
 HARDENED = ("--network=none", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--memory=200m")
