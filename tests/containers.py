@@ -30,7 +30,7 @@ BARE = "localhost/keras-flask-tutorial:bare"  # to be given one
 SETTINGS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
 SETTINGS += '[engine]\nruntime = "runc"\n' if shutil.which("runc") else ""
 # How this machine reaches the package index, lent to a build and not written into the image.
-LENT = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip", str(Path.home() / ".config/pip"), "/opt/wheels", "/opt/pypi")
+LENT = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/xdg/pip", str(Path.home() / ".config/pip"))
 HARDENED = ("--network=none", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--memory=200m")
 HARDENED += ("--security-opt=no-new-privileges",)
 
