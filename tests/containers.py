@@ -43,7 +43,7 @@ class Podman:
         short = sha256(str(folder).encode()).hexdigest()[:8]  # podman takes no long path for it
         state = Path(tempfile.gettempdir()) / f"podman-{short}"
         self.command = ["podman", "--root", str(folder / "store"), "--runroot", str(state), "--log-level=fatal"]
-        (folder / "containers.conf").write_text(SETTINGS)
+        (folder / "containers.conf").write_text(f'{SETTINGS}[network]\nnetwork_config_dir = "{folder}/networks"\n')
         self.environment = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
 
     def __call__(self, *words: object, check: bool = True, **options) -> subprocess.CompletedProcess:
