@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,32 @@ def passengers_model(made_once) -> Path:
         train_and_export(folder / "model", folder / "passengers.csv", "survived", epochs=5, formats=("keras", "onnx"))
 
     return made_once("passengers", train_and_export) / "model"
+
+
+@pytest.fixture(scope="session")
+def podman(request):
+    """podman, with a store in pytest's cache. Without it the tests are skipped; in CI that is a failure."""
+    if sys.platform != "linux":
+        pytest.skip("the containers of the tests are made from the Python of a Linux machine")
+    if not shutil.which("podman"):
+        how = "no podman on this machine, so no container was run: install it (`sudo apt install podman`)"
+        if os.environ.get("CI"):
+            pytest.fail(how)
+        pytest.skip(how)
+    from containers import Podman
+
+    return Podman(request.config.cache.mkdir("containers"))
+
+
+@pytest.fixture(scope="session")
+def service_image(podman, made_once, exported) -> Path:
+    """The images `containers.SERVICE`, with the model of `exported`, and `containers.BARE` are in podman's store.
+
+    The folder that they were built from, by the Containerfile in it.
+    """
+    from containers import build_service
+
+    return made_once("service-image", lambda folder: build_service(podman, exported, folder))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,11 @@ def test_each_requirement_says_what_it_is_for():
         assert re.search(r"#\s*\S+", line), line
 
 
+def test_what_the_container_installs_is_a_part_of_what_the_project_requires():
+    names = {canonicalize_name(requirement.name) for requirement in DIRECT}
+    assert set(PYPROJECT["dependency-groups"]["serve"]) < names
+
+
 def test_conda_takes_everything_but_python_and_pip_from_the_same_two_files():
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]

@@ -119,26 +119,27 @@ def service_user() -> str:
     return getpass.getuser()
 
 
+def repository(path: Path) -> str:
+    """Make a git repository with the working tree as it is, uncommitted changes included; returns its commit."""
+    clutter = shutil.ignore_patterns("__pycache__", "article.csv*")
+    for name in ("helpers", "data"):
+        shutil.copytree(PROJECT / name, path / name, ignore=clutter)
+    git = ["git", "-C", path, "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "the project"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return head.stdout.strip()
+
+
 class Machine:
     """A folder in which the script is executed, as on a fresh machine, and what it starts there."""
 
     def __init__(self, folder: Path, port: int):
         self.folder, self.port, self.url = folder, port, f"http://127.0.0.1:{port}"
         self.app, self.state, self.user = folder / "app", folder / "state", service_user()
-        self.commit = self._repository(folder / "repository")
-
-    def _repository(self, path: Path) -> str:
-        """A git repository with the working tree as it is, uncommitted changes included."""
-        clutter = shutil.ignore_patterns("__pycache__", "article.csv*")
-        for name in ("helpers", "data"):
-            shutil.copytree(PROJECT / name, path / name, ignore=clutter)
-        git = ["git", "-C", path, "-c", "user.name=test", "-c", "user.email=test@example.org"]
-        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "the project"]):
-            subprocess.run([*git, *command], check=True)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-        if os.geteuid() == 0:
-            subprocess.run(["chown", "-R", self.user, path], check=True)  # git refuses a repository of somebody else
-        return head.stdout.strip()
+        self.commit = repository(folder / "repository")
+        if os.geteuid() == 0:  # git refuses a repository of somebody else
+            subprocess.run(["chown", "-R", self.user, folder / "repository"], check=True)
 
     def execute(self, **settings: str) -> subprocess.CompletedProcess:
         """The script as `user_data` writes it, run by bash as cloud-init does."""

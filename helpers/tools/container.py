@@ -1,0 +1,61 @@
+"""What the container runs: `tutorial.py serve` as it holds there, on every address, for the model in one folder.
+
+In come the words of `docker run IMAGE [serve] --strict`, of which `serve` may be left out; `serve` is run with them
+after the settings that are right in a container, so that each word can overrule its setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import urllib.request
+
+from helpers.export import registry
+from helpers.serving import serve_command
+from helpers.tools import command_line
+
+MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a model there
+PORT = os.environ.get("PORT", "8080")  # under this name a platform says where it will ask
+WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
+
+
+def main(words: list[str]) -> int:
+    """Serve until SIGTERM; returns the exit code."""
+    if words[:1] == ["--health"]:
+        return health(*words[1:])
+    words = words[1:] if words[:1] == ["serve"] else words
+    options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL, *words]
+    if not {"-h", "--help"} & set(words):
+        check_model(options)
+    return serve_command.main(command_line.parse(["serve", *options]))
+
+
+def check_model(options: list[str]) -> None:
+    """SystemExit 2 with a sentence where there is no model; `serve` would advise to train one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--model", nargs="?", const=MODEL)
+    model = parser.parse_known_args(options)[0].model
+    try:
+        registry.find(model)
+    except registry.UnknownModel:
+        who = f" that user {os.getuid()} can read" if os.path.exists(model) else ""
+        command_line.refuse(
+            "serve",
+            f"{model} holds no exported model{who}: mount the folder of one there, "
+            f"as in --volume ./models/games:{MODEL}:ro",
+        )
+
+
+def health(path: str = "/health/ready") -> int:
+    """0 where the service in this container answers that it is ready, or what else `path` asks, else 1."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=4):
+            return 0
+    except OSError as error:
+        print(f"{path}: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
