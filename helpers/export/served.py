@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Service(NamedTuple):
-    """A running `serve`: its process, where it listens, and the versions that it was told to hold on to."""
+    """A running `serve`: its process, where it listens, and what each version does that it was told to hold on to."""
 
     pid: int
     host: str
     port: int
-    pinned: tuple[str, ...]
+    pinned: Mapping[str, str]
 
     @property
     def url(self) -> str:
@@ -30,9 +30,10 @@ class Service(NamedTuple):
 
 
 @contextlib.contextmanager
-def recorded(directory: Path, host: str, port: int, pinned: Iterable[str] = ()) -> Iterator[None]:
+def recorded(directory: Path, host: str, port: int, pinned: Mapping[str, str] | None = None) -> Iterator[None]:
     """Let it be known, within the block, that this process serves the export in `directory`.
 
+    pinned: versions of it that the service was told to hold on to, and what each does ("model", "shadow", "canary").
     Where the folder beside it cannot be written to, as in a container, the service goes on without being known.
     """
     from filelock import FileLock
@@ -43,7 +44,7 @@ def recorded(directory: Path, host: str, port: int, pinned: Iterable[str] = ()) 
         entry.parent.mkdir(exist_ok=True)
         lock.acquire(blocking=False)
         part = entry.with_suffix(".part")
-        part.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "pinned": sorted(pinned)}))
+        part.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "pinned": dict(pinned or {})}))
         os.replace(part, entry)
     except OSError:
         yield
@@ -67,9 +68,7 @@ def services(directory: Path) -> list[Service]:
                 lock.acquire(blocking=False)
             except Timeout:
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                    content = json.loads(entry.read_text())
-                    pinned = tuple(content["pinned"])
-                    found.append(Service(content["pid"], content["host"], content["port"], pinned))
+                    found.append(Service(**json.loads(entry.read_text())))
             else:
                 _remove(entry)
                 lock.release()

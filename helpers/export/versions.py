@@ -20,11 +20,9 @@ from pathlib import Path
 
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of, replacing
-from helpers.export.kept import BEFORE, BESIDE, KEPT, copy, kept, version_of
+from helpers.export.kept import BEFORE, BESIDE, copy, kept, version_of
 
 CURRENT = "current"
-
-__all__ = ["BEFORE", "BESIDE", "CURRENT", "KEPT", "Version", "find", "promote", "rollback", "version_of", "versions"]
 
 
 class UnknownVersion(ArtifactError):
@@ -71,7 +69,7 @@ def rollback(directory: str | Path, digits: str | None = None) -> Version:
 
     A second call without `digits` undoes the first. Raises `ArtifactError` where there is none, or where it is damaged.
     """
-    return _put(Path(directory), digits, BEFORE, "the model has not been replaced yet")
+    return _put(Path(directory), digits, "rollback")
 
 
 def promote(directory: str | Path, digits: str | None = None) -> Version:
@@ -79,32 +77,41 @@ def promote(directory: str | Path, digits: str | None = None) -> Version:
 
     Raises `ArtifactError` where there is none, or where it is damaged.
     """
-    return _put(Path(directory), digits, BESIDE, "a version is exported beside the model with `beside`")
+    return _put(Path(directory), digits, "promote")
 
 
-def _put(directory: Path, digits: str | None, place: str, otherwise: str) -> Version:
+def chosen(directory: str | Path, digits: str | None, action: str) -> Version:
+    """The version that `rollback` or `promote` would put in place. Raises `UnknownVersion`."""
+    directory = Path(directory)
+    if digits is not None:
+        version = find(directory, digits)
+    else:
+        place = {"rollback": BEFORE, "promote": BESIDE}[action]
+        fit = [each for each in versions(directory) if each.place == place]
+        if not fit:
+            made = "it has not been replaced yet" if place == BEFORE else "`train --beside` makes one"
+            raise UnknownVersion(f"{directory.name} has no version {place} the current one: {made}")
+        version = fit[0]
+    if version.place == CURRENT:
+        raise UnknownVersion(f"{version.version} is the current version of {directory.name} already")
+    return version
+
+
+def _put(directory: Path, digits: str | None, action: str) -> Version:
     with replacing(directory) as scratch:
-        if digits is None:
-            fit = [each for each in versions(directory) if each.place == place]
-            if not fit:
-                raise UnknownVersion(f"{directory.name} has no version {place} the current one: {otherwise}")
-            chosen = fit[0]
-        else:
-            chosen = find(directory, digits)
-        if chosen.place == CURRENT:
-            raise UnknownVersion(f"{chosen.version} is the current version of {directory.name} already")
-        _check_files(chosen)
-        copy(chosen.path, scratch)
-    return Version(chosen.version, CURRENT, directory, chosen.card)
+        version = chosen(directory, digits, action)  # now that no other process changes which there are
+        _check_files(version)
+        copy(version.path, scratch)
+    return Version(version.version, CURRENT, directory, version.card)
 
 
-def _check_files(chosen: Version) -> None:
+def _check_files(version: Version) -> None:
     """`PredictorError` where a file of a version is not the one that its card describes."""
     from helpers.export.card import read_artifact, read_card
 
-    card = read_card(chosen.path)
+    card = read_card(version.path)
     for file in card["files"]:
-        read_artifact(chosen.path, file, card)
+        read_artifact(version.path, file, card)
 
 
 def other_question(before: Mapping, now: Mapping) -> str:

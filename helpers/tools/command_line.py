@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from helpers import PROJECT
 from helpers.batch import paths
 from helpers.batch.paths import CannotScore
-from helpers.export import registry
+from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable
 from helpers.serving.callers import Callers
@@ -34,6 +34,7 @@ MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and o
 MOST_SECONDS = 3600
 PIXELS = ("0..255", "0..1", "-1..1", "caffe")  # those of `images`
 TAKES = ("row", "array", "image")  # those of `detection`
+ACTIONS = ("rollback", "promote")  # of `models`
 KINDS = ("number", "yes/no", "category")  # those of `columns`, which is not imported for them
 
 
@@ -140,6 +141,7 @@ def _train(cli: _Parser) -> None:
     _table_options(cli)
     cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
     cli.option("--replace", action="store_true", help="also where the model of another table has that name")
+    _beside_option(cli)
     cli.option("--report", type=_page, metavar="FILE", help="write the figures of notebook 02 to this HTML page")
 
     def check(chosen: argparse.Namespace) -> None:
@@ -149,6 +151,14 @@ def _train(cli: _Parser) -> None:
         check_replaceable(chosen.model)
 
     cli.check = check
+
+
+def _beside_option(cli: _Parser) -> None:
+    cli.option(
+        "--beside",
+        action="store_true",
+        help="leave the model of that name in its place, and keep this one as a version beside it",
+    )
 
 
 def _table_options(cli: _Parser) -> None:
@@ -230,6 +240,7 @@ def _export(cli: _Parser) -> None:
     cli.description = "Export a Keras file of yours to models/, with what it takes and answers, as `serve FILE` does."
     cli.option("file", type=_keras_file, metavar="FILE", help="a Keras file (.keras, .h5)")
     _own_model_options(cli)
+    _beside_option(cli)
     cli.check = _check_own_model
 
 
@@ -278,6 +289,32 @@ def _score(cli: _Parser) -> None:
 
     def check(chosen: argparse.Namespace) -> None:
         paths.files_of(chosen.input)
+
+    cli.check = check
+
+
+def _models(cli: _Parser) -> None:
+    cli.description = "List the models and their versions, or put another version in its place."
+    cli.usage = f"{cli.prog} [rollback NAME [VERSION] | promote NAME [VERSION]]"
+    cli.epilog = (
+        "`models rollback games` puts the version before the current one back; the same again undoes it. `models "
+        "promote games` puts the newest of those in its place that `train --beside` has made. VERSION, its first "
+        "digits, names any that is listed. A running service takes the change up by itself, within two seconds. The "
+        "last three that were replaced are kept, in models/.NAME.versions."
+    )
+    cli.option("action", nargs="?", choices=ACTIONS, help="what to do; without it, list them")
+    cli.option("model", type=registry.choose, nargs="?", metavar="NAME", help="a name in models/, or a path")
+    cli.option("version", nargs="?", metavar="VERSION", help="its first digits, as listed")
+
+    def check(chosen: argparse.Namespace) -> None:
+        if chosen.action is None:
+            return
+        if chosen.model is None:
+            _wrong(f"{chosen.action} needs the name of a model: {registry.there_are()}")
+        directory, digits = chosen.model
+        if digits and chosen.version:
+            _wrong("the version is named twice: once is enough")
+        chosen.model, chosen.version = directory, versions.chosen(directory, digits or chosen.version, chosen.action)
 
     cli.check = check
 
@@ -335,6 +372,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "serve": _serve,
     "score": _score,
     "export": _export,
+    "models": _models,
     "test": _test,
     "bench": _bench,
     "doctor": _doctor,
