@@ -62,6 +62,11 @@ def store_of(directory: Path) -> Path:
     return directory.with_name(f".{directory.name}.versions")
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether a folder is that of a version which is kept, to which nothing is to be written."""
+    return _NAME.fullmatch(folder.name) is not None and folder.parent.name.endswith(".versions")
+
+
 def kept(directory: Path) -> list[Kept]:
     """What is kept of the export in `directory`, the newest first."""
     found = []
