@@ -37,15 +37,15 @@ _CURL_BYTES = 400  # of the line that the page shows
 def create_models_app(
     models: Mapping[str, Callable],
     *,
-    api_key: str | None = None,
-    access_log: TextIO | None = None,
-    warm_up: bool = True,
-    allow_hosts: Iterable[str] | None = None,
-    allow_origins: Iterable[str] = (),
-    strict: bool = False,
-    unseen: str = "refuse",
     shadows: Mapping[str, Shadow] | None = None,
     canaries: Mapping[str, Canary] | None = None,
+    strict: bool = False,
+    unseen: str = "refuse",
+    api_key: str | None = None,
+    allow_hosts: Iterable[str] | None = None,
+    allow_origins: Iterable[str] = (),
+    access_log: TextIO | None = None,
+    warm_up: bool = True,
 ) -> Flask:
     """The service of several models: `models` are predictors, or `ModelSlot`s, by the name each is called under.
 
