@@ -111,10 +111,14 @@ class Metrics:
         """What counts a prediction of a version, by the code of its answer and its seconds; for a canary."""
         requests, seconds = self._by_version
 
+        @functools.lru_cache(64)
+        def counters(now: str, code: str) -> tuple[Callable, Callable]:
+            return self.of(requests, model, now, code).inc, self.of(seconds, model, now).observe
+
         def count(code: str, took: float) -> None:
-            now = version()
-            self.of(requests, model, now, code).inc()
-            self.of(seconds, model, now).observe(took)
+            inc, observe = counters(version(), code)
+            inc()
+            observe(took)
 
         return count
 
