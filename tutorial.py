@@ -12,6 +12,8 @@ usage: python3 tutorial.py COMMAND [options]
           --model NAME | PATH   a model in models/, or the folder of one
           FILE   a Keras file of yours, exported first
   export FILE   export a Keras file of yours to models/, with what it takes and answers
+  models  list the models and their versions: which is current, how good, who serves it
+          rollback NAME [VERSION]   put the one before back    promote NAME   put the one beside in its place
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
   test    pass every test; with --quick those that a commit waits for

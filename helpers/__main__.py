@@ -144,6 +144,12 @@ def export(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def models(chosen: Namespace) -> int:
+    from helpers.tools.models_command import main
+
+    return main(chosen)
+
+
 def test(chosen: Namespace) -> int:
     """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
@@ -192,6 +198,7 @@ COMMANDS = {
     "serve": serve,
     "score": score,
     "export": export,
+    "models": models,
     "test": test,
     "bench": bench,
     "doctor": doctor,

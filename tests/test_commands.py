@@ -4,6 +4,7 @@ The commands are typed in a folder with a person's own things, into a copy of th
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,9 +18,11 @@ import notebook_tools as tools
 import pytest
 
 from helpers import PROJECT
+from helpers.export.kept import BEFORE, keep, version_of
 from helpers.tools import command_line
 
-# What is typed, and a part of what is said. TAKEN is a port that another program has.
+# What is typed, and a part of what is said. TAKEN is a port that another program has, OLD a version of a model that
+# takes other features (titanic), or the same ones in another range (churn).
 WRONG = [
     ("rnu", "did you mean run?"),
     ("--version", "there is no command '--version'"),
@@ -124,7 +127,7 @@ WRONG = [
     ("serve --unseen maybe", "choose from 'refuse', 'answer'"),
     ("serve --model", "expected one argument"),
     ("serve --model=", "a model has a name or a path"),
-    ("serve --model typo", "there is no model 'typo': the models here are games, titanic"),
+    ("serve --model typo", "there is no model 'typo': the models here are churn, games, größe, metrics, titanic"),
     ("serve --model ./titanic", "there is no model './titanic'"),
     ("serve --model foreign", "has no card.json"),
     ("serve --model folder", "holds model.keras, but no card.json"),
@@ -133,6 +136,47 @@ WRONG = [
     ("serve --model net.h5", "net.h5 is a Keras file"),
     ("serve --model net.onnx", "net.onnx is a model's file alone"),
     ("serve --model blank", "blank is a file"),
+    ("serve --model games --model ./games", "there is no model './games'"),
+    (
+        "serve --model games --model titanic --model games",
+        "two models would answer at /games: give one of them another",
+    ),
+    ("serve --model games --model metrics", "/metrics is the service's own"),
+    ("serve --model games --model größe", "/größe is no address"),
+    ("serve --model games@abc", "games has no version 'abc': there is"),
+    ("serve --shadow games", "games is a model: name one of its versions, as in games@5f2e"),
+    ("serve --shadow games@abc", "games has no version 'abc'"),
+    ("serve --shadow titanic@OLD", "stands beside the model titanic: add --model titanic"),
+    ("serve --model titanic@OLD --shadow titanic@OLD", "is the version that answers already: name another one"),
+    ("serve --model titanic --shadow titanic@OLD", "cannot stand beside"),
+    ("serve --model titanic --canary titanic@OLD=10", "it takes other features"),
+    ("serve --model churn --shadow churn@OLD --shadow churn@OLD", "--shadow names two versions of churn"),
+    ("serve --canary games@abc=10", "games has no version 'abc'"),
+    ("serve --canary games@abc", "does not end in a part of the callers above 0 and below 100 percent"),
+    ("serve --canary games@abc=100", "does not end in a part of the callers"),
+    ("serve --canary games@abc=nan", "does not end in a part of the callers"),
+    ("serve --canary games=10", "games is a model: name one of its versions"),
+    ("serve net.h5 --model games", "a Keras file is served by itself"),
+    ("models rollback titanic metrics", "titanic has no version 'metrics'"),
+    ("models list", "choose from 'rollback', 'promote'"),
+    ("models --help=yes", "--help"),
+    (
+        "models rollback",
+        "rollback needs the name of a model: the models here are churn, games, größe, metrics, titanic",
+    ),
+    ("models promote", "promote needs the name of a model"),
+    ("models rollback typo", "there is no model 'typo'"),
+    ("models rollback games", "games has no version before the current one: it has not been replaced yet"),
+    ("models promote games", "games has no version beside the current one: `train --beside` makes one"),
+    ("models rollback games abc", "games has no version 'abc': there is"),
+    ("models rollback games@abc", "games has no version 'abc': there is"),
+    ("models rollback games@", "games has no version ''"),
+    ("models promote games titanic", "games has no version 'titanic'"),
+    ("models rollback games abc def", "'def' is none of its options"),
+    ("train --data mine.csv --beside=yes", "--beside"),
+    ("export net.h5 --beside=yes", "--beside"),
+    ("score mine.csv scores.csv --model games@abc", "games has no version 'abc'"),
+    ("bench --model games@abc", "games has no version 'abc'"),
     ("score", "required: INPUT, OUTPUT"),
     ("score mine.csv", "required: OUTPUT"),
     ("score --help=yes", "--help"),
@@ -191,11 +235,27 @@ def project(exported, tmp_path_factory) -> Path:
     """A copy of the project with two models, and in `models/` a folder that is none."""
     project = tools.copy_project(tmp_path_factory.mktemp("clone") / "tutorial")
     shutil.copy(PROJECT / "tutorial.py", project)
-    for name in ("games", "titanic"):
+    for name in ("games", "titanic", "metrics", "größe", "churn"):
         shutil.copytree(exported, project / "models" / name)
+    keep_another(project / "models" / "titanic", takes="age")
+    keep_another(project / "models" / "churn", takes="G1")
     (project / "models" / "foreign").mkdir()
     (project / "models" / "foreign" / "thesis.txt").write_text("years of work")
     return project
+
+
+OLD = {}  # the versions that `keep_another` has made, by the model's name
+
+
+def keep_another(model: Path, takes: str) -> None:
+    """Keep as a version before `model` one whose first feature has the name `takes`, and another range."""
+    card = json.loads((model / "card.json").read_text())
+    card["signature"]["features"][0] |= {"name": takes, "kind": "real", "high": 80.0}
+    shutil.copytree(model, model.parent / "old")
+    (model.parent / "old" / "card.json").write_text(json.dumps(card))
+    OLD[model.name] = version_of(card)
+    keep(model.parent / "old", model, OLD[model.name], BEFORE)
+    shutil.rmtree(model.parent / "old")
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +308,8 @@ def refused(done: subprocess.CompletedProcess) -> str:
 @pytest.mark.parametrize(("typed", "says"), WRONG, ids=[typed for typed, _ in WRONG])
 def test_what_cannot_be_meant_is_said_and_changes_nothing(project, here, taken, typed, says):
     before = listing(project, here)
-    done = type_in(here, project / "tutorial.py", *typed.replace("TAKEN", taken).split(" "))
+    typed = re.sub(r"(\w+)@OLD", lambda name: f"{name[1]}@{OLD[name[1]]}", typed).replace("TAKEN", taken)
+    done = type_in(here, project / "tutorial.py", *typed.split(" "))
     assert says.replace("TAKEN", taken) in refused(done)
     assert listing(project, here) == before
 

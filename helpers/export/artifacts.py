@@ -8,6 +8,7 @@ which data, and what each file must be.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -52,20 +53,23 @@ def export_model(
     formats: Iterable[str] = FORMATS,
     columns: Iterable[Column] = (),
     source: Mapping | None = None,
+    beside: bool = False,
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
     model: a Keras model. signature: what its features or other inputs and its outputs are; None takes them for 0/1
     features named g1..gn. Outputs that it does not tell are found. metrics: what was measured, with the data it was
     measured on under "data". columns: what became of each column of the table (`Table.columns`). source: the file that
-    the model came from, for the card.
+    the model came from, for the card. beside: leave the model that `directory` holds in its place, and keep this one as
+    a version beside it, which `versions.promote` puts there.
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
     real-valued features by what the model makes of a change in their last bit, where that is more ("limit" in the
     card). Where that proves nothing, a warning and "proved" in the card say so. The folder is replaced as a whole at
-    the end: where anything fails before, the previous export is untouched. Raises `ArtifactError` where nothing can be
-    exported, and where `directory` holds anything that is no export of this project, which is not overwritten.
+    the end: where anything fails before, the previous export is untouched, and otherwise it is kept (`versions`).
+    Raises `ArtifactError` where nothing can be exported, and where `directory` holds anything that is no export of this
+    project, which is not overwritten.
     """
     directory, formats = Path(directory), tuple(formats)
     unknown = [name for name in formats if name not in WRITERS]
@@ -87,10 +91,15 @@ def export_model(
     if nothing:
         warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
 
-    with replacing(directory) as scratch:
+    with replacing(directory, beside) as scratch:
         refused = _write_all(model, scratch, signature, formats)
         card = {
-            "model": {"class": type(model).__name__, "layers": len(model.layers), "parameters": model.count_params()},
+            "model": {
+                "class": type(model).__name__,
+                "layers": len(model.layers),
+                "parameters": model.count_params(),
+                "weights": _digest(model),
+            },
             "signature": signature.to_dict(),
             "metrics": {"data": "not stated", **(metrics or {})} if metrics else {},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -131,7 +140,22 @@ def export_model(
             card["parity"]["not_evaluated"] = unproved
         card["files"] = files_of(scratch)
         write_card(scratch, card)
-    return read_card(directory)
+        written = read_card(scratch)
+    return written
+
+
+def _digest(model) -> str | None:
+    """The SHA-256 of a model's layers and weights, by which it is known again whatever formats it is exported in.
+
+    None where a layer of one's own does not say how it is configured.
+    """
+    try:
+        digest = hashlib.sha256(model.to_json().encode())
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def _check_answers(answer, signature) -> None:

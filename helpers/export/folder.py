@@ -2,8 +2,9 @@
 
 While an export is under way, there stand beside `models/NAME`: `.NAME.lock`, which lets one export at a time into it,
 `.NAME.new-XXXXXXXX`, which is being written, and, where the system cannot exchange two folders in one step, for a
-moment `.NAME.old-XXXXXXXX`. What a killed process left of these, the next export clears. Imports the standard library
-only, as the launcher needs this module before anything is installed.
+moment `.NAME.old-XXXXXXXX`. What a killed process left of these, the next export clears. The export that is replaced
+is kept (`kept`), before another one takes its place. Imports the standard library only, as the launcher needs this
+module before anything is installed.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import errno
 import json
 import os
 import re
-import shutil
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from helpers.export import served
 from helpers.export.errors import ArtifactError
+from helpers.export.kept import BEFORE, BESIDE, CARD, is_same_model, keep, prune, remove, version_of
 
-CARD = "card.json"
 CLUTTER = {".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}  # what systems and Jupyter leave anywhere
 
 
@@ -37,7 +39,7 @@ def read_bytes(directory: Path, file: str, limit: int | None = None) -> bytes:
     for _ in range(3):  # between the look and the reading, the folder may have been exchanged, and the old one removed
         try:
             path = _located(directory) / file
-            if path.exists() and not path.is_file():
+            if not stat.S_ISREG(path.stat().st_mode):  # asked once: between two looks it may be gone
                 raise OSError(errno.EINVAL, "it is no file")
             with path.open("rb") as opened:
                 size = os.fstat(opened.fileno()).st_size
@@ -51,7 +53,7 @@ def read_bytes(directory: Path, file: str, limit: int | None = None) -> bytes:
 
 def is_export(directory: Path) -> bool:
     """Whether `directory` was written by an export of this project: its card is one of ours."""
-    return _card_of(directory) is not None
+    return card_of(directory) is not None
 
 
 def check_replaceable(directory: Path) -> None:
@@ -60,7 +62,7 @@ def check_replaceable(directory: Path) -> None:
         if os.path.lexists(directory):
             raise ArtifactError(f"{directory.name} is a file: give the name of a folder")
         return
-    card = _card_of(directory)
+    card = card_of(directory)
     ours = {CARD, *(file.partition("/")[0] for file in card["files"])} if card else set()
     foreign = sorted({path.name for path in directory.iterdir()} - CLUTTER - ours)
     if foreign:
@@ -70,8 +72,8 @@ def check_replaceable(directory: Path) -> None:
         )
 
 
-def _card_of(directory: Path) -> dict | None:
-    """The card of an export of ours, or None; `card.read_card` says what is wrong with it."""
+def card_of(directory: Path) -> dict | None:
+    """The card of an export of ours, or None; `card.read_card` says what is wrong with one."""
     try:
         card = json.loads(read_bytes(directory, CARD))
         takes = card["signature"].get("features") or card["signature"]["inputs"]
@@ -101,12 +103,13 @@ def _left(directory: Path, kind: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def replacing(directory: Path) -> Iterator[Path]:
+def replacing(directory: Path, beside: bool = False) -> Iterator[Path]:
     """An empty folder to write to, which takes the place of `directory` when the block ends without an error.
 
-    Waits where another process is writing to the same `directory`. A block that fails, or a process that is killed,
-    leaves what was there before. Raises `ArtifactError` where the folder cannot be written, also from within the block,
-    and where `directory` holds anything but an export by then.
+    What was there before is kept as a version of it. beside: keep what is written as a version instead, and leave what
+    is there in its place. Waits where another process is writing to the same `directory`. A block that fails, or a
+    process that is killed, leaves what was there before. Raises `ArtifactError` where the folder cannot be written,
+    also from within the block, and where `directory` holds anything but an export by then.
     """
     try:
         directory = directory.resolve()
@@ -118,9 +121,9 @@ def replacing(directory: Path) -> Iterator[Path]:
                 scratch.mkdir()
                 yield scratch
                 check_replaceable(directory)
-                _swap(scratch, directory)
+                _put(scratch, directory, beside)
             finally:
-                _remove(scratch)
+                remove(scratch)
     except OSError as error:
         reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
         raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
@@ -152,7 +155,21 @@ def _clear(directory: Path) -> None:
     if not directory.exists() and put_aside:
         os.replace(put_aside[0], directory)
     for path in (*_left(directory, "old"), *_left(directory, "new")):
-        _remove(path)
+        remove(path)
+
+
+def _put(scratch: Path, directory: Path, beside: bool) -> None:
+    """Put the export in `scratch` in its place, and keep the one that was there."""
+    new, old = card_of(scratch), card_of(directory)
+    if beside and new and old:
+        if version_of(new) != version_of(old):
+            keep(scratch, directory, version_of(new), BESIDE)
+        new = old
+    else:
+        if old and not (new and is_same_model(old, new)):
+            keep(directory, directory, version_of(old), BEFORE)
+        _swap(scratch, directory)
+    prune(directory, version_of(new) if new else None, served.pinned(directory))
 
 
 def _swap(scratch: Path, directory: Path) -> None:
@@ -160,7 +177,7 @@ def _swap(scratch: Path, directory: Path) -> None:
     if not directory.exists():
         os.replace(scratch, directory)
     elif _exchange(scratch, directory):
-        _remove(scratch)
+        remove(scratch)
     else:
         aside = scratch.with_name(scratch.name.replace(".new-", ".old-"))
         os.replace(directory, aside)
@@ -169,7 +186,7 @@ def _swap(scratch: Path, directory: Path) -> None:
         except OSError:
             os.replace(aside, directory)
             raise
-        _remove(aside)
+        remove(aside)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -185,10 +202,3 @@ def _exchange(one: Path, other: Path) -> bool:
     except AttributeError:  # a C library without the call
         pass
     return False
-
-
-def _remove(folder: Path) -> None:
-    """Remove an export, its card first: what is left of it when this is interrupted is none."""
-    with contextlib.suppress(OSError):
-        (folder / CARD).unlink()
-    shutil.rmtree(folder, ignore_errors=True)

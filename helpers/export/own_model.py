@@ -52,13 +52,15 @@ def export_file(
     takes: str = "",
     imports: str = "",
     replace: bool = False,
+    beside: bool = False,
 ) -> dict:
     """Export the Keras file at `path` to `directory` (None: `models/` and its name), and return the card.
 
     features: names of the columns of a row; or like: the path of a table with those columns; neither: x1..xn. classes:
     names of what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are
     scaled, a key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module
-    with layers of your own, `my_layers`. replace: also where the folder holds another model.
+    with layers of your own, `my_layers`. replace: also where the folder holds another model. beside: keep it as a
+    version beside the model that the folder holds.
 
     Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
     """
@@ -72,9 +74,9 @@ def export_file(
     source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "wishes": asdict(wishes)}
     if imports:
         source["imports"] = imports
-    card = export_model(model, directory, signature, formats=FORMATS, source=source)
+    card = export_model(model, directory, signature, formats=FORMATS, source=source, beside=beside)
     if "onnx" not in card["formats"] and isinstance(signature, Signature):
-        card = export_model(model, directory, signature, formats=OTHERWISE, source=source)
+        card = export_model(model, directory, signature, formats=OTHERWISE, source=source, beside=beside)
     return card
 
 

@@ -83,9 +83,17 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
 
 
 def export_table(
-    table: Table, trained: Trained, directory: Path | str, data: str, formats: tuple[str, ...] | None = None
+    table: Table,
+    trained: Trained,
+    directory: Path | str,
+    data: str,
+    formats: tuple[str, ...] | None = None,
+    beside: bool = False,
 ) -> dict:
-    """Export what was trained on a table to `directory`, and return the model card. data: what the card calls it."""
+    """Export what was trained on a table to `directory`, and return the model card.
+
+    data: what the card calls the table. beside: as a version beside the model that is there.
+    """
     from helpers.export.artifacts import FORMATS, export_model
 
     return export_model(
@@ -95,6 +103,7 @@ def export_table(
         metrics={"data": data, **trained.metrics},
         formats=formats or FORMATS,
         columns=table.columns,
+        beside=beside,
     )
 
 

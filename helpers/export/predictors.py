@@ -10,7 +10,6 @@ Only the package of the chosen backend is imported, so that a service on ONNX Ru
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import json
 from collections import deque
@@ -23,6 +22,7 @@ from helpers.data.inputs import Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
+from helpers.export.kept import version_of
 from helpers.quiet import quiet
 
 FLOAT32 = np.dtype(np.float32)
@@ -35,8 +35,8 @@ class Predictor:
     """A loaded model: `predictor(rows)` takes (k, m) float32 and returns (k,) float32.
 
     Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
-    `card` (the model card as a dict), `version` (the first 12 digits of the artifact's SHA-256). A model that answers
-    with m > 1 numbers per row returns (k, m), one with several outputs a tuple. Made by `load_predictor`.
+    `card` (the model card as a dict), `version` (of the export, signature included: `kept.version_of`). A model that
+    answers with m > 1 numbers per row returns (k, m), one with several outputs a tuple. Made by `load_predictor`.
     """
 
     backend: str
@@ -47,7 +47,7 @@ class Predictor:
     def __init__(self, artifact: Path, content: bytes, card: dict):
         self.card = card
         self.signature = signature_from(card["signature"])
-        self.version = hashlib.sha256(content).hexdigest()[:12]
+        self.version = version_of(card)
         if isinstance(self.signature, InputSignature):
             self._row_shape = None  # it takes no matrix
             self._run = self._load_arrays(artifact, content)

@@ -11,9 +11,11 @@ import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from helpers import PROJECT
+from helpers.export import versions
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import CARD, is_export
 
@@ -36,12 +38,40 @@ def names() -> list[str]:
     return []
 
 
+class Choice(NamedTuple):
+    """A model that was named: its folder, and where one of its versions was named the whole of that, or None."""
+
+    directory: Path
+    version: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds it now; a version has another one once it is put in place."""
+        return versions.find(self.directory, self.version).path if self.version else self.directory
+
+    def __str__(self) -> str:
+        return f"{shown(self.directory)}@{self.version}" if self.version else shown(self.directory)
+
+
 def find(word: str) -> Path:
-    """The folder of the export that `word` means: the name of a model in `models/`, or else a path.
+    """The folder of the export that `word` means, as `choose` does."""
+    return choose(word).folder
+
+
+def choose(word: str) -> Choice:
+    """What `word` means: the name of a model in `models/`, or else a path; with `@` and the first digits a version.
 
     `games` need not be there yet, as it is trained where it is missing. Raises `UnknownModel` for anything else that
-    is no export of this project.
+    is no export of this project, and `versions.UnknownVersion` for a version that there is not.
     """
+    name, at, digits = word.rpartition("@")
+    if not at or is_export(MODELS / word) or os.path.lexists(os.path.expanduser(word)):
+        return Choice(_find(word))
+    directory = _find(name)
+    return Choice(directory, versions.find(directory, digits).version)
+
+
+def _find(word: str) -> Path:
     if not word.strip():
         raise UnknownModel(f"a model has a name or a path: {there_are()}")
     named, path = MODELS / word, Path(os.path.expanduser(word))
@@ -94,9 +124,29 @@ def there_are() -> str:
 
 def serve_command(directory: Path) -> str:
     """The line that serves a model, to be copied to the terminal in which this runs."""
-    launcher = "tutorial.py" if Path.cwd() == PROJECT else str(PROJECT / "tutorial.py")
+    return _line("serve", "--model", word(directory))
+
+
+def how_to_serve(directory: Path, card: dict) -> str:
+    """What to do with the model that was exported to `directory` with this card: a line to copy, or two."""
+    version = versions.version_of(card)
+    if versions.versions(directory)[0].version == version:
+        return f"serve it: {serve_command(directory)}"
+    name = word(directory)
+    ask = _line("serve", "--model", name, "--shadow", f"{name}@{version}")
+    put = _line("models", "promote", name, version)
+    return f"it waits beside the model that is there\nask it too: {ask}\nput it in its place: {put}"
+
+
+def word(directory: Path) -> str:
+    """What is typed for a model: its name where it is in `models/`, else its path."""
     inside = directory.resolve().parent == MODELS.resolve() and re.match(r"[^-.]", directory.name)
-    return shlex.join(["python3", launcher, "serve", "--model", directory.name if inside else str(directory)])
+    return directory.name if inside else str(directory)
+
+
+def _line(*words: str) -> str:
+    launcher = "tutorial.py" if Path.cwd() == PROJECT else str(PROJECT / "tutorial.py")
+    return shlex.join(["python3", launcher, *words])
 
 
 def _other_folder(folder: Path) -> str:

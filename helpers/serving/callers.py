@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.ASCII | re.IGNORECASE)
-_HEADERS = "Content-Type, X-API-Key, Authorization, X-Request-ID"
+_HEADERS = "Content-Type, X-API-Key, Authorization, X-Request-ID, X-Caller-ID"
 _SHOWN = "X-Request-ID, X-Model-Version"
 _REMEMBERED = 64  # Host headers whose verdict is kept; they come from clients
 

@@ -41,7 +41,14 @@ class Lane:
     reader_of(model): what reads the model's requests. rows_of(reader, content): the rows of decoded JSON and whether
     they are a list. answer(slot, model, rows, is_list): the body. is_open(): False while every request has to go
     through Flask.
+
+    Other attributes: `path` under which it answers, `canary(caller)` for the lane that answers a caller where a canary
+    answers some, and `count(code, seconds)` where the answers of each version are counted; both None as a rule.
     """
+
+    path = PATH
+    canary: Callable[[str], Lane] | None = None
+    count: Callable[[str, float], None] | None = None
 
     def __init__(
         self,

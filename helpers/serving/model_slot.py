@@ -17,6 +17,7 @@ import numpy as np
 
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import as_arrays
+from helpers.export.versions import other_question
 
 HEAVY_SECONDS = 0.001  # for one row: a model that takes longer does not compute on the event loop's thread
 ROWS, FEW_ROWS = 256, 8  # that a model answers before it is put in place; few of a row that is large
@@ -89,16 +90,8 @@ class ModelSlot:
 
     def _replace(self, load: Callable[[], Callable]) -> Swap:
         new, old = load(), self.current
-        added, gone = (sorted(set(a.signature.names) - set(b.signature.names)) for a, b in ((new, old), (old, new)))
-        if added or gone:
-            raise ValueError(f"it takes other features (new: {added}, gone: {gone}): serve it at another address")
-        outcome, before = new.signature.outcome, old.signature.outcome
-        if outcome != before:
-            raise ValueError(f"it predicts {outcome} where the one before predicts {before}: serve it elsewhere")
-        if new.signature.outputs != old.signature.outputs:
-            raise ValueError("it answers with other outputs or classes than the one before: serve it elsewhere")
-        if getattr(new.signature, "inputs", None) != getattr(old.signature, "inputs", None):
-            raise ValueError("it takes inputs of another kind or shape: serve it elsewhere")
+        if reason := other_question(old.signature.to_dict(), new.signature.to_dict()):
+            raise ValueError(f"{reason}: serve it at another address")
         seconds = _check(new)
         change = _change(old, new)
         swap = Swap(

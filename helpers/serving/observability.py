@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import logging
@@ -17,7 +18,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -27,6 +28,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 log = logging.getLogger("helpers.serving.services")
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
 _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)  # a caller's own id, as long as it cannot forge a log line
@@ -82,18 +84,64 @@ def count_as(number: int, folder: Path | None) -> None:
 
 
 class Metrics:
-    """The Prometheus metrics of one application; of several processes together where these have called `count_as`."""
+    """The Prometheus metrics of one application; of several processes together where these have called `count_as`.
 
-    def __init__(self):
+    several: whether it serves several models, each of which has its name as a label then.
+    """
+
+    def __init__(self, several: bool = False):
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.requests = Counter("http_requests", "Requests answered", ["method", "path", "code"], **own)
-        self.seconds = Histogram("http_request_seconds", "Time to an answer", ["path"], buckets=_SECONDS, **own)
-        self.errors = Counter("http_errors", "Requests answered with an error", ["kind"], **own)
-        self.model = Gauge(
-            "model_info", "1 for the model that answers", ["version", "backend"], multiprocess_mode="max", **own
+        self.several = several
+        self.requests = self._made(Counter, "http_requests", "Requests answered", ["method", "path", "code"])
+        self.seconds = self._made(Histogram, "http_request_seconds", "Time to an answer", ["path"], buckets=_SECONDS)
+        self.errors = self._made(Counter, "http_errors", "Requests answered with an error", ["kind"])
+        what = "1 for the model that answers"
+        self.model = self._made(Gauge, "model_info", what, ["version", "backend"], multiprocess_mode="max")
+        self.swaps = self._made(Counter, "model_swaps", "Attempts to replace the model while serving", ["result"])
+
+    def _made(self, kind: type, name: str, what: str, labels: list[str], **more):
+        labels = ["model", *labels] if self.several else labels
+        return kind(name, what, labels, registry=self.registry, **more)
+
+    def of(self, metric, model: str, *labels: str):
+        """A metric of one of several models, by its labels; where there is one model, it has no label of its own."""
+        return metric.labels(model, *labels) if self.several else metric.labels(*labels)
+
+    def version(self, model: str, version: Callable[[], str]) -> Callable[[str, float], None]:
+        """What counts a prediction of a version, by the code of its answer and its seconds; for a canary."""
+        requests, seconds = self._by_version
+
+        @functools.lru_cache(64)
+        def counters(now: str, code: str) -> tuple[Callable, Callable]:
+            return self.of(requests, model, now, code).inc, self.of(seconds, model, now).observe
+
+        def count(code: str, took: float) -> None:
+            inc, observe = counters(version(), code)
+            inc()
+            observe(took)
+
+        return count
+
+    @functools.cached_property
+    def _by_version(self) -> tuple[Counter, Histogram]:
+        return (
+            self._made(Counter, "model_requests", "Predictions asked of a version", ["version", "code"]),
+            self._made(Histogram, "model_seconds", "Time of a version to an answer", ["version"], buckets=_SECONDS),
         )
-        self.swaps = Counter("model_swaps", "Attempts to replace the model while serving", ["result"], **own)
+
+    def shadow(self, model: str, version: str) -> dict:
+        """The metrics of the comparison with a shadow, by short names."""
+        return {name: self.of(metric, model, version) for name, metric in self._of_shadows.items()}
+
+    @functools.cached_property
+    def _of_shadows(self) -> dict:
+        label, largest = ["shadow"], "Largest absolute difference between an answer and the shadow's"
+        return {
+            "difference": self._made(Histogram, "shadow_difference", largest, label, buckets=_DIFFERENCES),
+            "disagreements": self._made(Counter, "shadow_disagreements", "Answers that differ by more than 0.1", label),
+            "errors": self._made(Counter, "shadow_errors", "Requests that the shadow did not answer", label),
+            "dropped": self._made(Counter, "shadow_dropped", "Requests that were not asked, for lack of time", label),
+        }
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -107,7 +155,8 @@ class Metrics:
 class Observed:
     """A WSGI application that gives each request an id, counts and times it, and writes the access log.
 
-    paths: the paths counted by name; any other is counted as "other", so that a scanner cannot fill the memory.
+    paths: the paths counted by name, each with the name of the model that it belongs to; any other is counted as
+        "other", so that a scanner cannot fill the memory.
     access_log: a text stream for one JSON line per request; the query string stays out of it, as it holds the data.
     version: the version of the model, for `X-Model-Version`; where the application puts another one into the environ as
         "model.version", because the model was replaced meanwhile, that one is said.
@@ -118,14 +167,14 @@ class Observed:
     def __init__(
         self,
         app: Callable,
-        metrics: Metrics,
-        paths: Iterable[str],
+        metrics: Metrics | None,
+        paths: Mapping[str, str],
         access_log: TextIO | None = None,
         version: Callable[[], str] | None = None,
     ):
         self.app = app
         self.metrics = metrics
-        self.paths = frozenset(paths)
+        self.paths = paths
         self.access_log = access_log
         self.version = version
         self._ids = itertools.count()
@@ -141,15 +190,15 @@ class Observed:
             nonlocal code
             code = status[:3]
             headers.append(("X-Request-ID", request_id))
-            if self.version:
-                headers.append(("X-Model-Version", environ.get("model.version") or self.version()))
+            if version := environ.get("model.version") or (self.version and self.version()):
+                headers.append(("X-Model-Version", version))
             return start_response(status, headers, *exc_info)
 
         try:
             return self.app(environ, respond)
         except Exception:
             log.exception("request %s failed outside of the application", request_id)
-            self.metrics.errors.labels("internal").inc()
+            self.metrics.of(self.metrics.errors, "", "internal").inc()
             body = json.dumps({"success": False, "error": f"internal error, logged as {request_id}"}).encode()
             respond(
                 "500 INTERNAL SERVER ERROR", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
@@ -180,7 +229,9 @@ class Observed:
         """The two metrics of this kind of request, looked up by their labels only once."""
         known = path if path in self.paths else "other"
         verb = method if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
-        counters = self.metrics.requests.labels(verb, known, code).inc, self.metrics.seconds.labels(known).observe
+        metrics, model = self.metrics, self.paths.get(known, "")
+        count = metrics.of(metrics.requests, model, verb, known, code).inc
+        counters = count, metrics.of(metrics.seconds, model, known).observe
         if known == path and verb == method:
             self._counted[method, path, code] = counters
         return counters

@@ -19,6 +19,13 @@ _HEADERS = {
     },
     "X-Model-Version": {"description": "the version of the model that answers", "schema": {"type": "string"}},
 }
+_CALLER = {
+    "name": "X-Caller-ID",
+    "in": "header",
+    "required": False,
+    "description": "who asks: the same caller is answered by the same version; without it the address counts",
+    "schema": {"type": "string"},
+}
 
 
 def describe(
@@ -28,11 +35,13 @@ def describe(
     max_body_bytes: int = 1024 * 1024,
     strict: bool = False,
     unseen: str = "refuse",
+    has_canary: bool = False,
 ) -> dict:
     """The OpenAPI document as plain JSON types.
 
     needs_key: whether `/predict` and `/metrics` want an API key. max_body_bytes: the limit that 413 speaks of.
-    strict, unseen: how `create_predict_app` was told to treat what training never saw.
+    strict, unseen: how `create_predict_app` was told to treat what training never saw. has_canary: whether callers say
+    who they are, to be answered by the same version each time.
     """
     values = _Values(strict, unseen)
     example = signature.example()
@@ -109,6 +118,9 @@ def describe(
     }
     if isinstance(signature, InputSignature):
         _describe_inputs(document["paths"]["/predict"], signature)
+    if has_canary:
+        for operation in document["paths"]["/predict"].values():
+            operation["parameters"] = [*operation.get("parameters", ()), _CALLER]
     if needs_key:
         document["paths"]["/metrics"]["get"]["responses"]["401"] = refusals["401"]
         document["components"]["securitySchemes"] = {

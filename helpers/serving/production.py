@@ -15,14 +15,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.export.registry import Choice
 from helpers.serving.supervisor import CannotServe, Place, Supervisor
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model to be served: its name, what answers, and the versions beside it, with the share that a canary gets."""
+
+    name: str
+    main: Choice
+    shadow: Choice | None = None
+    canary: Choice | None = None
+    share: float = 0.0
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """The versions that stay what they are, and what each does."""
+        roles = {"model": self.main, "shadow": self.shadow, "canary": self.canary}
+        return {choice.version: role for role, choice in roles.items() if choice and choice.version}
 
 
 @dataclass(frozen=True)
 class Options:
     """What a worker needs to know; it travels to the worker's process."""
 
-    model: Path
+    models: tuple[Served, ...]
     backend: str | None
     api_key: str | None = None
     access_log: bool = False
@@ -38,36 +56,66 @@ def worker_app(options: Options) -> Callable:
 
     Raises `CannotServe` where the model cannot be loaded, or does not answer.
     """
-    from helpers.export.errors import PredictorError
-    from helpers.export.predictors import load_predictor
+    from helpers.serving.canary import Canary
     from helpers.serving.model_slot import ModelSlot, Watcher
     from helpers.serving.services import create_predict_app
+    from helpers.serving.several import create_models_app
+    from helpers.serving.shadow import Shadow
 
     if options.imports:
         from helpers.export.own_model import import_layers
 
-        import_layers(options.imports, options.model)
-    load = functools.partial(load_predictor, options.model, options.backend)
-    seen = Watcher.stamp(options.model)  # before loading: what is written meanwhile is a change
+        import_layers(options.imports, options.models[0].main.directory)
+    rules = {
+        "api_key": options.api_key,
+        "access_log": sys.stdout if options.access_log else None,
+        "allow_hosts": options.allow_hosts,
+        "allow_origins": options.allow_origins,
+        "strict": options.strict,
+        "unseen": options.unseen,
+    }
+    # before loading: what is written meanwhile is a change
+    seen = {served.name: Watcher.stamp(served.main.directory) for served in options.models}
+    load = functools.partial(_load, options.backend)
+    slots = {served.name: ModelSlot(load(served.main)) for served in options.models}
+    shadows = {served.name: Shadow(load(served.shadow)) for served in options.models if served.shadow}
+    canaries = {served.name: Canary(load(served.canary), served.share) for served in options.models if served.canary}
     try:
-        slot = ModelSlot(load())
-        app = create_predict_app(
-            slot,
-            api_key=options.api_key,
-            access_log=sys.stdout if options.access_log else None,
-            allow_hosts=options.allow_hosts,
-            allow_origins=options.allow_origins,
-            strict=options.strict,
-            unseen=options.unseen,
-        )
-    except PredictorError as error:
+        if len(slots) > 1:
+            app = create_models_app(slots, shadows=shadows, canaries=canaries, **rules)
+        else:
+            (name, slot), *_ = slots.items()
+            app = create_predict_app(slot, shadow=shadows.get(name), canary=canaries.get(name), **rules)
+    except Exception as error:
+        raise CannotServe(f"{', '.join(slots)} cannot be served: {error!r}") from error
+    others = {name: other.slot for name, other in (*shadows.items(), *canaries.items())}
+    for name, slot in (*slots.items(), *others.items()):
+        if not slot.ready:
+            raise CannotServe(f"{name} does not answer: {slot.problem}")
+    for served in options.models:
+        if not served.main.version:  # one that was chosen stays what it is
+            load_again = functools.partial(load_predictor_of, served.main, options.backend)
+            Watcher(slots[served.name], served.main.directory, load_again, seen=seen[served.name])
+    return app
+
+
+def load_predictor_of(choice: Choice, backend: str | None) -> Callable:
+    """The predictor of a model, or of the version of it that was chosen, wherever that is kept by now."""
+    from helpers.export.predictors import load_predictor
+
+    return load_predictor(choice.folder, backend)
+
+
+def _load(backend: str | None, choice: Choice) -> Callable:
+    """The same for a worker that starts: raises `CannotServe`."""
+    from helpers.export.errors import ArtifactError
+
+    try:
+        return load_predictor_of(choice, backend)
+    except ArtifactError as error:
         raise CannotServe(str(error)) from error
     except Exception as error:
-        raise CannotServe(f"{options.model.name} cannot be served: {error!r}") from error
-    if not slot.ready:
-        raise CannotServe(f"{options.model.name} does not answer: {slot.problem}")
-    Watcher(slot, options.model, load, seen=seen)
-    return app
+        raise CannotServe(f"{choice.directory.name} cannot be served: {error!r}") from error
 
 
 def supervise(
@@ -79,7 +127,7 @@ def supervise(
     """
     import helpers.export.predictors
     import helpers.serving.protocol
-    import helpers.serving.services  # noqa: F401  imported once, before the workers fork from this process
+    import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
     from helpers.serving.observability import shared_counts
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -21,8 +21,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving.asgi import LARGE_BYTES, Gateway
+from helpers.serving.canary import CALLER
 from helpers.serving.framing import escaped
-from helpers.serving.lane import PATH, Answer
+from helpers.serving.lane import Answer, Lane
 from helpers.serving.supervisor import Place
 
 log = logging.getLogger("helpers.serving.services")
@@ -37,7 +38,6 @@ DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that hol
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
 _NO_MORE = 2**31 - 1  # connections, for a worker that takes none
 
-_PATH = PATH.encode()
 _IRREGULAR = {b"content-encoding", b"transfer-encoding", b"upgrade"}  # headers of requests that the lane leaves alone
 
 
@@ -47,7 +47,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         extensions = getattr(self.app.app, "extensions", {})
-        self.lane, self.observed, self.callers = map(extensions.get, ("lane", "observed", "callers"))
+        self.lanes, self.observed, self.callers = map(extensions.get, ("lanes", "observed", "callers"))
+        self.lane: Lane | None = None  # of the request that is being received
         self.since = time.monotonic()  # the beginning of the request that is arriving, or of the idle time
         self.unread_since: float | None = None
         self.receiving = False  # a request has begun and is not whole yet
@@ -205,7 +206,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             self.problem = 429, f"more than {PIPELINED} requests at once on one connection: wait for their answers"
             raise ValueError
-        if self.lane is not None and self._is_plain():
+        if self.lanes is not None and self._is_plain():
             self.plain = bytearray()
         else:
             self._careful()
@@ -249,15 +250,20 @@ class Connection(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         """Whether the lane may answer the request whose headers are here, once its body is."""
         cycle = self.cycle
-        if (cycle is not None and not cycle.response_complete) or not self.lane.is_open():
-            return False
         path, _, self.query = self.url.partition(b"?")
-        if path != _PATH or b"#" in self.query or self.expect_100_continue:
+        lane = self.lane = self.lanes.get(path)
+        if lane is None or (cycle is not None and not cycle.response_complete) or not lane.is_open():
+            return False
+        if b"#" in self.query or self.expect_100_continue:
             return False
         if self.headers != self.seen_headers:
             self._look_at_headers()
         if not self.are_plain or self.parser.get_http_version() != "1.1":
             return False
+        if lane.canary is not None:
+            self.lane = lane.canary(self.caller)
+            if not self.lane.is_open():
+                return False
         method = self.parser.get_method()
         if method == b"POST":
             return 0 <= self.length <= LARGE_BYTES
@@ -281,6 +287,7 @@ class Connection(HttpToolsProtocol):
         self.length = int(headers.get(b"content-length", -1))
         self.content_type = given(b"content-type") or ""
         self.given_id = given(b"x-request-id")
+        self.caller = given(CALLER.lower().encode()) or (self.client[0] if self.client else "")
         self.said_to_origin = self.callers.headers(given(b"origin"))
         self.head = b""
 
@@ -300,7 +307,9 @@ class Connection(HttpToolsProtocol):
             self.refused = True
             self.transport.close()
         seconds = time.perf_counter() - begin
-        self.observed.note(method, PATH, "200", seconds, request_id, self.client[0] if self.client else "")
+        self.observed.note(method, self.lane.path, "200", seconds, request_id, self.client[0] if self.client else "")
+        if self.lane.count is not None:
+            self.lane.count("200", seconds)
         return True
 
     def _response(self, answer: Answer, request_id: str, keep: bool) -> bytes:

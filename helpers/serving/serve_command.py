@@ -8,6 +8,7 @@ only until it serves, as the launcher takes its checks from here before anything
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
@@ -15,11 +16,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers import PROJECT
-from helpers.export import registry
+from helpers.export import registry, served
+from helpers.export.errors import ArtifactError
+from helpers.export.kept import is_kept
+from helpers.export.registry import Choice
 from helpers.serving.callers import is_loopback
 from helpers.serving.supervisor import CannotServe
+
+if TYPE_CHECKING:
+    from helpers.serving.production import Served
 
 
 def main(chosen: argparse.Namespace) -> int:
@@ -29,16 +37,18 @@ def main(chosen: argparse.Namespace) -> int:
         port = free_port(chosen.host, chosen.port)
         if chosen.file is not None:
             export_own(chosen)
-            chosen.model = chosen.to
-        ensure_exported(chosen.model, chosen.backend or "onnx")
-        _check_files(chosen.model)
-    except CannotServe as error:
+            chosen.models = [Choice(chosen.to)]
+        models = _served(chosen)
+        for choice in filter(None, (choice for each in models for choice in (each.main, each.shadow, each.canary))):
+            ensure_exported(choice.folder, chosen.backend or "onnx")
+            _check_files(choice.folder)
+    except (CannotServe, ArtifactError) as error:
         return _failure(error)
 
     from helpers.serving import production
 
     options = production.Options(
-        chosen.model,
+        models,
         chosen.backend,
         key,
         chosen.access_log,
@@ -49,7 +59,22 @@ def main(chosen: argparse.Namespace) -> int:
         _imports_of_workers(chosen),
     )
     load = functools.partial(production.worker_app, options)
-    return production.supervise(chosen.host, port, chosen.workers, load, lambda: _announce(chosen, port))
+    with contextlib.ExitStack() as stack:
+        for each in models:
+            stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
+        return production.supervise(chosen.host, port, chosen.workers, load, lambda: _announce(chosen, models, port))
+
+
+def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:
+    """The models that the options name, each with the versions that they put beside it."""
+    from helpers.serving.production import Served
+
+    shadows = {choice.directory: choice for choice in chosen.shadow}
+    canaries = {choice.directory: (choice, share) for choice, share in chosen.canary}
+    return tuple(
+        Served(choice.directory.name, choice, shadows.get(choice.directory), *canaries.get(choice.directory, ()))
+        for choice in chosen.models
+    )
 
 
 def _failure(sentence) -> int:
@@ -111,9 +136,14 @@ def ensure_exported(model: Path, *backends: str) -> None:
         missing = sorted({BACKENDS[backend].file for backend in backends} - known)
         if not missing:
             return
+        if is_kept(model):
+            version = model.name.rpartition("-")[2]
+            raise CannotServe(
+                f"the version {version} was exported without {', '.join(missing)}: name another --backend"
+            )
         print(f"{registry.shown(model)} has no {', '.join(missing)} yet: exporting it (some seconds).", flush=True)
     else:
-        others = _others(model)
+        others = _others([model])
         print(
             f"{registry.shown(model)} is not there yet: training it on the sample and exporting it (half a minute)."
             + (f" Other models here: {others}." if others else ""),
@@ -159,8 +189,10 @@ def _imports_of_workers(chosen: argparse.Namespace) -> str:
     from helpers.export.card import read_card
     from helpers.export.predictors import best_backend
 
-    runs_on = chosen.backend or best_backend(read_card(chosen.model))
-    return chosen.imports if chosen.imports and runs_on == "keras" else ""
+    if not chosen.imports:
+        return ""
+    runs_on = chosen.backend or best_backend(read_card(chosen.to))
+    return chosen.imports if runs_on == "keras" else ""
 
 
 def _check_files(model: Path) -> None:
@@ -181,19 +213,22 @@ def _check_files(model: Path) -> None:
         raise CannotServe(error) from error
 
 
-def _others(model: Path) -> str:
+def _others(models: list[Path]) -> str:
     """The models that could be served as well, as options to copy."""
-    return ", ".join(f"--model {name}" for name in registry.names() if registry.MODELS / name != model)
+    return ", ".join(f"--model {name}" for name in registry.names() if registry.MODELS / name not in models)
 
 
 # ---- what is said ----
 
 
-def _announce(chosen: argparse.Namespace, port: int) -> None:
+def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
     workers = f"{chosen.workers} worker{'s' if chosen.workers > 1 else ''}"
-    served, others = registry.shown(chosen.model), _others(chosen.model)
-    lines = [f"Serving {served} on http://{_pair(host, port)} with {workers}. Ctrl+C stops it."]
+    names, others = ", ".join(str(each.main) for each in models), _others([each.main.directory for each in models])
+    lines = [f"Serving {names} on http://{_pair(host, port)} with {workers}. Ctrl+C stops it."]
+    for each in models:
+        lines += [f"{each.canary} answers {100 * each.share:g} % of the callers."] if each.canary else []
+        lines += [f"{each.shadow} is asked, too: /metrics shows how far it differs."] if each.shadow else []
     if not is_loopback(chosen.host):
         key = "with the API key" if chosen.api_key_file else "without a key"
         lines.append(f"Listening on {chosen.host}: whoever reaches port {port} can ask it, {key}.")

@@ -13,7 +13,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -23,12 +23,15 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthoriz
 
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
+from helpers.export.versions import other_question
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
+from helpers.serving.canary import Canary, Split
 from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
+from helpers.serving.shadow import Shadow, ShadowedLane
 
 log = logging.getLogger("helpers.serving.services")
 
@@ -36,6 +39,7 @@ BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
 PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
 NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MULTIPART = "multipart/form-data"
+MODEL_PATHS = ("/", "/docs", PATH, "/health/live", "/health/ready", "/openapi.json")  # of each model
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
@@ -61,6 +65,17 @@ def body_bytes(signature) -> int:
     return max(BODY_BYTES, min(MOST_ROWS * NUMBER_BYTES * size, MOST_BODY_BYTES))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What an application has to know that is a part of another one: of a service of several models or versions.
+
+    model: its name there. metrics: those of the whole, or None where nothing it does is to be counted.
+    """
+
+    model: str
+    metrics: Metrics | None
+
+
 class MalformedJSON(ValueError):
     """A body that calls itself JSON and is none."""
 
@@ -70,7 +85,7 @@ def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
 
     Written the way a Flask application usually is (`request.args`, `jsonify`).
     """
-    app, _ = _application("echo", access_log, paths=["/predict"])
+    app = new_application("echo", access_log, {PATH: ""}, Metrics())
 
     @app.route("/predict", methods=["GET", "POST"])
     def echo():
@@ -101,6 +116,9 @@ def create_predict_app(
     allow_origins: Iterable[str] = (),
     strict: bool = False,
     unseen: str = "refuse",
+    shadow: Shadow | None = None,
+    canary: Canary | None = None,
+    part: Part | None = None,
 ) -> Flask:
     """The prediction service around a predictor, a callable (k, m) float32 -> (k,) float32 with a `.signature`.
 
@@ -113,6 +131,9 @@ def create_predict_app(
     allow_origins: the origins whose pages a browser lets read the answers, such as "http://localhost:3000"; "*": every.
     strict: refuse a number outside of the range that training saw, instead of answering it with a note.
     unseen: "refuse" a category that training never saw, or "answer" it as none of those known.
+    shadow: another version, which is asked what was asked, and held against it in the metrics.
+    canary: another version, which answers some of the callers. ValueError where either takes other features.
+    part: for `several.create_models_app`, of whose service this one is a part.
 
     Where a request passes, nothing is done that can be done once: the query string is parsed as bytes by the compiled
     signature, the answer is put together as bytes, and plain requests are answered without Flask's routing (`lane`).
@@ -120,12 +141,14 @@ def create_predict_app(
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     callers = Callers(allow_hosts, allow_origins)
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
-    paths = ["/", "/docs", "/predict", "/health/live", "/health/ready", "/metrics", "/openapi.json"]
-    app, metrics = _application("predict", access_log, paths, lambda: slot.version)
+    paths = dict.fromkeys([*MODEL_PATHS, "/metrics"], "")
+    metrics = part.metrics if part else Metrics()
+    model_name = part.model if part else ""
+    app = new_application("predict", access_log, paths, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.extensions["model"] = slot
     may_pass = _key_check(api_key)
-    guard = _guard(may_pass)
+    guard = guarded_by(api_key)
 
     def reader_of(model: Callable) -> Reader:
         return model.signature.reader(strict, unseen)
@@ -135,10 +158,17 @@ def create_predict_app(
     # A model that takes long has the lane closed, too: a server may compute the requests of the lane on its event loop.
     lane_is_open = lambda: not any(hooks) and not slot.is_heavy  # noqa: E731
     lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lane_is_open)
+    lane.path = f"/{model_name}{PATH}" if model_name else PATH
+    app.extensions["lanes"] = {PATH.encode(): lane}  # for a server that answers without calling the application
     app.extensions["takes_long"] = lambda path: path == PATH and slot.is_heavy
     app.extensions["callers"] = callers
+    app.extensions["observed"] = app.wsgi_app
+    inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
+    if shadow or canary:
+        rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
+        inner = app.extensions["inner"] = _with_other_versions(app, shadow, canary, metrics, model_name, rules)
     # within the layer that gives ids and counts
-    app.wsgi_app.app = CallerCheck(LaneFirst(app.wsgi_app.app, lane, max_body_bytes), callers)
+    app.wsgi_app.app = CallerCheck(inner, callers)
 
     def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
         request.environ["model.version"] = version(model)
@@ -163,20 +193,29 @@ def create_predict_app(
     @app.get("/health/ready")
     def ready():
         if slot.ready:
-            return jsonify(success=True, model=slot.version)
+            others = {"shadow": shadow, "canary": canary}
+            return jsonify(success=True, model=slot.version, **{k: v.slot.version for k, v in others.items() if v})
         error = f"the model has not answered yet ({slot.problem})" if slot.problem else "the model has not answered yet"
         return jsonify(success=False, error=error), 503
 
-    @app.get("/metrics")
-    @guard
-    def prometheus():
-        return Response(metrics.text(), mimetype="text/plain; version=0.0.4")
+    if part is None:
+        serve_metrics(app, guard, metrics)
 
     @app.get("/openapi.json")
     def openapi():
-        return jsonify(
-            describe(slot.current.signature, slot.version, api_key is not None, max_body_bytes, strict, unseen)
+        document = describe(
+            slot.current.signature,
+            slot.version,
+            api_key is not None,
+            max_body_bytes,
+            strict,
+            unseen,
+            canary is not None,
         )
+        if part is not None:
+            del document["paths"]["/metrics"]
+            document["servers"] = [{"url": request.script_root}]
+        return jsonify(document)
 
     @app.get("/")
     def page():
@@ -186,10 +225,38 @@ def create_predict_app(
     def docs():
         return _page("docs.html", slot, needs_key=api_key is not None)
 
-    _count_models(slot, metrics)
+    if metrics is not None:
+        _count_models(slot, metrics, model_name)
     if warm_up:
         slot.warm_up()
     return app
+
+
+def _with_other_versions(
+    app: Flask, shadow: Shadow | None, canary: Canary | None, metrics: Metrics, model_name: str, rules: dict
+) -> Callable:
+    """The application around that of the model which asks the shadow and hands the canary its callers.
+
+    Either is a whole application of its own, without a socket, which reads requests by its own signature.
+    """
+    slot, inner = app.extensions["model"], app.extensions["inner"]
+    for other in filter(None, (shadow, canary)):
+        if reason := other_question(slot.current.signature.to_dict(), other.slot.current.signature.to_dict()):
+            raise ValueError(f"{other.slot.version} cannot stand beside {slot.version}: {reason}")
+    if shadow:
+        asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=Part(model_name, None))
+        inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version))
+        app.extensions["lane"] = ShadowedLane(app.extensions["lane"], shadow)
+    if canary:
+        other = create_predict_app(canary.slot, **rules, part=Part(model_name, metrics))
+        lane = app.extensions["lane"]
+        counts = [metrics.version(model_name, lambda each=each: each.version) for each in (slot, canary.slot)]
+        lane.count, other.extensions["lane"].count = counts
+        lane.canary = canary.lanes(lane, other.extensions["lane"])
+        inner = Split(inner, other.extensions["inner"], canary, counts)
+        app.extensions["takes_long"] = lambda path: path == PATH and (slot.is_heavy or canary.slot.is_heavy)
+    app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
+    return inner
 
 
 # ---- reading a request ----
@@ -276,19 +343,29 @@ def _once(pairs: list[tuple]) -> dict:
 # ---- what both applications stand on ----
 
 
-def _application(
-    name: str, access_log: TextIO | None, paths: list[str], model_version: Callable[[], str] | None = None
-) -> tuple[Flask, Metrics]:
+def new_application(
+    name: str,
+    access_log: TextIO | None,
+    paths: dict[str, str],
+    metrics: Metrics | None,
+    model_name: str = "",
+    model_version: Callable[[], str] | None = None,
+    nothing: str = "",
+) -> Flask:
+    """A Flask application without a path: errors in the services' one shape, counted, with an id on every answer.
+
+    nothing: what is said of a path that there is not.
+    """
     app = Flask(name, root_path=str(Path(__file__).parent))
     app.json.compact, app.json.sort_keys = True, False
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
-    metrics = Metrics()
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
     app.extensions["observed"] = app.wsgi_app
     app.url_map.merge_slashes = False  # "//x" is another path than "/x", and no reason to send a caller elsewhere
 
     def refuse(code: int, error: str, kind: str | None = None, headers=(), **more):
-        metrics.errors.labels(kind or _KINDS.get(code, str(code))).inc()
+        if metrics is not None:
+            metrics.of(metrics.errors, model_name, kind or _KINDS.get(code, str(code))).inc()
         return jsonify(success=False, error=error, **more), code, list(headers)
 
     @app.errorhandler(InvalidRequest)
@@ -304,7 +381,10 @@ def _application(
         # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
         own = error.description if error.description != type(error).description else None  # not werkzeug's sentence
-        return refuse(error.code or 500, own or _SENTENCES.get(error.code) or error.name, headers=headers)
+        usual = _SENTENCES.get(error.code, error.name).replace(" /", f" {request.script_root}/")
+        if error.code == 404 and nothing:
+            usual = nothing
+        return refuse(error.code or 500, own or usual, headers=headers)
 
     @app.errorhandler(Exception)
     def failed(error: Exception):
@@ -315,7 +395,14 @@ def _application(
         )
         return refuse(500, f"{what}; the cause is in the log under {request_id}", kind)
 
-    return app, metrics
+    return app
+
+
+def serve_metrics(app: Flask, guard: Callable, metrics: Metrics) -> None:
+    @app.get("/metrics")
+    @guard
+    def prometheus():
+        return Response(metrics.text(), mimetype="text/plain; version=0.0.4")
 
 
 def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
@@ -337,8 +424,9 @@ def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
     return may_pass
 
 
-def _guard(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
+def guarded_by(api_key: str | None) -> Callable:
     """A decorator that lets a request through to a view only with the key."""
+    may_pass = _key_check(api_key)
 
     def decorate(view):
         @functools.wraps(view)
@@ -367,14 +455,25 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     ]
     outputs = [{"name": output.name, "kind": output.kind} for output in signature.outputs]
     content = {"features": features, "inputs": inputs, "outputs": outputs, "needs_key": needs_key}
-    facts = {
+    return page_response(
+        render_template(template, content=content, is_part=bool(request.script_root), **facts_of(slot))
+    )
+
+
+def facts_of(slot: ModelSlot) -> dict[str, str]:
+    """What a page says of the model that answers."""
+    signature = slot.current.signature
+    return {
         "what": "Probability" if signature.outputs == ONE_PROBABILITY else "Prediction",
         "outcome": signature.outcome,
         "version": slot.version,
         "measured": _measured(slot.current),
     }
-    response = Response(render_template(template, content=content, **facts))
-    # whatever a page would load from another host is refused by the browser
+
+
+def page_response(page: str) -> Response:
+    """A page, whose browser refuses whatever it would load from another host."""
+    response = Response(page)
     response.headers["Content-Security-Policy"] = _POLICY
     return response
 
@@ -391,18 +490,18 @@ def _measured(model: Callable) -> str:
     )
 
 
-def _count_models(slot: ModelSlot, metrics: Metrics) -> None:
+def _count_models(slot: ModelSlot, metrics: Metrics, name: str) -> None:
     """Keep the metrics on the model that answers: which one it is, and the attempts to replace it."""
     shown: list[str] = []
 
     def show(result: str | None = None) -> None:
         if result:
-            metrics.swaps.labels(result).inc()
+            metrics.of(metrics.swaps, name, result).inc()
         if shown[-1:] != [slot.version]:
             for version in shown:
-                metrics.model.labels(version, backend).set(0)
+                metrics.of(metrics.model, name, version, backend).set(0)
             shown.append(slot.version)
-            metrics.model.labels(slot.version, backend).set(1)
+            metrics.of(metrics.model, name, slot.version, backend).set(1)
 
     backend = str(getattr(slot.current, "backend", "callable"))
     slot.on_swap.append(show)

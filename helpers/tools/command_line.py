@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 from helpers import PROJECT
 from helpers.batch import paths
 from helpers.batch.paths import CannotScore
-from helpers.export import registry
+from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable
+from helpers.serving.addresses import check_names
 from helpers.serving.callers import Callers
 from helpers.serving.serve_command import CannotServe, free_port, read_key
 
@@ -34,6 +35,7 @@ MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and o
 MOST_SECONDS = 3600
 PIXELS = ("0..255", "0..1", "-1..1", "caffe")  # those of `images`
 TAKES = ("row", "array", "image")  # those of `detection`
+ACTIONS = ("rollback", "promote")  # of `models`
 KINDS = ("number", "yes/no", "category")  # those of `columns`, which is not imported for them
 
 
@@ -140,6 +142,7 @@ def _train(cli: _Parser) -> None:
     _table_options(cli)
     cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
     cli.option("--replace", action="store_true", help="also where the model of another table has that name")
+    _beside_option(cli)
     cli.option("--report", type=_page, metavar="FILE", help="write the figures of notebook 02 to this HTML page")
 
     def check(chosen: argparse.Namespace) -> None:
@@ -149,6 +152,14 @@ def _train(cli: _Parser) -> None:
         check_replaceable(chosen.model)
 
     cli.check = check
+
+
+def _beside_option(cli: _Parser) -> None:
+    cli.option(
+        "--beside",
+        action="store_true",
+        help="leave the model of that name in its place, and keep this one as a version beside it",
+    )
 
 
 def _table_options(cli: _Parser) -> None:
@@ -180,14 +191,44 @@ def _lab(cli: _Parser) -> None:
 
 
 def _serve(cli: _Parser) -> None:
-    cli.description = "Serve an exported model over HTTP, or a Keras file, which is exported to models/ first."
+    cli.description = (
+        "Serve an exported model over HTTP, or several, or a Keras file, which is exported to models/ first."
+    )
+    cli.epilog = (
+        "A model that is trained or exported again under its name, or rolled back, is taken up within two seconds by a "
+        "running service, with no request lost; a version that was chosen with @ stays. Several models answer at "
+        "/NAME/predict each. A canary answers the same callers each time: they are told by the header X-Caller-ID, or "
+        "else by their address, which behind a proxy is the proxy's for all, so let the proxy set the header."
+    )
     cli.option("file", type=_served_file, nargs="?", metavar="FILE", help="a Keras file of yours (.keras, .h5)")
     cli.option(
         "--host", type=_address, default="127.0.0.1", help="127.0.0.1 (default): this machine only; 0.0.0.0: everyone"
     )
     cli.option("--port", type=_whole(0, 65_535), default=5000, help="default: 5000; 0 takes one that is free")
     cli.option("--workers", type=_whole(1, MOST_WORKERS), default=_cores(), help="processes (default: one per core)")
-    _model_option(cli)
+    cli.option(
+        "--model",
+        type=registry.choose,
+        action="append",
+        help="the name of a model in models/, or the path of one (default: games, trained where it is missing); "
+        "NAME@VERSION for one of its versions; may be repeated",
+    )
+    cli.option(
+        "--shadow",
+        type=_version,
+        action="append",
+        default=[],
+        metavar="NAME@VERSION",
+        help="ask this version, too, off the way of the answer, and show in /metrics how far it differs",
+    )
+    cli.option(
+        "--canary",
+        type=_canary,
+        action="append",
+        default=[],
+        metavar="NAME@VERSION=PERCENT",
+        help="let this version answer a part of the callers, as in games@5f2e=10",
+    )
     cli.option("--backend", choices=BACKENDS, help="what runs the model (default: onnx where it goes into that)")
     cli.option("--api-key-file", type=_key_file, metavar="FILE", help="a file with the key that /predict then asks for")
     cli.option(
@@ -221,15 +262,49 @@ def _serve(cli: _Parser) -> None:
             option = {"imports": "import"}.get(given[0], given[0])
             _wrong(f"--{option} is for a Keras file: name the file, as in serve my_model.keras")
         _check_own_model(chosen)
+        _check_models(chosen)
         free_port(chosen.host, chosen.port)
 
     cli.check = check
+
+
+def _check_models(chosen: argparse.Namespace) -> None:
+    """What concerns the models and versions to be served together."""
+    if chosen.file is not None:
+        if chosen.model or chosen.shadow or chosen.canary:
+            _wrong("a Keras file is served by itself: export it first to serve it beside a model or a version")
+        return
+    chosen.models = chosen.model or [registry.Choice(registry.find(str(registry.DEFAULT)))]
+    if len(chosen.models) > 1:
+        try:
+            check_names(choice.directory.name for choice in chosen.models)
+        except ValueError as error:
+            _wrong(str(error))
+    for option, beside in (("--shadow", chosen.shadow), ("--canary", [choice for choice, _ in chosen.canary])):
+        for choice in beside:
+            _check_beside(option, choice, chosen.models)
+            if sum(choice.directory == other.directory for other in beside) > 1:
+                _wrong(f"{option} names two versions of {choice.directory.name}: one is possible")
+
+
+def _check_beside(option: str, beside: registry.Choice, models: list[registry.Choice]) -> None:
+    name = beside.directory.name
+    main = next((choice for choice in models if choice.directory == beside.directory), None)
+    if main is None:
+        _wrong(f"{option} {name}@{beside.version} stands beside the model {name}: add --model {name}")
+    answers = versions.find(main.directory, main.version) if main.version else versions.versions(main.directory)[0]
+    if answers.version == beside.version:
+        _wrong(f"{option} {name}@{beside.version} is the version that answers already: name another one")
+    other = versions.find(beside.directory, beside.version)
+    if reason := versions.other_question(answers.card["signature"], other.card["signature"]):
+        _wrong(f"{option} {name}@{beside.version} cannot stand beside {answers.version}: {reason}")
 
 
 def _export(cli: _Parser) -> None:
     cli.description = "Export a Keras file of yours to models/, with what it takes and answers, as `serve FILE` does."
     cli.option("file", type=_keras_file, metavar="FILE", help="a Keras file (.keras, .h5)")
     _own_model_options(cli)
+    _beside_option(cli)
     cli.check = _check_own_model
 
 
@@ -278,6 +353,32 @@ def _score(cli: _Parser) -> None:
 
     def check(chosen: argparse.Namespace) -> None:
         paths.files_of(chosen.input)
+
+    cli.check = check
+
+
+def _models(cli: _Parser) -> None:
+    cli.description = "List the models and their versions, or put another version in its place."
+    cli.usage = f"{cli.prog} [rollback NAME [VERSION] | promote NAME [VERSION]]"
+    cli.epilog = (
+        "`models rollback games` puts the version before the current one back; the same again undoes it. `models "
+        "promote games` puts the newest of those in its place that `train --beside` has made. VERSION, its first "
+        "digits, names any that is listed. A running service takes the change up by itself, within two seconds. The "
+        "last three that were replaced are kept, in models/.NAME.versions."
+    )
+    cli.option("action", nargs="?", choices=ACTIONS, help="what to do; without it, list them")
+    cli.option("model", type=registry.choose, nargs="?", metavar="NAME", help="a name in models/, or a path")
+    cli.option("version", nargs="?", metavar="VERSION", help="its first digits, as listed")
+
+    def check(chosen: argparse.Namespace) -> None:
+        if chosen.action is None:
+            return
+        if chosen.model is None:
+            _wrong(f"{chosen.action} needs the name of a model: {registry.there_are()}")
+        directory, digits = chosen.model
+        if digits and chosen.version:
+            _wrong("the version is named twice: once is enough")
+        chosen.model, chosen.version = directory, versions.chosen(directory, digits or chosen.version, chosen.action)
 
     cli.check = check
 
@@ -335,6 +436,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "serve": _serve,
     "score": _score,
     "export": _export,
+    "models": _models,
     "test": _test,
     "bench": _bench,
     "doctor": _doctor,
@@ -469,6 +571,23 @@ def _address(word: str) -> str:
     except (OSError, UnicodeError):
         _wrong(f"{word!r} is no address of this machine, as 127.0.0.1, localhost or 0.0.0.0 are")
     return min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+
+
+def _version(word: str) -> registry.Choice:
+    choice = registry.choose(word)
+    return choice if choice.version else _wrong(f"{word} is a model: name one of its versions, as in {word}@5f2e")
+
+
+def _canary(word: str) -> tuple[registry.Choice, float]:
+    """A version, and the share of the callers that it answers."""
+    name, equals, percent = word.rpartition("=")
+    try:
+        share = float(percent) / 100
+    except ValueError:
+        share = math.nan
+    if not equals or not 0 < share < 1:
+        _wrong(f"{word!r} does not end in a part of the callers above 0 and below 100 percent, as in games@5f2e=10")
+    return _version(name), share
 
 
 def _origin(word: str) -> str:

@@ -40,12 +40,12 @@ def main(chosen: argparse.Namespace) -> int:
                 takes=chosen.takes or "",
                 imports=chosen.imports or "",
                 replace=chosen.replace,
+                beside=chosen.beside,
             )
     except (ArtifactError, DataError) as error:
         print(f"export: {error}", file=sys.stderr, flush=True)
         return 2
     unproved = [str(remark.message) for remark in remarks if "not proved" in str(remark.message)]
     print("\n".join([*unproved[:1], *own_model.told(card, signature_from(card["signature"]))]))
-    serve = registry.serve_command(chosen.to)
-    print(f"exported to {registry.shown(chosen.to)}; serve it: {serve}", flush=True)
+    print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
     return 0

@@ -55,7 +55,7 @@ def main(chosen: argparse.Namespace) -> int:
 
     try:
         trained = train(table, verbose=int(sys.stderr.isatty()))
-        card = export_table(table, trained, chosen.model, data=Path(chosen.data).name)
+        card = export_table(table, trained, chosen.model, data=Path(chosen.data).name, beside=chosen.beside)
     except (ArtifactError, DataError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
@@ -67,7 +67,7 @@ def main(chosen: argparse.Namespace) -> int:
     if chosen.report:
         write_report(table, trained, chosen.report)
         print(f"the figures: {chosen.report}")
-    print(f"serve it: {registry.serve_command(chosen.model)}")
+    print(registry.how_to_serve(chosen.model, card))
     return 0
 
 

@@ -16,6 +16,7 @@ from helpers.export.artifacts import export_model
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, is_export, replacing
 from helpers.export.predictors import load_predictor
+from helpers.export.versions import versions
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX systems")
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace, which kills at a system call, is missing")
@@ -93,8 +94,13 @@ def check_after_kill(games: Path, old: Path, new: Path) -> str:
     found = version(games)
     assert found in (version(old), version(new))
     assert writer(games, new).wait() == 0
-    assert version(games) == version(new)
-    assert list(games.parent.iterdir()) == [games]
+    assert [(each.version, each.place) for each in versions(games)] == [
+        (version(new), "current"),
+        (version(old), "before"),
+    ]
+    assert {path.name for path in games.parent.iterdir()} == {"games", ".games.versions"}
+    assert len(list((games.parent / ".games.versions").iterdir())) == 1
+    shutil.rmtree(games.parent / ".games.versions")
     return found
 
 
@@ -131,7 +137,7 @@ def test_killed_at_the_first_export_it_leaves_the_new_one_or_none(new, tmp_path)
 @needs_strace
 @pytest.mark.parametrize(
     ("strace", "call", "calls"),
-    [((), "renameat2", 1), ((), "rename,renameat", 0), ((WITHOUT_EXCHANGE,), "rename,renameat", 2)],
+    [((), "renameat2", 1), ((), "rename,renameat", 1), ((WITHOUT_EXCHANGE,), "rename,renameat", 3)],
     ids=["the exchange", "besides the exchange", "without exchange"],
 )
 def test_killed_at_each_system_call_that_renames(old, new, games, strace, call, calls):
@@ -147,7 +153,7 @@ def test_killed_at_each_system_call_that_renames(old, new, games, strace, call, 
 
 @needs_strace
 def test_between_two_renames_the_old_one_is_read_and_served_under_its_name(old, new, games):
-    assert is_killed(writer(games, new, strace=(WITHOUT_EXCHANGE, "inject=rename,renameat:signal=KILL:when=2")))
+    assert is_killed(writer(games, new, strace=(WITHOUT_EXCHANGE, "inject=rename,renameat:signal=KILL:when=3")))
     assert not games.exists()  # killed where neither stands there
     assert is_export(games) and version(games) == version(old)
 
@@ -165,7 +171,8 @@ def test_two_processes_export_at_once_while_a_third_reads(old, new, games, excha
         seen.add(version(games))
     assert [process.wait() for process in writers] == [0, 0]
     assert seen == legal
-    assert list(games.parent.iterdir()) == [games]
+    assert {each.version for each in versions(games)} == legal
+    assert {path.name for path in games.parent.iterdir()} == {"games", ".games.versions"}
 
 
 def test_who_waits_for_another_says_so(games, tmp_path):
@@ -244,4 +251,4 @@ def test_folders_of_other_models_are_not_cleared(games, new):
     (games.parent / ".games.new-0123abcd").mkdir()  # what a killed export of games has left
     with replacing(games) as scratch:
         shutil.copytree(new, scratch, dirs_exist_ok=True)
-    assert sorted(path.name for path in games.parent.iterdir()) == sorted([beside.name, "games"])
+    assert {path.name for path in games.parent.iterdir()} == {beside.name, "games", ".games.versions"}

@@ -1,0 +1,93 @@
+"""Which services answer from an export right now: a small file for each, in `.NAME.served/` beside it.
+
+A service holds the system's own lock on its entry for as long as it lives, however it ends: an entry whose lock is free
+is of a service that is gone, and whoever finds it removes it. Imports the standard library only until it locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Service(NamedTuple):
+    """A running `serve`: its process, where it listens, and what each version does that it was told to hold on to."""
+
+    pid: int
+    host: str
+    port: int
+    pinned: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@contextlib.contextmanager
+def recorded(directory: Path, host: str, port: int, pinned: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Let it be known, within the block, that this process serves the export in `directory`.
+
+    pinned: versions of it that the service was told to hold on to, and what each does ("model", "shadow", "canary").
+    Where the folder beside it cannot be written to, as in a container, the service goes on without being known.
+    """
+    from filelock import FileLock
+
+    entry = _entries(directory) / f"{os.getpid()}-{port}.json"
+    lock = FileLock(entry.with_suffix(".lock"))
+    try:
+        entry.parent.mkdir(exist_ok=True)
+        lock.acquire(blocking=False)
+        part = entry.with_suffix(".part")
+        part.write_text(json.dumps({"pid": os.getpid(), "host": host, "port": port, "pinned": dict(pinned or {})}))
+        os.replace(part, entry)
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        _remove(entry)
+        lock.release()
+
+
+def services(directory: Path) -> list[Service]:
+    """The services that answer from the export in `directory`, by their ports."""
+    from filelock import FileLock, Timeout
+
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in sorted(_entries(directory).glob("*.json")):
+            lock = FileLock(entry.with_suffix(".lock"))
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    found.append(Service(**json.loads(entry.read_text())))
+            else:
+                _remove(entry)
+                lock.release()
+    return sorted(found, key=lambda service: service.port)
+
+
+def pinned(directory: Path) -> set[str]:
+    """The versions that running services hold on to."""
+    return {version for service in services(directory) for version in service.pinned}
+
+
+def _entries(directory: Path) -> Path:
+    directory = directory.resolve()
+    return directory.with_name(f".{directory.name}.served")
+
+
+def _remove(entry: Path) -> None:
+    for path in (entry, entry.with_suffix(".part"), entry.with_suffix(".lock")):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        entry.parent.rmdir()

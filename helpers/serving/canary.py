@@ -1,0 +1,68 @@
+"""A canary: another version of a model that answers some of the callers, the same ones each time.
+
+Who calls is told by the header `X-Caller-ID`, and without it by the address. Behind a proxy every caller has the
+proxy's address, so all of them would meet the same version: let the proxy set the header. The API key tells nobody
+apart, as all callers of a service share one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+from helpers.serving.lane import PATH
+from helpers.serving.model_slot import ModelSlot
+
+CALLER = "X-Caller-ID"
+_REMEMBERED = 4096  # callers
+
+
+class Canary:
+    """Another version, and the share of the callers that it answers, above 0 and below 1."""
+
+    def __init__(self, predictor, share: float):
+        if not 0 < share < 1:
+            raise ValueError(f"a canary answers a share between 0 and 1 of the callers, not {share}")
+        self.slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
+        self.share = share
+        self._salt = self.slot.version
+        self.answers = lru_cache(_REMEMBERED)(self._answers)
+
+    def _answers(self, caller: str) -> bool:
+        """Whether it answers this caller: decided by a hash, so that every process decides alike, now and later.
+
+        Another version is met by other callers.
+        """
+        digest = hashlib.sha256(f"{self._salt}:{caller}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self.share * 2**64
+
+    def lanes(self, lane, other) -> Callable[[str], object]:
+        """What gives for each caller the lane that answers it."""
+        return lambda caller: other if self.answers(caller) else lane
+
+
+class Split:
+    """A WSGI application that lets `other` answer the predictions of the canary's callers, and `app` all the rest."""
+
+    def __init__(self, app: Callable, other: Callable, canary: Canary, counts: list[Callable[[str, float], None]]):
+        self.app, self.other, self.canary, self.counts = app, other, canary, counts
+
+    def __call__(self, environ: dict, start_response: Callable):
+        if environ["PATH_INFO"] != PATH:
+            return self.app(environ, start_response)
+        begin, code = time.perf_counter(), "500"
+        is_canary = self.canary.answers(environ.get("HTTP_X_CALLER_ID") or environ.get("REMOTE_ADDR", ""))
+        if is_canary:
+            environ["model.version"] = self.canary.slot.version
+
+        def respond(status, headers, *exc_info):
+            nonlocal code
+            code = status[:3]
+            return start_response(status, headers, *exc_info)
+
+        try:
+            return (self.other if is_canary else self.app)(environ, respond)
+        finally:
+            self.counts[is_canary](code, time.perf_counter() - begin)

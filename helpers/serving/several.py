@@ -1,0 +1,141 @@
+"""Several models behind one address: `/games/predict`, `/titanic/predict`, each with its own page, docs and health.
+
+Each model is a whole application of `services.create_predict_app`, mounted under its name, with a swap of its own. What
+concerns them all, the list of them at `/`, `/metrics` and `/health/...`, stands beside them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from typing import TextIO
+from urllib.parse import urlencode
+
+from flask import Flask, jsonify, render_template, request
+
+from helpers.data.inputs import InputSignature
+from helpers.serving.addresses import check_names
+from helpers.serving.callers import CallerCheck, Callers
+from helpers.serving.canary import Canary
+from helpers.serving.lane import PATH
+from helpers.serving.observability import Metrics
+from helpers.serving.services import (
+    MODEL_PATHS,
+    Part,
+    create_predict_app,
+    facts_of,
+    guarded_by,
+    new_application,
+    page_response,
+    serve_metrics,
+)
+from helpers.serving.shadow import Shadow
+
+_CURL_BYTES = 400  # of the line that the page shows
+
+
+def create_models_app(
+    models: Mapping[str, Callable],
+    *,
+    shadows: Mapping[str, Shadow] | None = None,
+    canaries: Mapping[str, Canary] | None = None,
+    strict: bool = False,
+    unseen: str = "refuse",
+    api_key: str | None = None,
+    allow_hosts: Iterable[str] | None = None,
+    allow_origins: Iterable[str] = (),
+    access_log: TextIO | None = None,
+    warm_up: bool = True,
+) -> Flask:
+    """The service of several models: `models` are predictors, or `ModelSlot`s, by the name each is called under.
+
+    shadows, canaries: by the name of the model that they stand beside. The rest is as `create_predict_app` takes it,
+    and holds for every model. Raises ValueError for a name that no address can hold. `.extensions["models"]` holds the
+    applications of the models by name.
+    """
+    check_names(models)
+    callers, metrics = Callers(allow_hosts, allow_origins), Metrics(several=True)
+    rules = {"api_key": api_key, "warm_up": warm_up, "strict": strict, "unseen": unseen}
+    parts = {
+        name: create_predict_app(
+            model,
+            **rules,
+            shadow=(shadows or {}).get(name),
+            canary=(canaries or {}).get(name),
+            part=Part(name, metrics),
+        )
+        for name, model in models.items()
+    }
+    own = dict.fromkeys(["/", "/health/live", "/health/ready", "/metrics"], "")
+    paths = own | {f"/{name}{path}": name for name in parts for path in MODEL_PATHS}
+    nothing = f"there is no such path: the models are at {', '.join(f'/{name}/' for name in parts)}"
+    app = new_application("models", access_log, paths, metrics, nothing=nothing)
+    app.config["MAX_CONTENT_LENGTH"] = max(part.config["MAX_CONTENT_LENGTH"] for part in parts.values())
+    app.extensions |= {"models": parts, "callers": callers, "lanes": {}}
+    for part in parts.values():
+        lane = part.extensions["lane"]
+        app.extensions["lanes"][lane.path.encode()] = lane
+    app.extensions["takes_long"] = _takes_long(parts)
+    app.wsgi_app.app = CallerCheck(_Mounted(app.wsgi_app.app, parts), callers)
+
+    @app.get("/health/live")
+    def live():
+        return jsonify(success=True)
+
+    @app.get("/health/ready")
+    def ready():
+        slots = {name: part.extensions["model"] for name, part in parts.items()}
+        late = [name for name, slot in slots.items() if not slot.ready]
+        if late:
+            return jsonify(success=False, error=f"not every model has answered yet: {', '.join(late)}"), 503
+        return jsonify(success=True, models={name: slot.version for name, slot in slots.items()})
+
+    @app.get("/")
+    def index():
+        shown = [{"name": name, **_shown(name, part, api_key is not None)} for name, part in parts.items()]
+        return page_response(render_template("models.html", models=shown))
+
+    serve_metrics(app, guarded_by(api_key), metrics)
+    return app
+
+
+class _Mounted:
+    """A WSGI application that hands what lies under the name of a model to its application, and the rest to `app`."""
+
+    def __init__(self, app: Callable, parts: Mapping[str, Flask]):
+        self.app, self.parts = app, parts
+
+    def __call__(self, environ: dict, start_response: Callable):
+        name, slash, rest = environ["PATH_INFO"][1:].partition("/")
+        part = self.parts.get(name)
+        if part is None:
+            return self.app(environ, start_response)
+        if not slash:  # a page's own addresses are relative to the slash; this one to wherever the service lies
+            start_response("308 PERMANENT REDIRECT", [("Location", f"{name}/"), ("Content-Length", "0")])
+            return [b""]
+        inner = {**environ, "SCRIPT_NAME": f"{environ['SCRIPT_NAME']}/{name}", "PATH_INFO": f"/{rest}"}
+
+        def respond(status, headers, *exc_info):
+            environ["model.version"] = inner.get("model.version") or part.extensions["model"].version
+            return start_response(status, headers, *exc_info)
+
+        return part.extensions["inner"](inner, respond)
+
+
+def _takes_long(parts: Mapping[str, Flask]) -> Callable[[str], bool]:
+    by_path = {f"/{name}{PATH}": part.extensions["takes_long"] for name, part in parts.items()}
+    return lambda path: path in by_path and by_path[path](PATH)
+
+
+def _shown(name: str, part: Flask, needs_key: bool) -> dict:
+    """What the page says of a model."""
+    slot = part.extensions["model"]
+    signature = slot.current.signature
+    takes = "inputs" if isinstance(signature, InputSignature) else "features"
+    count = f"{signature.n} {takes if signature.n > 1 else takes.removesuffix('s')}"
+    url, key = f"{request.url_root}{name}/predict", " -H 'X-API-Key: YOUR-KEY'" if needs_key else ""
+    row = {key: value for key, value in signature.example().items() if value is not None}
+    line = f"curl{key} {shlex.quote(f'{url}?{urlencode(row)}')}"
+    if isinstance(signature, InputSignature) or len(line) > _CURL_BYTES:
+        line = f"curl{key} ... {url}"
+    return {**facts_of(slot), "takes": count, "ready": slot.ready, "curl": line}

@@ -1,0 +1,194 @@
+"""A shadow: another version of a model that is asked what was asked, after the answer, to see how far the two differ.
+
+An answered request waits in a queue for a thread that asks the shadow and compares. The answer neither waits for that
+nor fails with it: where the queue is full, the request is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from helpers.serving.lane import PATH, Answer, Lane
+from helpers.serving.model_slot import ModelSlot
+
+WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
+DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
+_APART = {"notes", "errors", "success"}  # of an answer: what the model did not say
+
+log = logging.getLogger("helpers.serving.services")
+
+
+class _Asked(NamedTuple):
+    method: str
+    query: bytes
+    body: bytes
+    content_type: str
+    answer: bytes
+
+
+class Shadow:
+    """Another version that is asked, too. Its thread starts with the first request."""
+
+    def __init__(self, predictor, waiting: int = WAITING):
+        self.slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
+        self.waiting = waiting
+        self._queue: deque[_Asked] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def beside(self, app: Callable, asked, metrics: dict) -> Callable:
+        """A WSGI application around `app` whose predictions the application `asked` is asked for, too."""
+        self._lane, self._app, self._metrics = asked.extensions["lane"], asked.extensions["inner"], metrics
+        return _Shadowed(app, self, asked.config["MAX_CONTENT_LENGTH"])
+
+    def offer(self, method: str, query: bytes, body: bytes, content_type: str, answer: bytes) -> None:
+        """Have the shadow asked what was answered, as soon as there is time."""
+        size = len(body) + len(answer)
+        with self._changed:
+            if len(self._queue) >= self.waiting or self._bytes + size > WAITING_BYTES:
+                self._metrics["dropped"].inc()
+                return
+            self._queue.append(_Asked(method, query, body, content_type, answer))
+            self._bytes += size
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue:
+                    self._changed.wait()
+                asked = self._queue.popleft()
+                self._bytes -= len(asked.body) + len(asked.answer)
+            try:
+                largest, disagree = difference(json.loads(asked.answer), json.loads(self._ask(asked)))
+            except Exception as error:
+                log.info("the shadow %s did not answer: %s", self.slot.version, error)
+                self._metrics["errors"].inc()
+                continue
+            self._metrics["difference"].observe(largest)
+            if disagree:
+                self._metrics["disagreements"].inc()
+
+    def _ask(self, asked: _Asked) -> bytes:
+        """The shadow's answer; ValueError where it refuses."""
+        if asked.method == "GET":
+            found = self._lane.get(asked.query)
+        else:
+            found = self._lane.post(asked.query, asked.body, asked.content_type)
+        if found is not None:
+            return found.body
+        status = ""
+
+        def start_response(given, headers, exc_info=None):
+            nonlocal status
+            status = given
+
+        body = b"".join(self._app(_environ(asked), start_response))
+        if not status.startswith("200"):
+            raise ValueError(f"{status}: {body.decode(errors='replace')[:200]}")
+        return body
+
+
+class ShadowedLane(Lane):
+    """A lane whose answers a shadow is asked for, too."""
+
+    def __init__(self, lane: Lane, shadow: Shadow):
+        super().__init__(lane.slot, lane.may_pass, lane.reader_of, lane.rows_of, lane.answer, lane.is_open)
+        self.shadow, self.path = shadow, lane.path
+
+    def get(self, query: bytes) -> Answer | None:
+        answer = super().get(query)
+        if answer is not None:
+            self.shadow.offer("GET", query, b"", "", answer.body)
+        return answer
+
+    def post(self, query: bytes, body: bytes, content_type: str) -> Answer | None:
+        answer = super().post(query, body, content_type)
+        if answer is not None:
+            self.shadow.offer("POST", query, body, content_type, answer.body)
+        return answer
+
+
+class _Shadowed:
+    """The same around a WSGI application."""
+
+    def __init__(self, app: Callable, shadow: Shadow, max_body_bytes: int):
+        self.app, self.shadow, self.max_body_bytes = app, shadow, max_body_bytes
+
+    def __call__(self, environ: dict, start_response: Callable):
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if environ["PATH_INFO"] != PATH or not length.isdecimal() or int(length) > self.max_body_bytes:
+            return self.app(environ, start_response)
+        body = environ["wsgi.input"].read(int(length)) if int(length) else b""
+        environ["wsgi.input"] = io.BytesIO(body)
+        status = ""
+
+        def respond(given, headers, *exc_info):
+            nonlocal status
+            status = given
+            return start_response(given, headers, *exc_info)
+
+        chunks = self.app(environ, respond)
+        answer = b"".join(chunks)
+        if hasattr(chunks, "close"):
+            chunks.close()
+        if status.startswith("200") and environ["REQUEST_METHOD"] in ("GET", "POST"):
+            query, kind = environ["QUERY_STRING"].encode("latin-1"), environ.get("CONTENT_TYPE", "")
+            self.shadow.offer(environ["REQUEST_METHOD"], query, body, kind, answer)
+        return [answer]
+
+
+def _environ(asked: _Asked) -> dict:
+    return {
+        "REQUEST_METHOD": asked.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": PATH,
+        "QUERY_STRING": asked.query.decode("latin-1"),
+        "CONTENT_TYPE": asked.content_type,
+        "CONTENT_LENGTH": str(len(asked.body)),
+        "SERVER_NAME": "shadow",
+        "SERVER_PORT": "0",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(asked.body),
+        "request.id": "shadow",
+    }
+
+
+def difference(one, other) -> tuple[float, bool]:
+    """The largest absolute difference between the numbers of two answers, and whether they disagree.
+
+    They do where a number differs by more than `DISAGREE`, or by more than that part of the larger one beyond 1; where
+    a class is another one; and where one has what the other lacks.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = (one.keys() | other.keys()) - _APART
+        parts = [difference(one.get(name), other.get(name)) for name in names]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        parts = [difference(a, b) for a, b in zip(one, other, strict=True)]
+    elif isinstance(one, int | float) and isinstance(other, int | float):
+        apart = abs(one - other)
+        return apart, apart > DISAGREE * max(1.0, abs(one), abs(other))
+    elif _is_number(one) and _is_number(other):  # "prediction" in full, which stands there as a number, too
+        return 0.0, False
+    else:
+        return 0.0, one != other
+    return max((apart for apart, _ in parts), default=0.0), any(disagree for _, disagree in parts)
+
+
+def _is_number(text) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
