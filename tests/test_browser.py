@@ -370,11 +370,31 @@ def it_is_restarted_twice_with_its_server_running(opened: OpenNotebook) -> None:
         assert urlparse(url).port not in opened.lab.listening()
 
 
+def a_picture_gets_its_bars(opened: OpenNotebook) -> None:
+    with socket.socket() as holder:  # as above
+        with suppress(OSError):
+            holder.bind(("127.0.0.1", 5000))
+        opened.run_again("server", "page")
+    page = opened.output("page").frame_locator("iframe")
+    expect(page.locator("#status")).to_have_text("choose a picture")
+    figure = PROJECT / "notebooks" / "images" / "00_start-here.png"
+    page.locator("input[type=file]").set_input_files(figure)
+    expect(page.locator("#status")).to_contain_text("answered in")
+    expect(page.locator(".classes .bar")).to_have_count(10)
+    expect(page.locator("#curl")).to_contain_text(f"image=@{figure.name}")
+
+
+def the_server_is_stopped(opened: OpenNotebook) -> None:
+    opened.run_again("stop")
+    expect(opened.output("stop")).to_contain_text("stopped")
+
+
 HANDS_ON = {
     "00": (the_report_is_about_this_browser, None),
     "01": (the_echo_stands_in_the_notebook, it_is_restarted_twice_with_its_server_running),
     "02": (the_slider_moves_the_counts_and_the_point, None),
     "04": (the_page_and_the_panel_ask_the_live_endpoint, a_stopped_server_is_said_to_be_stopped),
+    "06": (a_picture_gets_its_bars, the_server_is_stopped),
 }
 
 

@@ -1,39 +1,70 @@
 """Figure of notebook 00: the map of the route."""
 
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.figures.style import BLUE, GREEN, MUTED, ORANGE, new_figure, style
+from helpers.figures.style import BLUE, GREEN, MUTED, ORANGE, PINK, new_figure, style
+
+
+class Station(NamedTuple):
+    """A notebook on the map. place: where it stands; None puts it on the lower line, after those before it.
+
+    side: where its words stand, seen from it. has: what the reader holds at its end.
+    """
+
+    number: str
+    color: str
+    does: str
+    has: str
+    place: tuple[float, float] | None = None
+    side: str = "center"
+
+
+STATIONS = (
+    Station("00", MUTED, "Start here", "an environment\nthat is ready", (0.0, 0.5), "right"),
+    Station("01", BLUE, "Echo with Flask", "a service that repeats\nwhat it is told", (1.7, 1.0)),
+    Station("02", ORANGE, "Train a classifier", "a network and\nits AUC", (0.95, 0.0)),
+    Station("03", ORANGE, "Export the model", "the same model\nin every format", (2.45, 0.0)),
+    Station("04", GREEN, "Serve predictions", "the model behind\na URL", (3.4, 0.5), "left"),
+    Station("05", GREEN, "Run on EC2", "the same service,\non a public machine", (5.25, 0.5)),
+    Station("06", PINK, "Your own model", "pictures, and any\nKeras file, served"),
+)
+ROADS = (  # (name, where it stands, colour, corners); where two meet, one goes on
+    ("the service", (0.17, 1.0), BLUE, ((0.0, 0.5), (0.3, 1.0), (3.1, 1.0), (3.4, 0.5))),
+    ("the model", (0.17, 0.0), ORANGE, ((0.0, 0.5), (0.3, 0.0), (3.1, 0.0), (3.4, 0.5))),
+    ("", None, GREEN, ((3.4, 0.5), (5.25, 0.5))),
+)
+LOWER, FIRST, STEP = -0.95, 0.0, 1.05  # the lower line: its height, its first station, from one to the next
+ASIDE = {"right": -24, "center": 0, "left": 2}  # points between a station and its words
 
 
 def route_map() -> Figure:
     """The map of notebook 00: which notebook leads to which, and what the reader holds at the end of each."""
-    roads = [  # (name, colour, corners); where they meet, one goes on
-        ("the service", BLUE, [(0.0, 0.5), (0.3, 1.0), (3.1, 1.0), (3.4, 0.5)]),
-        ("the model", ORANGE, [(0.0, 0.5), (0.3, 0.0), (3.1, 0.0), (3.4, 0.5)]),
-        ("both", GREEN, [(3.4, 0.5), (5.25, 0.5)]),
-    ]
-    stations = [  # (number, colour, place, where its words stand, what it does, what one has at its end)
-        ("00", MUTED, (0.0, 0.5), "right", "Start here", "an environment\nthat is ready"),
-        ("01", BLUE, (1.7, 1.0), "center", "Echo with Flask", "a service that repeats\nwhat it is told"),
-        ("02", ORANGE, (0.95, 0.0), "center", "Train a classifier", "a network and\nits AUC"),
-        ("03", ORANGE, (2.45, 0.0), "center", "Export the model", "the same model\nin every format"),
-        ("04", GREEN, (3.4, 0.5), "left", "Serve predictions", "the model behind\na URL"),
-        ("05", GREEN, (5.25, 0.5), "center", "Run on EC2", "the same service,\non a public machine"),
-    ]
-    aside = {"right": -24, "center": 0, "left": 2}  # points
+    upper = [station for station in STATIONS if station.place]
+    lower = [station for station in STATIONS if not station.place]
+    further = [station._replace(place=(FIRST + STEP * i, LOWER)) for i, station in enumerate(lower)]
     with style():
-        figure, axes = new_figure(size=(9.6, 3.9))
-        for _, color, corners in roads:
+        figure, axes = new_figure(size=(9.6, 5.6))
+        for name, at, color, corners in ROADS:
             axes.plot(*zip(*corners, strict=True), color=color, linewidth=5, solid_joinstyle="round", zorder=1)
-        for number, color, place, side, does, has in stations:
-            axes.scatter(*place, s=900, color="white", edgecolor=color, linewidth=4, zorder=2)
-            axes.text(*place, number, ha="center", va="center", fontweight="bold", zorder=3)
-            words = {"ha": side, "textcoords": "offset points", "zorder": 3}
-            above, below = (3, -2) if side == "right" else (23, -23)
-            axes.annotate(does, place, xytext=(aside[side], above), va="bottom", fontweight="bold", **words)
-            axes.annotate(has, place, xytext=(aside[side], below), va="top", fontsize=11, **words)
-        for name, color, corners in roads[:2]:
-            axes.text(0.17, corners[1][1], name, color=color, ha="right", va="center", fontweight="bold")
-        axes.set(xlim=(-1.1, 5.9), ylim=(-0.38, 1.32), title="Two roads, a service and a model, meet in notebook 04")
+            if at:
+                axes.text(*at, name, color=color, ha="right", va="center", fontweight="bold")
+        axes.plot([further[0].place[0], further[-1].place[0]], [LOWER, LOWER], color=PINK, linewidth=5, zorder=1)
+        axes.text(-1.05, LOWER + 0.42, "further, in any order", color=MUTED, fontweight="bold")
+        for station in upper + further:
+            _draw(axes, station)
+        axes.set(xlim=(-1.1, 5.9), ylim=(-1.35, 1.32), title="Two roads, a service and a model, meet in notebook 04")
         axes.axis("off")
     return figure
+
+
+def _draw(axes: Axes, station: Station) -> None:
+    number, color, does, has, place, side = station
+    axes.scatter(*place, s=900, color="white", edgecolor=color, linewidth=4, zorder=2)
+    axes.text(*place, number, ha="center", va="center", fontweight="bold", zorder=3)
+    words = {"ha": side, "textcoords": "offset points", "zorder": 3}
+    above, below = (3, -2) if side == "right" else (23, -23)
+    axes.annotate(does, place, xytext=(ASIDE[side], above), va="bottom", fontweight="bold", **words)
+    axes.annotate(has, place, xytext=(ASIDE[side], below), va="top", fontsize=11, **words)

@@ -1,14 +1,15 @@
-"""Figures of training and evaluation: what they show is in the arrays, and a title says what it shows."""
+"""Figures: what they show is in the arrays, and a title says what it shows."""
 
 from io import BytesIO
 
 import matplotlib.pyplot as plt
+import notebook_tools as tools
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from helpers.figures import style
+from helpers.figures import pictures, route, style
 from helpers.figures import training as figures
 
 
@@ -145,3 +146,52 @@ def test_the_threshold_figure_shows_the_counts_and_the_point_on_the_curve():
 def test_a_figure_becomes_a_png():
     assert style.png(figures.epoch_times({"a": 1.0, "b": 2.0})).startswith(b"\x89PNG")
     assert plt.imread(BytesIO(style.png(figures.epoch_times({"a": 1.0, "b": 2.0})))).shape[1] == 860
+
+
+def test_the_map_shows_every_notebook_and_the_lower_line_has_room_for_the_rest(monkeypatch):
+    assert [station.number for station in route.STATIONS] == [path.name[:2] for path in tools.NOTEBOOKS]
+    more = [route.STATIONS[-1]._replace(number=f"{number:02}") for number in range(len(route.STATIONS), 12)]
+    monkeypatch.setattr(route, "STATIONS", (*route.STATIONS, *more))
+    figure = route.route_map()
+    assert {f"{number:02}" for number in range(12)} <= set(words(figure).splitlines())
+    whole = figure.bbox
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert whole.contains(box.x0, box.y0) and whole.contains(box.x1, box.y1), text.get_text()
+
+
+@pytest.fixture
+def told_apart():
+    """30 pictures of three classes and what a model says: the first of the second class is surely wrong."""
+    shown = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
+    labels = np.repeat([0, 1, 2], 10)
+    probabilities = np.full((30, 3), 0.1)
+    probabilities[np.arange(30), labels] = 0.8
+    probabilities[10] = 0.02, 0.01, 0.97
+    return shown, probabilities, labels, ("boot", "bag", "coat")
+
+
+def test_mistakes_are_counted_named_and_shown(told_apart):
+    text = words(pictures.mistakes(*told_apart))
+    assert "1 of 30 are wrong, most often a bag taken for a coat" in text
+    assert "bag,\nsaid coat\n97 % sure" in text
+
+
+def test_a_model_without_mistakes_has_a_figure_too(told_apart):
+    shown, probabilities, labels, names = told_apart
+    figure = pictures.mistakes(shown, np.eye(3)[labels], labels, names)
+    assert "0 of 30 are wrong" in words(figure) and "most often" not in words(figure)
+
+
+def test_the_way_that_misleads_most_is_the_title(told_apart):
+    small, large = np.zeros((28, 28), np.uint8), np.full((56, 56), 65_535, np.uint16)
+    figure = pictures.otherwise_saved({"as ever": (small, 0.9, 0.9), "on white": (large, 0.1, 0.8)})
+    text = words(figure)
+    assert "On white: 10 % right, and 80 % sure" in text and "90 % right" in text
+    assert len(figure.axes[0].artists) == 2
+
+
+def test_a_gallery_has_a_column_for_each_class(told_apart):
+    shown, _, labels, names = told_apart
+    figure = pictures.gallery(shown, labels, names, each=2)
+    assert len(figure.axes) == 6 and all(axes.images for axes in figure.axes)

@@ -394,10 +394,19 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
         page.on("console", lambda message: said.append(message.text))
         page.goto(pictures[0])
         expect(page.locator("#status")).to_have_text("choose a picture")
+        expect(page.locator("#curl")).to_contain_text("curl -F 'image=@picture.jpg'")
+        beside = "!document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true }))"
+        assert page.evaluate(beside), "a file dropped beside the field would take the page's place"
         page.evaluate(drop, [list(picture()[0])])
+        expect(page.locator(".drop img")).to_be_visible()
+        assert page.locator("input[type=file]").evaluate("chooser => chooser.files[0].name") == "a.png"
         expect(page.locator(".classes .bar")).to_have_count(4)
         expect(page.locator("#curl")).to_contain_text("curl -F 'image=@a.png'")
         assert page.locator("#probability").inner_text() in LABELS["picture_classifier"]
+        page.set_input_files("input[type=file]", {"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"})
+        expect(page.locator("#status")).to_contain_text("is no picture")
+        expect(page.locator(".drop img")).to_be_hidden()
+        said = [text for text in said if "422" not in text]  # the browser tells of that status itself
         browser.close()
     assert not said
 

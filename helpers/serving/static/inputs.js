@@ -32,9 +32,13 @@ function pictureControl(input) {
     file = chosen;
     if (shown.src) URL.revokeObjectURL(shown.src);
     shown.src = URL.createObjectURL(file);
-    shown.hidden = false;
     place.dispatchEvent(new Event("input", { bubbles: true }));
   }
+  shown.addEventListener("load", () => {
+    shown.hidden = false;
+    shown.classList.toggle("small", shown.naturalWidth < 96);
+  });
+  shown.addEventListener("error", () => { shown.hidden = true; }); // no picture, which the service says
   chooser.addEventListener("change", () => take(chooser.files[0]));
   chooser.addEventListener("input", (event) => event.stopPropagation()); // `take` says it
   place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
@@ -42,7 +46,12 @@ function pictureControl(input) {
   place.addEventListener("drop", (event) => {
     event.preventDefault();
     place.classList.remove("over");
-    take(event.dataTransfer.files[0]);
+    if (!event.dataTransfer.files.length) return;
+    chooser.files = event.dataTransfer.files; // so that it shows the name
+    take(chooser.files[0]);
   });
+  for (const kind of ["dragover", "drop"]) { // beside the field a file would take the page's place
+    window.addEventListener(kind, (event) => event.preventDefault());
+  }
   return { input: chooser, parts: [place], hint: "", value: () => file };
 }

@@ -79,7 +79,7 @@ function addKey() {
   form.prepend(element("label", { className: "feature real" }, element("span", { className: "name" }, "API key"), input));
 }
 
-// What is asked now: [address, options of fetch, what curl is given beside the address]; null while a picture is lacking.
+// What is asked now: [address, options of fetch, what curl is given beside the address]; no options while a picture is lacking.
 function currentRequest() {
   const url = new URL(endpoint);
   if (!service.inputs.length) {
@@ -87,12 +87,17 @@ function currentRequest() {
     return [url, {}, ""];
   }
   const values = [...controls].map(([name, control]) => [name, control.value()]);
-  if (values.some(([, value]) => value === null)) return null;
-  if (values.some(([, value]) => value instanceof File)) {
+  const lacking = values.some(([, value]) => value === null);
+  if (lacking || values.some(([, value]) => value instanceof File)) {
     const body = new FormData();
-    for (const [name, value] of values) body.append(name, typeof value === "string" || value instanceof File ? value : JSON.stringify(value));
-    const fields = [...body].map(([name, value]) => ` -F ${quote(`${name}=${value instanceof File ? `@${value.name}` : value}`)}`);
-    return [url, { method: "POST", body }, fields.join("")];
+    const fields = [];
+    for (const [name, value] of values) {
+      const file = value instanceof File ? value.name : value === null ? "picture.jpg" : "";
+      const part = file || typeof value === "string" ? value : JSON.stringify(value);
+      body.append(name, part);
+      fields.push(` -F ${quote(`${name}=${file ? `@${file}` : part}`)}`);
+    }
+    return [url, lacking ? null : { method: "POST", body }, fields.join("")];
   }
   const body = JSON.stringify(Object.fromEntries(values));
   const headers = { "Content-Type": "application/json" };
@@ -126,14 +131,14 @@ async function ask() {
     show(true, null, "this is not JSON yet");
     return;
   }
-  if (request === null) {
-    show(false, null, "choose a picture");
-    return;
-  }
   const [url, options, sent] = request;
   const key = document.getElementById("key")?.value;
   const header = service.needs_key ? ` -H ${quote(`X-API-Key: ${key ? "…" : "YOUR-KEY"}`)}` : "";
   document.getElementById("curl").textContent = `curl${header}${sent} ${quote(url.href)}`;
+  if (options === null) {
+    show(false, null, "choose a picture");
+    return;
+  }
   const started = performance.now();
   try {
     const headers = { ...options.headers, ...(key ? { "X-API-Key": key } : {}) };
