@@ -14,6 +14,8 @@ usage: python3 tutorial.py COMMAND [options]
   export FILE   export a Keras file of yours to models/, with what it takes and answers
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
+  lambda  pack a model and its service into one zip for AWS Lambda
+          --model NAME | PATH   as for `serve`
   test    pass every test; with --quick those that a commit waits for
   bench   measure speed, each figure beside its baseline
   doctor URL   say why a URL does not answer, and what to do

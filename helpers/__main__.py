@@ -138,6 +138,12 @@ def score(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def lambda_zip(chosen: Namespace) -> int:
+    from helpers.tools.lambda_command import main
+
+    return main(chosen)
+
+
 def export(chosen: Namespace) -> int:
     from helpers.tools.export_command import main
 
@@ -191,6 +197,7 @@ COMMANDS = {
     "lab": lab,
     "serve": serve,
     "score": score,
+    "lambda": lambda_zip,
     "export": export,
     "test": test,
     "bench": bench,

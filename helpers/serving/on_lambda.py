@@ -1,0 +1,22 @@
+"""The prediction service as an AWS Lambda function: what Lambda's runtime calls for each event.
+
+An event (a request that a function URL or API Gateway received, as a dict) comes in; `apig-wsgi` makes a request to
+the Flask application of it, and its answer goes out as a dict. Nothing of the application is changed. The model is
+loaded when this module is imported, once for each place that Lambda sets up, and answers every request from there.
+
+It reads three variables of the environment: `LAMBDA_TASK_ROOT`, set by Lambda, the folder with the unpacked zip, in
+which `model/` is the export; `BACKEND`, what runs the model; `API_KEY`, the key to ask callers for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from apig_wsgi import make_lambda_handler
+
+from helpers.export.predictors import load_predictor
+from helpers.serving.services import create_predict_app
+
+_predictor = load_predictor(Path(os.environ["LAMBDA_TASK_ROOT"]) / "model", os.environ.get("BACKEND"))
+handler = make_lambda_handler(create_predict_app(_predictor, api_key=os.environ.get("API_KEY")))
