@@ -159,6 +159,7 @@ WRONG = [
     ("lambda --backend keras", "choose from 'onnx', 'litert', 'numpy'"),
     ("lambda --to", "expected one argument"),
     ("lambda --to games.tar", "games.tar is not the name of a zip"),
+    ("lambda --run=yes", "--run"),
     ("lambda --to blank/games.zip", "blank is a file, not a folder"),
     ("test tests/nowhere.py", "there is no file tests/nowhere.py"),
     ("test -x tests/nowhere.py::test_it", "there is no file tests/nowhere.py"),

@@ -290,6 +290,8 @@ def _lambda(cli: _Parser) -> None:
     cli.option("--backend", choices=LAMBDA_BACKENDS, help="what runs the model (default: the first that it has)")
     cli.option("--to", type=_zip, metavar="FILE", help="the zip to write (default: build/MODEL-lambda-ARCH.zip)")
 
+    cli.option("--run", action="store_true", help="also call it on this machine: time to start, to answer, memory")
+
     def check(chosen: argparse.Namespace) -> None:
         chosen.to = chosen.to or _zip(str(BUILD / f"{chosen.model.name}-lambda-{chosen.arch}.zip"))
 
