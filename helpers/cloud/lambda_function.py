@@ -176,7 +176,7 @@ def shares(account: Account, name: str = NAME) -> dict[str, float]:
     with in_words(account, "lambda"):
         alias = account.client("lambda").get_alias(FunctionName=name, Name=ALIAS)
     others = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return {alias["FunctionVersion"]: round(1 - sum(others.values()), 6), **others}
+    return {alias["FunctionVersion"]: round(1.0 - sum(others.values()), 6), **others}
 
 
 def _role(account: Account, name: str) -> str:

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +34,7 @@ from helpers.cloud.lambda_zip import HANDLER, Package, Target
 
 SECONDS = 30.0  # that a function may take to start, or to answer
 MEMORY_MB = 512
-_RUNTIME = "awslambdaric"
+RUNTIME = "awslambdaric" if sys.platform == "linux" else ""  # "" is the stand-in
 _STAND_IN = Path(__file__).parent / "aws" / "bootstrap.py"
 _TEXT = ("text/", "application/json", "application/javascript", "application/xml", "application/x-www-form-urlencoded")
 
@@ -80,7 +80,8 @@ class Function:
     """A function that runs here: `function(event)` is its answer, a dict. To be used in `with`, which starts it.
 
     environment: more variables, as a function's configuration has them. python, prefix: another interpreter, and
-    words before the command, to run it as another user, for instance.
+    words before the command, to run it as another user, for instance. folder: where the zip and the runtime are
+    unpacked already (`unpacked`), for a second start.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Function:
         *,
         python: str = sys.executable,
         prefix: tuple[str, ...] = (),
-        runtime: str = _RUNTIME if sys.platform == "linux" else "",
+        runtime: str = RUNTIME,
+        folder: Path | None = None,
     ):
-        self.package, self.environment = package, environment or {}
+        self.package, self.environment, self.folder = package, environment or {}, folder
         self.python, self.prefix, self.runtime = python, prefix, runtime
         self.started = 0.0  # on the clock of `time.perf_counter`
         self.log = ""  # what the function printed, once it has ended
@@ -102,15 +104,9 @@ class Function:
 
     def __enter__(self) -> Function:
         with contextlib.ExitStack() as made:
-            folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="lambda-")))
-            folder.chmod(0o755)
+            folder = self.folder or made.enter_context(unpacked(self.package, self.runtime))
             task, layer = folder / "task", folder / "runtime"
-            with zipfile.ZipFile(self.package.path) as archive:
-                archive.extractall(task)
-            program = [str(shutil.copy(_STAND_IN, folder))]
-            if self.runtime:
-                _copy_runtime(self.runtime, layer)
-                program = ["-m", self.runtime]
+            program = ["-m", self.runtime] if self.runtime else [str(layer / _STAND_IN.name)]
             server = _runtime_api(self._events, self._answers)
             made.callback(server.server_close)
             made.callback(server.shutdown)
@@ -202,24 +198,36 @@ class Measured:
 def measure(package: Package, request: dict, starts: int = 5, calls: int = 500) -> Measured:
     """Start the function `starts` times, and ask it `calls` times once it runs."""
     cold, warm, memory = [], [], 0
-    for start in range(starts):
-        with Function(package) as function:
-            function(request)
-            cold.append(time.perf_counter() - function.started)
-            for _ in range(calls if start == starts - 1 else 0):
-                begin = time.perf_counter()
+    with unpacked(package) as folder:
+        for start in range(starts):
+            with Function(package, folder=folder) as function:
                 function(request)
-                warm.append(time.perf_counter() - begin)
-            memory = max(memory, function.memory)
+                cold.append(time.perf_counter() - function.started)
+                for _ in range(calls if start == starts - 1 else 0):
+                    begin = time.perf_counter()
+                    function(request)
+                    warm.append(time.perf_counter() - begin)
+                memory = max(memory, function.memory)
     return Measured(cold, warm, memory)
 
 
-def _copy_runtime(name: str, folder: Path) -> None:
-    """The runtime's packages alone, away from this environment, as Lambda has them in /var/runtime."""
-    for package in closure((name,), Target.here()):
-        for file, path in installed_files(metadata.distribution(package)).items():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / file)
+@contextlib.contextmanager
+def unpacked(package: Package, runtime: str = RUNTIME) -> Iterator[Path]:
+    """A folder that everyone may read, with the zip in `task/`, as Lambda has it in /var/task, and in `runtime/` the
+    packages of the runtime alone, as in /var/runtime.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        with zipfile.ZipFile(package.path) as archive:
+            archive.extractall(folder / "task")
+        found = {_STAND_IN.name: _STAND_IN}
+        for name in closure((runtime,), Target.here()) if runtime else ():
+            found |= installed_files(metadata.distribution(name))
+        for name, path in found.items():
+            (folder / "runtime" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / "runtime" / name)
+        yield folder
 
 
 def _runtime_api(events: queue.Queue, answers: queue.Queue) -> http.server.ThreadingHTTPServer:

@@ -177,7 +177,7 @@ def _interpreter(version: str) -> str | None:
     if Target.here().python == version:
         return sys.executable
     uv = [sys.executable, "-m", "uv", "python"]
-    own = os.environ | {"UV_PYTHON_INSTALL_DIR": str(PROJECT / "build" / "pythons")}
+    own = os.environ | {"UV_PYTHON_INSTALL_DIR": str(PROJECT / "build" / "pythons"), "UV_HTTP_RETRIES": "1"}
     find, install = [*uv, "find", "--no-python-downloads", version], [*uv, "install", "--quiet", "--no-bin", version]
     for command in (find, install, find):
         found = subprocess.run(command, env=own, capture_output=True, text=True, check=False)

@@ -32,6 +32,7 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "03_export-the-model": ("02_train-with-auc-curves",),
     "04_serve-predictions": ("03_export-the-model",),
     "05_run-on-ec2": ("03_export-the-model",),
+    "07_scale-out": ("03_export-the-model",),
 }
 SAMPLE_ONLY = re.compile(r'<span class="sample">(.*?)</span>(?:<!--other: (.*?)-->)?', re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
