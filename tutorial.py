@@ -16,6 +16,8 @@ usage: python3 tutorial.py COMMAND [options]
           rollback NAME [VERSION]   put the one before back    promote NAME   put the one beside in its place
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
+  lambda  pack a model and its service into one zip for AWS Lambda
+          --model NAME | PATH   as for `serve`    --run   call it on this machine, too
   test    pass every test; with --quick those that a commit waits for
   bench   measure speed, each figure beside its baseline
   doctor URL   say why a URL does not answer, and what to do

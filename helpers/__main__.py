@@ -138,6 +138,12 @@ def score(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def lambda_zip(chosen: Namespace) -> int:
+    from helpers.tools.lambda_command import main
+
+    return main(chosen)
+
+
 def export(chosen: Namespace) -> int:
     from helpers.tools.export_command import main
 
@@ -197,6 +203,7 @@ COMMANDS = {
     "lab": lab,
     "serve": serve,
     "score": score,
+    "lambda": lambda_zip,
     "export": export,
     "models": models,
     "test": test,

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,21 @@ class AWSError(RuntimeError):
 
 @dataclass
 class Account:
-    """Clients of one account in one region; `keys` is the folder of private SSH keys."""
+    """Clients of one account in one region, `client("lambda")` for instance; `keys` is the folder of SSH keys."""
 
     simulated: bool
     region: str
-    ec2: Any
-    ssm: Any
+    client: Callable[[str], Any] = field(repr=False)  # the same one for the same service
     keys: Path
     _folder: Any = field(default=None, repr=False)  # keeps the simulated account's temporary folder alive
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @property
+    def ssm(self) -> Any:
+        return self.client("ssm")
 
     def __str__(self) -> str:
         return f"{'simulated' if self.simulated else 'real'} AWS account, region {self.region}"
@@ -72,9 +80,9 @@ def connect(
         return _simulated(region, config.merge(Config(ignore_configured_endpoint_urls=True)))
     disconnect()
     with in_words():
-        session = boto3.Session(region_name=region)
-        ec2, ssm = (session.client(service, config=config) for service in ("ec2", "ssm"))
-    return Account(False, region, ec2, ssm, Path.home() / ".ssh")
+        account = Account(False, region, _clients(boto3.Session(region_name=region), config), Path.home() / ".ssh")
+        account.client("ec2")  # a profile or a file that is wrong is said now
+    return account
 
 
 def disconnect() -> None:
@@ -89,12 +97,16 @@ def _simulated(region: str, config: Config) -> Account:
 
         simulation = contextlib.ExitStack()
         simulation.enter_context(_own_configuration_unread())
-        simulation.enter_context(mock_aws())
+        # a simulated function is kept, not run: that would take Docker
+        simulation.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
         _simulations.append(simulation)
     session = boto3.Session("simulated", "simulated", region_name=region)
-    ec2, ssm = (session.client(service, config=config) for service in ("ec2", "ssm"))
     folder = tempfile.TemporaryDirectory(prefix="simulated-keys-")
-    return Account(True, region, ec2, ssm, Path(folder.name), folder)
+    return Account(True, region, _clients(session, config), Path(folder.name), folder)
+
+
+def _clients(session: boto3.Session, config: Config) -> Callable[[str], Any]:
+    return functools.cache(lambda service: session.client(service, config=config))
 
 
 @contextlib.contextmanager
@@ -110,6 +122,17 @@ def _own_configuration_unread() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def agree(statement: str, ask: Callable[[str], str] = input) -> None:
+    """Show what is going to be made and what it costs, and ask; AWSError without a "yes"."""
+    print(statement)
+    try:
+        answer = ask("Create it? Type yes: ")
+    except Exception as error:  # a kernel without somebody at the keyboard cannot ask
+        raise AWSError(f"nothing was created: nobody could be asked ({error}).", "NotAgreed") from error
+    if answer.strip().lower() != "yes":
+        raise AWSError("nothing was created: you did not answer yes.", "NotAgreed")
 
 
 # ---- errors in words ----
@@ -138,6 +161,9 @@ _SENTENCES = {
     "VPCIdNotSpecified": "{region} has no default VPC: create one with `aws ec2 create-default-vpc`",
     "DefaultVpcDoesNotExist": "{region} has no default VPC: create one with `aws ec2 create-default-vpc`",
     "ParameterNotFound": "{region} has no such image parameter: choose another system or region",
+    "CodeStorageExceededException": "the account's quota of space for functions in {region} is used up: delete old "
+    "versions of functions, or ask for more (Service Quotas, Lambda, Function and layer storage)",
+    "TooManyRequestsException": "AWS asks to slow down: wait a minute, then try again",
     "RequestLimitExceeded": "AWS asks to slow down: wait a minute, then try again",
     "Throttling": "AWS asks to slow down: wait a minute, then try again",
 }
@@ -161,12 +187,15 @@ _BOTO = [  # the first that fits; subclasses first
 
 
 @contextlib.contextmanager
-def in_words(account: Account | None = None) -> Iterator[None]:
-    """Whatever boto3 raises inside becomes an `AWSError`. No credentials are repeated in it."""
+def in_words(account: Account | None = None, service: str = "ec2") -> Iterator[None]:
+    """Whatever boto3 raises inside becomes an `AWSError`. No credentials are repeated in it.
+
+    service: whose actions are named in the sentences.
+    """
     try:
         yield
     except boto_errors.ClientError as error:
-        raise AWSError(_sentence(error, account), error.response["Error"]["Code"]) from error
+        raise AWSError(_sentence(error, account, service), error.response["Error"]["Code"]) from error
     except boto_errors.BotoCoreError as error:
         for kind, sentence in _BOTO:
             if isinstance(error, kind):
@@ -174,9 +203,9 @@ def in_words(account: Account | None = None) -> Iterator[None]:
         raise AWSError(f"the AWS call failed ({error}).", type(error).__name__) from error
 
 
-def _sentence(error: boto_errors.ClientError, account: Account | None) -> str:
+def _sentence(error: boto_errors.ClientError, account: Account | None, service: str) -> str:
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    action = f"{'ssm' if error.operation_name == 'GetParameter' else 'ec2'}:{error.operation_name}"
+    action = f"{'ssm' if error.operation_name == 'GetParameter' else service}:{error.operation_name}"
     if code in _DENIED:
         return f"these credentials may not do {action}: ask the account's administrator to allow this action."
     region = account.region if account else "this region"

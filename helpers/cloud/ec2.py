@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from helpers.cloud import doctor, imds
-from helpers.cloud.account import SIMULATED_ADDRESS, Account, AWSError, in_words
+from helpers.cloud import doctor, imds, prices
+from helpers.cloud.account import SIMULATED_ADDRESS, Account, AWSError, agree, in_words
 
 NAME = "keras-flask-tutorial"  # of everything that is made, and the value of its tag
 TAG = "Project"
@@ -36,10 +36,6 @@ IMAGES = {  # AWS and Canonical keep the newest image's id under these names
     "amazon-linux": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}",
     "ubuntu": "/aws/service/canonical/ubuntu/server/24.04/stable/current/{architecture}/hvm/ebs-gp3/ami-id",
 }
-# Approximate US dollars an hour on demand, Linux, us-east-1; other regions cost up to half as much again. To be held
-# against https://aws.amazon.com/ec2/pricing/on-demand/ now and then
-PRICES = {"t3.micro": 0.0104, "t3.small": 0.0208, "t3.medium": 0.0416, "t3.large": 0.0832, "t4g.small": 0.0168}
-ADDRESS_PRICE, DISK_PRICE = 0.005, 0.08  # a public IPv4 address an hour; a GB of gp3 disk a month
 
 
 # ---- what will be made, and what it costs ----
@@ -59,12 +55,12 @@ class Plan:
 
     def cost(self) -> str:
         """What it costs, in words."""
-        hour = PRICES.get(self.instance_type)
+        hour = prices.EC2_HOUR.get(self.instance_type)
         if hour is None:
             return "on-demand price, see https://aws.amazon.com/ec2/pricing/on-demand/"
-        month = self.root_gib * DISK_PRICE
+        month = self.root_gib * prices.DISK_MONTH
         return (
-            f"about ${hour + ADDRESS_PRICE:.3f} an hour (on demand, us-east-1 in 2025) "
+            f"about ${hour + prices.ADDRESS_HOUR:.3f} an hour (on demand, us-east-1 in {prices.AS_OF}) "
             f"and ${month:.2f} a month for the disk, until you tear it down"
         )
 
@@ -243,7 +239,7 @@ def launch(account: Account, plan: Plan, ask: Callable[[str], str] = input) -> s
         if group is None or keys is None:
             raise AWSError("there is no key pair or no security group yet: run key_pair() and security_group() first.")
         if not account.simulated:
-            _agree(account, plan, ask)
+            agree(statement(account, plan), ask)
         image = newest_image(account, plan.system, plan.instance_type)
         root = account.ec2.describe_images(ImageIds=[image])["Images"][0]["RootDeviceName"]
         # The same token makes no second instance where the answer to the first call was lost; after a teardown it is
@@ -276,16 +272,6 @@ def launch(account: Account, plan: Plan, ask: Callable[[str], str] = input) -> s
             **({"CreditSpecification": {"CpuCredits": "standard"}} if plan.instance_type.startswith("t") else {}),
         )
     return started["Instances"][0]["InstanceId"]
-
-
-def _agree(account: Account, plan: Plan, ask: Callable[[str], str]) -> None:
-    print(statement(account, plan))
-    try:
-        answer = ask("Create it? Type yes: ")
-    except Exception as error:  # a kernel without somebody at the keyboard cannot ask
-        raise AWSError(f"nothing was created: nobody could be asked ({error}).", "NotAgreed") from error
-    if answer.strip().lower() != "yes":
-        raise AWSError("nothing was created: you did not answer yes.", "NotAgreed")
 
 
 def public_address(account: Account, instance: str, seconds: float = 120) -> str:

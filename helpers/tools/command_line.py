@@ -31,6 +31,7 @@ from helpers.serving.serve_command import CannotServe, free_port, read_key
 
 BUILD = PROJECT / "build"
 BACKENDS = ("onnx", "litert", "numpy", "keras")  # the keys of `predictors.BACKENDS`, which is not imported for them
+LAMBDA_BACKENDS, ARCHITECTURES = BACKENDS[:3], ("x86_64", "arm64")  # those of `lambda_packages`
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and one keeps a core busy
 MOST_SECONDS = 3600
 PIXELS = ("0..255", "0..1", "-1..1", "caffe")  # those of `images`
@@ -383,6 +384,21 @@ def _models(cli: _Parser) -> None:
     cli.check = check
 
 
+def _lambda(cli: _Parser) -> None:
+    cli.description = "Pack an exported model and its service into one zip, which AWS Lambda runs as it is."
+    _model_option(cli)
+    cli.option("--arch", choices=ARCHITECTURES, default="x86_64", help="Lambda's processor (default: x86_64)")
+    cli.option("--backend", choices=LAMBDA_BACKENDS, help="what runs the model (default: the first that it has)")
+    cli.option("--to", type=_zip, metavar="FILE", help="the zip to write (default: build/MODEL-lambda-ARCH.zip)")
+
+    cli.option("--run", action="store_true", help="also call it on this machine: time to start, to answer, memory")
+
+    def check(chosen: argparse.Namespace) -> None:
+        chosen.to = chosen.to or _zip(str(BUILD / f"{chosen.model.name}-lambda-{chosen.arch}.zip"))
+
+    cli.check = check
+
+
 def _test(cli: _Parser) -> None:
     cli.description = "Pass every test, or those that are named; with --quick those that a commit waits for."
     cli.usage = f"{cli.prog} [FILE ...] [OPTION ...]"
@@ -435,6 +451,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "lab": _lab,
     "serve": _serve,
     "score": _score,
+    "lambda": _lambda,
     "export": _export,
     "models": _models,
     "test": _test,
@@ -531,6 +548,16 @@ def _page(word: str) -> Path:
     path = Path(os.path.expanduser(_text(word))).absolute()
     if path.suffix.lower() not in (".html", ".htm"):
         _wrong(f"{word} is not the name of a page: let it end in .html")
+    _folder(str(path.parent))
+    return path
+
+
+def _zip(word: str) -> Path:
+    path = Path(os.path.expanduser(_text(word))).absolute()
+    if path.suffix.lower() != ".zip":
+        _wrong(f"{word} is not the name of a zip: let it end in .zip")
+    if path.is_dir():
+        _wrong(f"{word} is a folder")
     _folder(str(path.parent))
     return path
 

@@ -33,6 +33,7 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "04_serve-predictions": ("03_export-the-model",),
     "05_run-on-ec2": ("03_export-the-model",),
     "06_serve-your-own-model": (),
+    "07_scale-out": ("03_export-the-model",),
 }
 SAMPLE_ONLY = re.compile(r'<span class="sample">(.*?)</span>(?:<!--other: (.*?)-->)?', re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -1,0 +1,307 @@
+"""The zip for Lambda: what is in it, and that it answers, by Lambda's own runtime, as the notebook's server does."""
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_models_on_lambda import picture, picture_classifier
+
+from helpers.cloud import lambda_packages, lambda_zip
+from helpers.cloud.lambda_local import CallFailed, Function, body_of, event
+from helpers.cloud.lambda_packages import CannotPackage, Target
+from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_size
+from helpers.export.predictors import load_predictor
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_predict_app
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is there for Linux only")
+GAMES = "&".join(f"g{i}={i % 2}" for i in range(1, 11))
+ROW = {f"g{i}": i % 2 for i in range(1, 11)}
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=B"}
+
+
+@pytest.fixture(scope="session")
+def package(made_once, exported) -> Package:
+    """The zip of the sample's model, for this machine."""
+    folder = made_once("lambda", lambda folder: build(exported, folder / "games.zip", Target.here(), "onnx"))
+    path = folder / "games.zip"
+    with zipfile.ZipFile(path) as archive:
+        return Package(path, Target.here(), "onnx", {"all": sum(entry.file_size for entry in archive.infolist())}, True)
+
+
+@pytest.fixture(scope="module")
+def function(package):
+    with Function(package) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(exported):
+    with serve(create_predict_app(load_predictor(exported, "onnx")), port=0) as running:
+        yield running
+
+
+def form(name: str, content: bytes, file: str = "") -> bytes:
+    head = f'Content-Disposition: form-data; name="{name}"' + (f'; filename="{file}"' if file else "")
+    return b"--B\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n--B--\r\n"
+
+
+def by_http(url: str, method: str, path: str, body: bytes | None, headers: dict) -> tuple[int, dict, bytes]:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+REQUESTS = {
+    "page": ("GET", "/", None, {}),
+    "docs": ("GET", "/docs", None, {}),
+    "openapi": ("GET", "/openapi.json", None, {}),
+    "script": ("GET", "/static/page.js", None, {}),
+    "styles": ("GET", "/static/service.css", None, {}),
+    "live": ("GET", "/health/live", None, {}),
+    "ready": ("GET", "/health/ready", None, {}),
+    "by address": ("GET", f"/predict?{GAMES}", None, {}),
+    "encoded address": ("GET", "/predict?" + GAMES.replace("g1=1", "%671=%31"), None, {}),
+    "a name twice": ("GET", f"/predict?{GAMES}&g1=0", None, {}),
+    "an empty value": ("GET", f"/predict?{GAMES.replace('g2=0', 'g2=')}", None, {}),
+    "a name in Unicode": ("GET", f"/predict?{GAMES}&gr%C3%B6%C3%9Fe=1", None, {}),
+    "a plus": ("GET", f"/predict?{GAMES}&g+1=1", None, {}),
+    "JSON": ("POST", "/predict", json.dumps(ROW).encode(), JSON),
+    "JSON in Unicode": ("POST", "/predict", '{"größe": "é"}'.encode(), JSON),
+    "rows": ("POST", "/predict", json.dumps([ROW, ROW]).encode(), JSON),
+    "a bad row": ("POST", "/predict?errors=rows", json.dumps([ROW, {"g1": 7}]).encode(), JSON),
+    "a form": ("POST", "/predict", GAMES.encode(), FORM),
+    "a multipart form": ("POST", "/predict", form("g1", b"1"), MULTIPART),
+    "no JSON": ("POST", "/predict", b'{"g1": ', JSON),
+    "bytes": ("POST", "/predict", b"\x89PNG\xff\xfe", {"Content-Type": "application/octet-stream"}),
+    "no body": ("POST", "/predict", None, {}),
+    "a cookie": ("GET", f"/predict?{GAMES}", None, {"Cookie": "a=1; b=2"}),
+    "another method": ("DELETE", "/predict", None, {}),
+    "another path": ("GET", "/pr%C3%A9dict", None, {}),
+    "a stage": ("GET", f"/prod/predict?{GAMES}", None, {}),
+    "a head": ("HEAD", "/health/live", None, {}),
+    "options": ("OPTIONS", "/predict", None, {}),
+}
+OF_THE_SERVER = {"date", "server", "connection", "transfer-encoding", "keep-alive"}
+OF_THE_FILE = {"last-modified", "etag"}  # its date, which is that of the unpacking
+
+
+@LINUX
+@pytest.mark.parametrize("name", REQUESTS)
+def test_an_event_is_answered_like_the_request_to_the_byte(function, server, name):
+    method, path, body, headers = REQUESTS[name]
+    headers = {**headers, "X-Request-ID": "the-same"}
+    code, expected, content = by_http(server.url, method, path, body, headers)
+    answer = function(event(method, path, body, headers))
+    assert (answer["statusCode"], body_of(answer)) == (code, content)
+    found = {key.lower(): value for key, value in answer["headers"].items()}
+    for headers in (found, expected):
+        headers["allow"] = sorted(headers.get("allow", "").split(", "))  # Flask keeps them in a set
+    for key in (expected.keys() | found.keys()) - OF_THE_SERVER - OF_THE_FILE:
+        assert found.get(key) == expected.get(key), key
+
+
+@LINUX
+def test_metrics_tell_of_the_calls(function):
+    function(event("GET", f"/predict?{GAMES}"))
+    answer = function(event("GET", "/metrics"))
+    assert answer["statusCode"] == 200
+    assert b'http_requests_total{code="200",method="GET",path="/predict"}' in body_of(answer)
+
+
+@LINUX
+def test_a_body_in_base64_is_the_same_body(function):
+    plain = event("POST", "/predict", json.dumps(ROW).encode(), JSON)
+    encoded = {**plain, "body": base64.b64encode(plain["body"].encode()).decode(), "isBase64Encoded": True}
+    assert body_of(function(plain)) == body_of(function(encoded))
+
+
+@LINUX
+def test_an_api_gateway_with_a_stage_finds_the_same_path(function):
+    """Payload 1.0, as a REST API sends it: the stage is in the address, not in the path."""
+    request = {
+        "version": "1.0",
+        "resource": "/{proxy+}",
+        "path": "/predict",
+        "httpMethod": "GET",
+        "headers": {"Host": "example.execute-api.us-east-1.amazonaws.com"},
+        "multiValueHeaders": {"Host": ["example.execute-api.us-east-1.amazonaws.com"]},
+        "queryStringParameters": {name: str(value) for name, value in ROW.items()},
+        "multiValueQueryStringParameters": {name: [str(value)] for name, value in ROW.items()},
+        "requestContext": {"stage": "prod", "path": "/prod/predict", "identity": {"sourceIp": "203.0.113.7"}},
+        "body": None,
+        "isBase64Encoded": False,
+    }
+    assert json.loads(body_of(function(request))) == function.get(f"/predict?{GAMES}")
+
+
+@LINUX
+def test_a_key_from_the_configuration_is_asked_for(package):
+    with Function(package, {"API_KEY": "secret"}) as function:
+        request = event("GET", f"/predict?{GAMES}")
+        assert function(request)["statusCode"] == 401
+        assert function({**request, "headers": {**request["headers"], "x-api-key": "secret"}})["statusCode"] == 200
+
+
+def test_a_runtime_of_the_standard_library_gets_the_same_answers(package, server):
+    with Function(package, runtime="") as function:
+        answer = function(event("GET", f"/predict?{GAMES}"))
+    assert body_of(answer) == by_http(server.url, "GET", f"/predict?{GAMES}", None, {})[2]
+
+
+@LINUX
+def test_a_function_that_cannot_start_says_why(package):
+    with Function(package, {"LAMBDA_TASK_ROOT": "/nowhere"}) as function, pytest.raises(CallFailed, match="Iteration"):
+        function(event("GET", "/health/live"))
+
+
+@pytest.fixture
+def python_for_everyone() -> str:
+    """A Python of this minor version that another user may run."""
+    wanted = f"python{Target.here().python}"
+    for path in (sys.executable, shutil.which(wanted, path="/usr/local/bin:/usr/bin:/bin")):
+        if (
+            path
+            and subprocess.run([*AS_NOBODY, path, "-S", "-c", ""], capture_output=True, check=False).returncode == 0
+        ):
+            return path
+    pytest.skip(f"there is no {wanted} here that the user nobody may run")
+
+
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs")
+
+
+@LINUX
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be somebody else")
+def test_nobody_without_a_place_to_write_answers_and_leaves_no_file(package, python_for_everyone):
+    home = Path(tempfile.mkdtemp(prefix="lambda-home-"))
+    try:
+        home.chmod(0o777)
+        with Function(package, {"HOME": str(home)}, python=python_for_everyone, prefix=AS_NOBODY) as function:
+            assert function.get(f"/predict?{GAMES}")["success"]
+            task = Path(os.readlink(f"/proc/{function._process.pid}/cwd"))
+            assert not list(task.rglob("*.tmp")) and stat.S_IMODE((task / "model" / "card.json").stat().st_mode) & 0o4
+            assert os.stat(f"/proc/{function._process.pid}").st_uid == 65534
+        assert not list(home.rglob("*"))  # where ONNX Runtime would leave a device id
+    finally:
+        shutil.rmtree(home)
+
+
+# ---- what is in it ----
+
+
+@pytest.mark.slow
+def test_a_zip_is_the_same_to_the_byte_whenever_it_is_made(package, exported, tmp_path):
+    again = build(exported, tmp_path / "again.zip", Target.here(), "onnx")
+    assert hashlib.sha256(again.path.read_bytes()).digest() == hashlib.sha256(package.path.read_bytes()).digest()
+    assert again.unzipped == package.unzipped < MOST_UNZIPPED / 2
+
+
+def test_a_zip_holds_the_application_as_it_is_and_nothing_that_is_never_opened(package):
+    with zipfile.ZipFile(package.path) as archive:
+        names = archive.namelist()
+        modes = {entry.external_attr >> 16 for entry in archive.infolist()}
+        source = archive.read("helpers/serving/services.py")
+    assert source == (lambda_packages.PROJECT / "helpers" / "serving" / "services.py").read_bytes()
+    assert names == sorted(names) and modes == {0o100644}
+    assert {"model/card.json", "model/model.onnx"} == {name for name in names if name.startswith("model/")}
+    assert not [name for name in names if "libonnxruntime.so" in name or name.startswith(("google/", "PIL/", "tests/"))]
+    assert not [name for name in names if name.startswith(("helpers/cloud", "helpers/tools", "helpers/model"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["litert", "numpy"])
+def test_the_other_runtimes_answer_too(backend, exported, tmp_path):
+    package = build(exported, tmp_path / f"{backend}.zip", Target.here(), backend)
+    expected = load_predictor(exported, backend)
+    with Function(package) as function:
+        answer = function.get(f"/predict?{GAMES}")
+    row = np.array([[i % 2 for i in range(1, 11)]], np.float32)
+    assert answer["probability"] == pytest.approx(float(expected(row)[0]), abs=1e-7)
+
+
+@pytest.mark.slow
+def test_a_model_of_pictures_takes_pillow_with_it(tmp_path):
+    export = picture_classifier(tmp_path)
+    package = build(export, tmp_path / "pictures.zip", Target.here())
+    assert "pillow" in package.parts
+    with serve(create_predict_app(load_predictor(export)), port=0) as server, Function(package) as function:
+        body = form("image", picture(), "a picture.png")
+        expected = by_http(server.url, "POST", "/predict", body, MULTIPART)
+        answer = function(event("POST", "/predict", body, MULTIPART))
+    assert (answer["statusCode"], body_of(answer)) == (expected[0], expected[2])
+
+
+def test_what_does_not_fit_is_refused_with_the_sum():
+    with pytest.raises(CannotPackage, match=r"^262\.1 MB unpacked \(weights 262\.1 MB, .*than the 262\.1 MB"):
+        check_size({"weights": MOST_UNZIPPED, "the application": 1})
+    check_size({"weights": MOST_UNZIPPED - 1, "the application": 1})
+
+
+def test_a_model_that_only_keras_runs_is_refused_and_nothing_is_written(exported, tmp_path):
+    card = json.loads((exported / "card.json").read_text(encoding="utf-8"))
+    (tmp_path / "only").mkdir()
+    shutil.copy(exported / "model.keras", tmp_path / "only")
+    (tmp_path / "only" / "card.json").write_text(json.dumps({**card, "formats": ["keras"]}), encoding="utf-8")
+    with pytest.raises(CannotPackage, match="TensorFlow and Keras .* MB.* is more than the 262.1 MB"):
+        build(tmp_path / "only", tmp_path / "only.zip", Target.here())
+    assert not (tmp_path / "only.zip").exists()
+
+
+def test_versions_are_those_of_the_lock_for_the_other_python_and_processor():
+    names = lambda_packages.wanted("onnx", pictures=False)
+    here, there = (lambda_packages.closure(names, target) for target in (Target.here(), Target("3.13", "arm64")))
+    assert "protobuf" not in there and {"flask", "werkzeug", "numpy", "onnxruntime"} <= there.keys()
+    assert here["flask"] == there["flask"]
+
+
+def test_tensorflow_would_not_fit():
+    assert lambda_zip.tensorflow_bytes() > 3 * MOST_UNZIPPED
+
+
+@pytest.mark.slow
+def test_a_zip_for_another_processor_holds_libraries_of_that_one(exported, tmp_path):
+    package = build(exported, tmp_path / "games.zip", Target.on_lambda("arm64"))
+    with zipfile.ZipFile(package.path) as archive:
+        [library] = [name for name in archive.namelist() if "onnxruntime_pybind11_state" in name]
+        with archive.open(library) as opened:
+            head = opened.read(20)
+    assert head[:4] == b"\x7fELF" and int.from_bytes(head[18:20], "little") == 183  # e_machine: AArch64
+
+
+@pytest.fixture
+def python_of_lambda(monkeypatch) -> str:
+    """The Python that the zip is made for where this one is another; pyenv hides its own, and here they are shown."""
+    version = Target.on_lambda("x86_64").python
+    hidden = sorted(map(str, Path.home().glob(f".pyenv/versions/{version}*/bin")))
+    monkeypatch.setenv("PATH", os.pathsep.join([*hidden, os.environ["PATH"]]))
+    found = lambda_zip._interpreter(version)
+    return found or pytest.skip(f"there is no Python {version} here, and none to be downloaded")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    (Target.here().system, Target.here().machine) != ("linux", "x86_64"), reason="the zip is for Linux on x86-64"
+)
+def test_the_zip_that_goes_to_lambda_answers_under_lambdas_python(exported, tmp_path, server, python_of_lambda):
+    package = build(exported, tmp_path / "games.zip", Target.on_lambda("x86_64"))
+    assert package.compiled
+    with Function(package, python=python_of_lambda, runtime="") as function:
+        answer = function(event("GET", f"/predict?{GAMES}"))
+    assert body_of(answer) == by_http(server.url, "GET", f"/predict?{GAMES}", None, {})[2]
