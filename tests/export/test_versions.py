@@ -142,7 +142,7 @@ def test_old_versions_are_no_models_and_no_obstacle(games, tmp_path):
     project = tools.copy_project(tmp_path / "tutorial")
     shutil.copytree(games.parent, project / "models", ignore=shutil.ignore_patterns("tutorial"))
     program = "from helpers.export import registry; print(registry.names())"
-    run = {"env": tools.environment_in(project), "capture_output": True, "text": True}
+    run = {"cwd": project, "env": tools.environment_in(project), "capture_output": True, "text": True}
     assert subprocess.run([sys.executable, "-c", program], check=True, **run).stdout == "['games']\n"
     shutil.rmtree(games)
     changed_to = shutil.copytree(find(games, listed(games)[0][0]).path, games)  # a person may put one back by hand, too
