@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from helpers.figures.style import BLUE, ORANGE, label_bars, new_figure, percent, style
+from helpers.figures.style import BLUE, ORANGE, headline, label_bars, new_figure, percent, style
 
 
 def format_differences(differences: dict[str, float], limit: float = 1e-6) -> Figure:
@@ -53,8 +53,5 @@ def format_costs(costs) -> Figure:
         figure.get_layout_engine().set(wspace=0.08)
         all_axes[0].invert_yaxis()
         least, most = costs["memory_mb"].min(), costs["memory_mb"].max()
-        figure.suptitle(
-            f"Without TensorFlow a process needs as little as {percent(least / most)} of the memory",
-            **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
-        )
+        headline(figure, f"Without TensorFlow a process needs as little as {percent(least / most)} of the memory")
     return figure

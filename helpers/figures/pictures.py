@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import PercentFormatter
 
-from helpers.figures.style import BLUE, MUTED, ORANGE, label_bars, new_figure, percent, style
+from helpers.figures.style import BLUE, MUTED, ORANGE, headline, label_bars, new_figure, percent, style
 
 
 def gallery(pictures: np.ndarray, labels: np.ndarray, classes: Sequence[str], each: int = 4) -> Figure:
@@ -19,10 +19,7 @@ def gallery(pictures: np.ndarray, labels: np.ndarray, classes: Sequence[str], ea
             for row, index in enumerate(np.flatnonzero(labels == column)[:each]):
                 _show(all_axes[row, column], pictures[index])
             all_axes[0, column].set_title(name, loc="center", fontsize=11, fontweight="normal", pad=4)
-        figure.suptitle(
-            f"{len(classes)} classes of clothes, some hard to tell apart",
-            **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
-        )
+        headline(figure, f"{len(classes)} classes of clothes, some hard to tell apart")
         figure.get_layout_engine().set(hspace=0, h_pad=0.02)
         for axes in all_axes.flat:
             axes.axis("off")
@@ -55,10 +52,7 @@ def mistakes(pictures: np.ndarray, probabilities: np.ndarray, labels: np.ndarray
             mixed = counts * ~np.eye(len(classes), dtype=bool)
             true, taken = np.unravel_index(mixed.argmax(), mixed.shape)
             found += f", most often a {classes[true]} taken for a {classes[taken]}"
-        figure.suptitle(
-            found,
-            **{"x": 0.01, "ha": "left", "fontsize": 13, "fontweight": "bold"},
-        )
+        headline(figure, found)
     return figure
 
 

@@ -75,6 +75,11 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
+def headline(figure: Figure, text: str) -> None:
+    """The title of a figure with several parts, where a single one has its own."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=13, fontweight="bold")
+
+
 def label_line(axes: Axes, x: float, y: float, text: str, color: str = INK, **options) -> None:
     """Write `text` beside a line, at data position (x, y), instead of in a legend."""
     options = {"xytext": (6, 0), "va": "center", "fontweight": "bold", **options}

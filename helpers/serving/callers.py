@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.ASCII | re.IGNORECASE)
-_HEADERS = "Content-Type, X-API-Key, Authorization, X-Request-ID, X-Caller-ID"
+CALLER = "X-Caller-ID"  # by which a canary tells callers apart
+_HEADERS = f"Content-Type, X-API-Key, Authorization, X-Request-ID, {CALLER}"
 _SHOWN = "X-Request-ID, X-Model-Version"
 _REMEMBERED = 64  # Host headers whose verdict is kept; they come from clients
 

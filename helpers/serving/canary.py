@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
+from helpers.serving.callers import CALLER
 from helpers.serving.lane import PATH
 from helpers.serving.model_slot import ModelSlot
 
-CALLER = "X-Caller-ID"
+_IN_ENVIRON = "HTTP_" + CALLER.upper().replace("-", "_")
 _REMEMBERED = 4096  # callers
 
 
@@ -53,7 +54,7 @@ class Split:
         if environ["PATH_INFO"] != PATH:
             return self.app(environ, start_response)
         begin, code = time.perf_counter(), "500"
-        is_canary = self.canary.answers(environ.get("HTTP_X_CALLER_ID") or environ.get("REMOTE_ADDR", ""))
+        is_canary = self.canary.answers(environ.get(_IN_ENVIRON) or environ.get("REMOTE_ADDR", ""))
         if is_canary:
             environ["model.version"] = self.canary.slot.version
 

@@ -7,6 +7,7 @@ from helpers.data.inputs import InputSignature, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
 from helpers.data.parameters import LARGEST
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
+from helpers.serving.callers import CALLER
 
 _JSON = "application/json"
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -20,7 +21,7 @@ _HEADERS = {
     "X-Model-Version": {"description": "the version of the model that answers", "schema": {"type": "string"}},
 }
 _CALLER = {
-    "name": "X-Caller-ID",
+    "name": CALLER,
     "in": "header",
     "required": False,
     "description": "who asks: the same caller is answered by the same version; without it the address counts",

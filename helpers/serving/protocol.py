@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving.asgi import LARGE_BYTES, Gateway
-from helpers.serving.canary import CALLER
+from helpers.serving.callers import CALLER
 from helpers.serving.framing import escaped
 from helpers.serving.lane import Answer, Lane
 from helpers.serving.supervisor import Place

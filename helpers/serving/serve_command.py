@@ -112,7 +112,7 @@ def free_port(host: str, port: int) -> int:
             return probe.getsockname()[1]
     except OSError as error:
         raise CannotServe(
-            f"cannot listen on {_pair(host, port)} ({error.strerror}): try another --port or --host"
+            f"cannot listen on {served.pair(host, port)} ({error.strerror}): try another --port or --host"
         ) from error
 
 
@@ -222,10 +222,9 @@ def _others(models: list[Path]) -> str:
 
 
 def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)
     workers = f"{chosen.workers} worker{'s' if chosen.workers > 1 else ''}"
     names, others = ", ".join(str(each.main) for each in models), _others([each.main.directory for each in models])
-    lines = [f"Serving {names} on http://{_pair(host, port)} with {workers}. Ctrl+C stops it."]
+    lines = [f"Serving {names} on {served.url_of(chosen.host, port)} with {workers}. Ctrl+C stops it."]
     for each in models:
         lines += [f"{each.canary} answers {100 * each.share:g} % of the callers."] if each.canary else []
         lines += [f"{each.shadow} is asked, too: /metrics shows how far it differs."] if each.shadow else []
@@ -235,8 +234,3 @@ def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int)
     if others:
         lines.append(f"Other models here: {others}.")
     print("\n".join(lines), flush=True)
-
-
-def _pair(host: str, port: int) -> str:
-    """Host and port as a URL has them."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

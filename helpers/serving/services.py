@@ -147,8 +147,8 @@ def create_predict_app(
     app = new_application("predict", access_log, paths, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.extensions["model"] = slot
-    may_pass = _key_check(api_key)
-    guard = guarded_by(api_key)
+    may_pass = key_check(api_key)
+    guard = guarded_by(may_pass)
 
     def reader_of(model: Callable) -> Reader:
         return model.signature.reader(strict, unseen)
@@ -159,7 +159,6 @@ def create_predict_app(
     lane_is_open = lambda: not any(hooks) and not slot.is_heavy  # noqa: E731
     lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lane_is_open)
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
-    app.extensions["lanes"] = {PATH.encode(): lane}  # for a server that answers without calling the application
     app.extensions["takes_long"] = lambda path: path == PATH and slot.is_heavy
     app.extensions["callers"] = callers
     app.extensions["observed"] = app.wsgi_app
@@ -167,6 +166,8 @@ def create_predict_app(
     if shadow or canary:
         rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
         inner = app.extensions["inner"] = _with_other_versions(app, shadow, canary, metrics, model_name, rules)
+    # for a server that answers without calling the application
+    app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
     # within the layer that gives ids and counts
     app.wsgi_app.app = CallerCheck(inner, callers)
 
@@ -255,7 +256,6 @@ def _with_other_versions(
         lane.canary = canary.lanes(lane, other.extensions["lane"])
         inner = Split(inner, other.extensions["inner"], canary, counts)
         app.extensions["takes_long"] = lambda path: path == PATH and (slot.is_heavy or canary.slot.is_heavy)
-    app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
     return inner
 
 
@@ -405,7 +405,7 @@ def serve_metrics(app: Flask, guard: Callable, metrics: Metrics) -> None:
         return Response(metrics.text(), mimetype="text/plain; version=0.0.4")
 
 
-def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
+def key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
     """Whether a request with these headers `X-API-Key` and `Authorization` may pass: any where no key is set."""
     if api_key is None:
         return lambda given, authorization: True
@@ -424,9 +424,8 @@ def _key_check(api_key: str | None) -> Callable[[str | None, str | None], bool]:
     return may_pass
 
 
-def guarded_by(api_key: str | None) -> Callable:
+def guarded_by(may_pass: Callable[[str | None, str | None], bool]) -> Callable:
     """A decorator that lets a request through to a view only with the key."""
-    may_pass = _key_check(api_key)
 
     def decorate(view):
         @functools.wraps(view)

@@ -25,6 +25,7 @@ from helpers.serving.services import (
     create_predict_app,
     facts_of,
     guarded_by,
+    key_check,
     new_application,
     page_response,
     serve_metrics,
@@ -95,7 +96,7 @@ def create_models_app(
         shown = [{"name": name, **_shown(name, part, api_key is not None)} for name, part in parts.items()]
         return page_response(render_template("models.html", models=shown))
 
-    serve_metrics(app, guarded_by(api_key), metrics)
+    serve_metrics(app, guarded_by(key_check(api_key)), metrics)
     return app
 
 

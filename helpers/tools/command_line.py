@@ -544,22 +544,22 @@ def _module(word: str) -> str:
     return name if all(part.isidentifier() for part in name.split(".")) else _wrong(f"{word!r} is no name of a module")
 
 
-def _page(word: str) -> Path:
+def _written(word: str, what: str, *endings: str) -> Path:
+    """A file that is to be written, which ends as one of its kind does."""
     path = Path(os.path.expanduser(_text(word))).absolute()
-    if path.suffix.lower() not in (".html", ".htm"):
-        _wrong(f"{word} is not the name of a page: let it end in .html")
+    if path.suffix.lower() not in endings:
+        _wrong(f"{word} is not the name of a {what}: let it end in {endings[0]}")
     _folder(str(path.parent))
     return path
+
+
+def _page(word: str) -> Path:
+    return _written(word, "page", ".html", ".htm")
 
 
 def _zip(word: str) -> Path:
-    path = Path(os.path.expanduser(_text(word))).absolute()
-    if path.suffix.lower() != ".zip":
-        _wrong(f"{word} is not the name of a zip: let it end in .zip")
-    if path.is_dir():
-        _wrong(f"{word} is a folder")
-    _folder(str(path.parent))
-    return path
+    path = _written(word, "zip", ".zip")
+    return _wrong(f"{word} is a folder") if path.is_dir() else path
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import urllib.request
 
-from helpers.export import registry
+from helpers.export import registry, served
 from helpers.serving import serve_command
 from helpers.tools import command_line
 
@@ -50,11 +49,11 @@ def check_model(options: list[str]) -> None:
 def health(path: str = "/health/ready") -> int:
     """0 where the service in this container answers that it is ready, or what else `path` asks, else 1."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=4):
-            return 0
+        served.ask(f"http://127.0.0.1:{PORT}{path}", seconds=4)
     except OSError as error:
         print(f"{path}: {error}")
         return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from helpers.export import registry, served, versions
@@ -99,10 +97,7 @@ def _uses(directory: Path) -> dict[str, list[str]]:
 def _answering(url: str, name: str) -> str | None:
     """The version with which the service at `url` answers for the model `name`, asked of it."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"{url}/health/ready", timeout=SECONDS
-        ) as answer:
-            said = json.load(answer)
+        said = json.loads(served.ask(f"{url}/health/ready", SECONDS))
     except (OSError, ValueError):
         return None
     return said.get("models", {}).get(name) or said.get("model")
