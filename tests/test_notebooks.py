@@ -3,7 +3,8 @@
 The notebooks run in a copy of the project, in reading order, as in a fresh clone: 02 writes the model that 03 to 05
 take up. Into that copy go more cells: each one that starts a server nineteen times more, every folded solution where
 the reader comes to it, and after the last cell a look at what is left of the servers. Each notebook runs in a pytest of
-its own, whose report names the cell and shows both outputs where they differ.
+its own, whose report names the cell and shows both outputs where they differ, with a home folder that was empty at the
+start and under the eyes of strace, where there is one: what it calls and what it leaves is one run's as well.
 """
 
 import re
@@ -18,6 +19,7 @@ import notebook_tools as tools
 import pytest
 from nbformat import NotebookNode
 from test_notebook_conventions import executed_in_one_clean_run
+from watching import CAN_WATCH, Seen, watched
 
 from helpers.__main__ import key_figures
 
@@ -90,13 +92,14 @@ class Verdict:
 
     cells: tuple[str, ...]
     report: str
+    seen: Seen | None = None  # where no strace is, nobody saw
 
     @property
     def failed(self) -> int:
         return sum(map(bool, self.cells))
 
 
-def nbval(*paths: Path) -> dict[str, Verdict]:
+def nbval(*paths: Path, watch: bool = False) -> dict[str, Verdict]:
     """{stem: verdict} of notebooks of one project, each executed in a fresh kernel with every output compared."""
     project = paths[0].parent.parent
     results, sanitize = project / "build" / "nbval.xml", project / "build" / "sanitize.cfg"
@@ -105,20 +108,19 @@ def nbval(*paths: Path) -> dict[str, Verdict]:
     sanitize.write_text(SANITIZE)
     options = ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}", "-p", "nbval.plugin"]
     options += [f"--nbval-sanitize-with={sanitize}", f"--junitxml={results}", "-p", "no:cacheprovider", "--color=no"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *map(str, paths)],
-        cwd=project,
-        env=tools.environment_in(project, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "pytest", *options, *map(str, paths)]
+    own, seen = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, None
+    if watch and CAN_WATCH:
+        done, seen = watched(project.parent, command, project, **own)
+    else:
+        environment = tools.environment_in(project, **own)
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []
     verdicts = {}
     for path in paths:
         mine = [case for case in cases if path.stem in case.get("classname")]
         troubles = ["".join(child.text or child.get("message") for child in case) for case in mine]
-        verdicts[path.stem] = Verdict(tuple(troubles), done.stdout + done.stderr)
+        verdicts[path.stem] = Verdict(tuple(troubles), done.stdout + done.stderr, seen)
     return verdicts
 
 
@@ -129,21 +131,21 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", params=tools.NOTEBOOKS, ids=lambda path: path.stem)
-def run(request, project) -> tuple[dict[str, str], str]:
-    """One notebook's run: {cell: what was wrong with it}, and nbval's whole report."""
+def run(request, project) -> tuple[dict[str, str], Verdict]:
+    """One notebook's run: {cell: what was wrong with it}, and nbval's whole verdict."""
     path = project / "notebooks" / request.param.name
     notebook = tools.read(path)
     names = with_additions(notebook)
     nbformat.write(notebook, path)
-    verdict = nbval(path)[path.stem]
+    verdict = nbval(path, watch=True)[path.stem]
     assert len(verdict.cells) == len(names), verdict.report
-    return dict(zip(names, verdict.cells, strict=True)), verdict.report
+    return dict(zip(names, verdict.cells, strict=True)), verdict
 
 
 def test_outputs_are_those_of_a_fresh_run(run):
-    cells, report = run
+    cells, verdict = run
     wrong = [name for name, trouble in cells.items() if trouble and not name.startswith(ADDED)]
-    assert not wrong, f"{wrong}\n{report}"
+    assert not wrong, f"{wrong}\n{verdict.report}"
 
 
 def test_every_solution_works_at_the_end_of_its_notebook(run):
@@ -154,9 +156,15 @@ def test_every_solution_works_at_the_end_of_its_notebook(run):
 
 
 def test_servers_started_twenty_times_leave_nothing_behind(run):
-    cells, report = run
+    cells, verdict = run
     added = [name for name in cells if name.startswith(ADDED) and "solution" not in name]
-    assert not any(cells[name] for name in added), report
+    assert not any(cells[name] for name in added), verdict.report
+
+
+@pytest.mark.skipif(not CAN_WATCH, reason="needs Linux with strace, which sees each call")
+def test_it_calls_nobody_and_leaves_nothing_at_home(run):
+    _, verdict = run
+    assert verdict.seen.called_outside == set() and verdict.seen.left_unlisted == set()
 
 
 def test_the_cells_that_start_servers_are_recognized():

@@ -1,75 +1,25 @@
 """What a command or a notebook reads stays on this machine: no name is asked for, no other host called, and the home
-folder of whoever runs it holds nothing afterwards but the settings and caches that are listed here.
+folder of whoever runs it holds nothing afterwards but the settings and caches that `watching.IN_HOME` lists.
+
+The notebooks of the route are watched where nbval runs them, in `test_notebooks.py`.
 """
 
-import ipaddress
-import re
-import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import notebook_tools as tools
 import pytest
+from watching import CAN_WATCH, Seen, watched
 
 from helpers import PROJECT
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not shutil.which("strace"), reason="needs Linux with strace, which sees each call"
-)
-
-ADDRESS = re.compile(
-    r'sin6?_port=htons\((?P<port>\d+)\).*?(?:inet_addr\(|inet_pton\(AF_INET6, )"(?P<host>[^"]+)"', re.ASCII
-)
-NAME_SERVICE = 53  # the port of DNS, on this machine as well: a resolver passes on what it is asked
-IN_HOME = (  # each file that may be there: settings and caches of a library, of nobody's use elsewhere
-    ".keras/keras.json",
-    ".cache/matplotlib/",
-    ".config/matplotlib/",
-    ".ipython/",
-    ".local/share/jupyter/runtime/",
-    ".npm/_logs/",  # jupyter-lsp asks npm where it keeps its packages
-)
+pytestmark = pytest.mark.skipif(not CAN_WATCH, reason="needs Linux with strace, which sees each call")
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What one program did: where it connected to or sent, and the files it left in its home folder."""
-
-    called: set[str]  # host:port
-    left: set[str]
-
-    @property
-    def called_outside(self) -> set[str]:
-        return {address for address in self.called if not _is_here(*address.rsplit(":", 1))}
-
-    @property
-    def left_unlisted(self) -> set[str]:
-        return {file for file in self.left if not file.startswith(IN_HOME)}
-
-
-def _is_here(host: str, port: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback and int(port) != NAME_SERVICE
-
-
-def watch(folder: Path, command: list[str], cwd: Path = PROJECT) -> Seen:
+def watch(folder: Path, command: list[str]) -> Seen:
     """Run `command` with a fresh home folder, and look; it must succeed."""
-    home, trace = folder / "home", folder / "trace"
-    home.mkdir()
-    own = {"HOME": str(home), "ORT_DISABLE_TELEMETRY": "0", "MPLCONFIGDIR": ""}
-    environment = {
-        name: value
-        for name, value in tools.environment_in(cwd, **own).items()
-        if not name.startswith(("XDG_", "JUPYTER", "IPYTHON")) and name != "CI" and value  # CI turns telemetry off, too
-    }
-    tracer = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
-    done = subprocess.run(
-        [*tracer, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    done, seen = watched(folder, command, PROJECT)
     assert done.returncode == 0, done.stdout + done.stderr
-    called = {f"{found['host']}:{found['port']}" for found in ADDRESS.finditer(trace.read_text(errors="replace"))}
-    return Seen(called, {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()})
+    return seen
 
 
 def python(source: str, *arguments: object) -> list[str]:
@@ -110,13 +60,6 @@ assert b'"news": {"disabled": true}' in page("lab")
 assert b"null" in page("lab/api/update")  # what the page asks for when it is opened
 lab.terminate()
 lab.wait()
-"""
-
-NOTEBOOK_OF_THE_ROUTE = """
-import sys
-from helpers.tools import runner
-[path] = [path for path in runner.notebook_paths() if path.stem.startswith(sys.argv[1])]
-runner.execute(runner.read(path), path.stem)
 """
 
 A_NOTEBOOK = """
@@ -170,13 +113,4 @@ def test_jupyterlab_asks_nobody_for_news_or_a_newer_release(tmp_path, free_port)
 def test_train_leaves_nothing_and_calls_nobody(tmp_path):
     command = ["train", "--data", "data/games.csv", "--model", str(tmp_path / "model")]
     seen = watch(tmp_path, [sys.executable, "-m", "helpers", *command])
-    assert seen.called_outside == set() and seen.left_unlisted == set()
-
-
-@pytest.mark.notebooks
-@pytest.mark.parametrize("number", ["03", "04", "05"])
-def test_a_notebook_of_the_route_leaves_nothing_and_calls_nobody(tmp_path, exported, number):
-    project = tools.copy_project(tmp_path / "tutorial")
-    shutil.copytree(exported, project / "models" / "games")
-    seen = watch(tmp_path, python(NOTEBOOK_OF_THE_ROUTE, number), project)
     assert seen.called_outside == set() and seen.left_unlisted == set()
