@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import notebook_tools as tools
 import psutil
@@ -42,6 +42,19 @@ def family(process: subprocess.Popen) -> list[psutil.Process]:
         return [main, *main.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def workers_at_work(process: subprocess.Popen, url: str, count: int) -> list[psutil.Process]:
+    """The service's workers, once each of `count` holds a connection: it takes none before its model is loaded."""
+
+    def ask(connections: ExitStack) -> list[psutil.Process] | None:
+        connections.enter_context(requests.Session()).get(f"{url}/health/live", timeout=10)
+        workers = family(process)[1:]
+        held = [{c.status for c in worker.net_connections("tcp")} for worker in workers]
+        return workers if len(workers) == count and all("ESTABLISHED" in states for states in held) else None
+
+    with ExitStack() as connections:
+        return until(lambda: ask(connections))
 
 
 def gone(processes: list[psutil.Process]) -> bool:

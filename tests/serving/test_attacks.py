@@ -13,7 +13,7 @@ import time
 import psutil
 import pytest
 import requests
-from service_processes import family, gone, is_ready, serving, start, until
+from service_processes import family, gone, is_ready, serving, start, until, workers_at_work
 
 from helpers import PROJECT
 from helpers.data.parameters import MOST_NAMED, InvalidRequest
@@ -470,12 +470,12 @@ def model(exported, tmp_path):
 @posix_only
 def test_a_broken_model_folder_and_a_dying_worker_leave_the_other_worker_serving(model, free_port):
     with serving(model, free_port, "--workers", "2") as (process, url):
-        workers = until(lambda: len(family(process)) == 3 and family(process)[1:])
+        workers = workers_at_work(process, url, 2)
         (model / "card.json").rename(model / "card.away")
         workers[0].kill()
         until(lambda: gone([workers[0]]))
         time.sleep(1.5)  # long enough for several tries
-        assert process.poll() is None and requests.get(f"{url}/predict", params=ARTICLE).ok
+        assert process.poll() is None and requests.get(f"{url}/predict", params=ARTICLE, timeout=20).ok
         (model / "card.away").rename(model / "card.json")
         until(lambda: len([member for member in family(process)[1:] if not gone([member])]) == 2)
 
