@@ -13,3 +13,26 @@ PROJECT = Path(__file__).resolve().parent.parent
 # ONNX Runtime 1.32 reads this when it is imported, in this process or one that it starts. Without it, it writes a
 # device id and a database to the user's cache folder, for the telemetry that it can send to its maker.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+
+def _call_this_machine_directly() -> str:
+    """No call to this machine takes a proxy, neither of this process (requests, urllib) nor of one it starts (curl).
+
+    Returns the variable that names a proxy where nothing had exempted this machine: terminals have it still. A small
+    letter variable goes before its capitals, so both are set.
+    """
+    named = next((name for name in PROXIES if os.environ.get(name)), "")
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    missing = set(THIS_MACHINE) - set(exempt.replace(" ", "").split(","))
+    if not named or exempt.strip() == "*" or not missing:
+        return ""
+    hosts = ",".join([*filter(None, [exempt]), *sorted(missing)])
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
+    return named
+
+
+#: The variable that sends calls to this machine through a proxy wherever this project is not imported; "" for none.
+PROXY = _call_this_machine_directly()

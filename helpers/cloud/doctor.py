@@ -2,7 +2,7 @@
 
 In: a URL as it stands in the browser. Out: a `Diagnosis`, found by going the way of a request: resolve the name,
 connect, speak TLS where the URL says so, ask for `/health/ready`, ask for the URL itself. The first step that fails is
-the diagnosis.
+the diagnosis. Where a proxy serves it under a path of its own, as at `/model/predict`, it is found there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import ssl
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urlsplit
 
 from helpers.cloud import imds
@@ -130,6 +130,23 @@ class _Target:
     port: int
     path: str
     query: str
+    prefix: str = ""  # of the path, under which a proxy has the service
+
+    @property
+    def home(self) -> str:
+        """Where the service's own paths begin."""
+        return self.base + self.prefix
+
+    @property
+    def within(self) -> str:
+        """The path as the service has it, behind the prefix."""
+        return self.path.removeprefix(self.prefix) or "/"
+
+    @property
+    def prefixes(self) -> list[str]:
+        """What may be a prefix: each folder of the path, the longest first."""
+        folders = self.path.split("/")[1:-1]
+        return ["/" + "/".join(folders[:count]) for count in range(len(folders), 0, -1)]
 
     @property
     def base(self) -> str:
@@ -359,32 +376,49 @@ def _closed(target: _Target) -> _Finding:
 # ---- the service ----
 
 
+def _is_ours(ready: _Answer) -> bool:
+    """Whether that is what the service answers at `/health/ready`."""
+    said = ready.json
+    if ready.status == 503:
+        return said.get("success") is False
+    return ready.status == 200 and said.get("success") is True and "model" in said
+
+
+def _find(target: _Target, timeout: float) -> tuple[_Target, _Answer]:
+    """The target with the prefix under which the service answers, if it does under any, and its word on readiness."""
+    first = _ask(target, "/health/ready", timeout)
+    if not _is_ours(first):
+        for prefix in target.prefixes[:4]:
+            ready = _ask(target, f"{prefix}/health/ready", timeout)
+            if _is_ours(ready):
+                return replace(target, prefix=prefix), ready
+    return target, first
+
+
 def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
-    ready = _ask(target, "/health/ready", timeout)
+    target, ready = _find(target, timeout)
     if ready.server.startswith("AirTunes"):
         raise _Finding(
             "airplay",
             f"AirPlay of macOS has port {target.port} and answers {ready.status}: turn AirPlay Receiver off (System "
             "Settings > General > AirDrop & Handoff), or serve on another port.",
         )
-    said = ready.json
-    if ready.status == 503 and said.get("success") is False:
-        raise _Finding(
-            "not_ready", f"the service runs, but is not ready: {said.get('error')}. Try again in some seconds."
-        )
-    if ready.status != 200 or said.get("success") is not True or "model" not in said:
+    if not _is_ours(ready):
         if ready.status == 400 and b"HTTPS" in ready.body and (finding := _not_plain(target, timeout)):
             raise finding  # nginx and others say so in plain HTTP
         return _echo(url, target, timeout) or _another(target, ready, timeout)
+    if ready.status == 503:
+        said = ready.json.get("error")
+        raise _Finding("not_ready", f"the service runs, but is not ready: {said}. Try again in some seconds.")
     answer = ready if target.resource == "/" else _ask(target, target.resource, timeout)
     problem = answer.json.get("error", f"status {answer.status}")
-    if answer.status == 422 and not target.query and target.path == "/predict":
+    if answer.status == 422 and not target.query and target.within == "/predict":
         hint = "; /predict itself wants the features, for example ?g1=1&g2=0 and so on"
         if "POST" in problem:  # its model takes no row of features
             hint = f"; /predict is asked by POST ({problem})"
         return _well(url, target, answer, hint)
     if answer.status == 404:
-        raise _Finding("wrong_path", f"the service runs, but has no path {target.path}: use {target.base}/predict")
+        raise _Finding("wrong_path", f"the service runs, but has no path {target.path}: use {target.home}/predict")
     if answer.status == 405:
         raise _Finding("wrong_method", f"the service has {target.path}, but not for GET: send it a POST.")
     if answer.status == 401:
@@ -400,13 +434,17 @@ def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnos
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(target.host).is_loopback and _listeners(target.port) <= {"127.0.0.1", "::1"}:
             hint += "; it listens on 127.0.0.1, so other machines cannot call it"
-    return Diagnosis(url, "ok", f"{target.base} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
+    return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
 
 
 def _echo(url: str, target: _Target, timeout: float) -> Diagnosis | None:
     """The echo service of notebook 01 has no model that could be ready: it is known by its echo."""
-    answer = _ask(target, "/predict?msg=doctor", timeout)
-    if answer.status != 200 or answer.json.get("response") != "doctor":
+    for prefix in ["", *target.prefixes[:4]]:
+        answer = _ask(target, f"{prefix}/predict?msg=doctor", timeout)
+        if answer.status == 200 and answer.json.get("response") == "doctor":
+            target = replace(target, prefix=prefix)
+            break
+    else:
         return None
     return _well(url, target, answer, "; it is the echo service, which has no model")
 

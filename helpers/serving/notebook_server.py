@@ -428,8 +428,9 @@ def _is_taken(host: str, port: int) -> bool:
 
 def _occupant(port: int) -> str:
     """Who listens on a port of this machine, as far as its first answer tells."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1) as answer:
+        with direct.open(f"http://127.0.0.1:{port}/", timeout=1) as answer:
             name = answer.headers.get("Server", "")
     except urllib.error.HTTPError as error:
         name = error.headers.get("Server", "")

@@ -23,7 +23,7 @@ from textwrap import fill
 
 from packaging.requirements import Requirement
 
-from helpers import PROJECT
+from helpers import PROJECT, PROXY, THIS_MACHINE
 from helpers.export.keras_settings import WANTED, foreign_settings
 
 GIB = 1024**3  # bytes
@@ -173,10 +173,19 @@ def check_memory(needed: int = NEEDED_MEMORY) -> Check:
     return Check("memory", found, NOTE, remedy)
 
 
-def check_curl(path: str | None = None) -> Check:
-    """Is `curl` there? `path`: where to look, as in the variable PATH."""
+def check_curl(path: str | None = None, proxy: str = PROXY) -> Check:
+    """Is `curl` there, and does it call this machine itself? `path`: where to look, as in the variable PATH.
+
+    proxy: the variable that names a proxy for calls to this machine, too. Those of this project do not take it.
+    """
     if shutil.which("curl", path=path):
-        return Check("curl", "installed")
+        if not proxy:
+            return Check("curl", "installed")
+        remedy = (
+            "The notebooks call this machine without the proxy. In a terminal say so first: "
+            f"`export NO_PROXY={','.join(THIS_MACHINE)}`."
+        )
+        return Check("curl", f"installed, but {proxy} sends it to a proxy", NOTE, remedy)
     remedy = "Install curl (`sudo apt install curl`, `brew install curl`): 01 and 04 call the services with it."
     return Check("curl", "not found", MEND, remedy)
 

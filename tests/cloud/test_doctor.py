@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+import requests
 
 from helpers import PROJECT
 from helpers.cloud import ec2
@@ -149,6 +150,46 @@ def test_a_wrong_path_is_told_with_the_right_one(service):
     found = diagnose(f"{service.url}/predictions", TIMEOUT)
     assert found.case == "wrong_path"
     assert f"{service.url}/predict" in found.sentence
+
+
+@contextlib.contextmanager
+def behind_a_prefix(url: str, prefix: str):
+    """A proxy that passes on what is asked for under `prefix` and nothing else; yields its URL without the prefix."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            answer = requests.get(url + self.path.removeprefix(prefix), timeout=5)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format, *args):
+            pass
+
+    with in_a_thread(ThreadingHTTPServer(("127.0.0.1", 0), Proxy)) as address:
+        yield f"http://{address}"
+
+
+@pytest.mark.parametrize("prefix", ["/model", "/team/model"])
+def test_a_service_behind_a_proxy_with_a_path_of_its_own_is_found_there(service, prefix):
+    with behind_a_prefix(service.url, prefix) as url:
+        found = diagnose(f"{url}{prefix}/predict", TIMEOUT)
+        assert found.case == "ok" and f"{url}{prefix} answers well" in str(found)
+        assert "/predict itself wants the features" in str(found)
+        assert diagnose(f"{url}{prefix}/predict?{EXAMPLE}", TIMEOUT).case == "ok"
+        assert diagnose(f"{url}{prefix}/", TIMEOUT).case == "ok"
+        assert f"use {url}{prefix}/predict" in str(diagnose(f"{url}{prefix}/predicted", TIMEOUT))
+        assert diagnose(f"{url}/predict", TIMEOUT).case == "other_service"
+
+
+def test_a_model_that_is_not_ready_and_the_echo_are_known_behind_a_proxy_too():
+    with serve(create_predict_app(Broken()), port=0) as server, behind_a_prefix(server.url, "/model") as url:
+        assert diagnose(f"{url}/model/predict", TIMEOUT).case == "not_ready"
+    with serve(create_echo_app(), port=0) as server, behind_a_prefix(server.url, "/echo") as url:
+        assert diagnose(f"{url}/echo/predict?msg=Hello", TIMEOUT).case == "ok"
 
 
 def test_refused_parameters_are_told_with_the_service_s_own_words(service):

@@ -1,8 +1,11 @@
 """Notebook 00's checks: what is well is said to be well, and each thing that is not comes with its remedy."""
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from importlib.metadata import version
 
@@ -104,6 +107,50 @@ def test_a_hubs_memory_limit_counts(monkeypatch):
     monkeypatch.setenv("MEM_LIMIT", str(512 * 1024**2))
     check = environment.check_memory()
     assert (check.found, check.status) == ("0.5 GiB available", NOTE)
+
+
+def test_a_proxy_that_a_terminal_would_take_to_this_machine_is_said():
+    check = environment.check_curl(proxy="HTTP_PROXY")
+    assert check.status == NOTE and "HTTP_PROXY" in check.found
+    assert "export NO_PROXY=127.0.0.1,localhost,::1" in check.remedy
+
+
+ASKED_BEHIND_A_PROXY = """
+import os, subprocess, urllib.request
+import requests
+import helpers
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_echo_app
+with serve(create_echo_app(), port=0) as server:
+    url = f"{server.url}/predict?msg=Hello"
+    assert requests.get(url, timeout=5).json()["response"] == "Hello"
+    assert requests.get(url.replace("127.0.0.1", "localhost"), timeout=5).ok
+    assert b"Hello" in urllib.request.urlopen(url, timeout=5).read()
+    assert b"Hello" in subprocess.run(["curl", "-s", url], capture_output=True, check=True).stdout
+print(helpers.PROXY or "-", os.environ["NO_PROXY"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment_of", "said"),
+    [
+        (
+            {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
+            "HTTP_PROXY 127.0.0.1,::1,localhost",
+        ),
+        (
+            {"http_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"},
+            "http_proxy example.org,127.0.0.1,::1,localhost",
+        ),
+        ({"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost"}, "ALL_PROXY localhost,127.0.0.1,::1"),
+        ({"http_proxy": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost,::1"}, "- 127.0.0.1,localhost,::1"),
+    ],
+)
+def test_calls_to_this_machine_take_no_proxy(environment_of, said):
+    bare = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    command = [sys.executable, "-c", ASKED_BEHIND_A_PROXY]
+    done = subprocess.run(command, cwd=PROJECT, env=bare | environment_of, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == said, done.stderr
 
 
 def test_curl_is_looked_for(tmp_path):
