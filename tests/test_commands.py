@@ -107,6 +107,8 @@ WRONG = [
     ("serve --workers 0", "'0' is not a whole number from 1"),
     ("serve --workers -2", "'-2' is not a whole number from 1"),
     ("serve --workers 1000000", "'1000000' is not a whole number from 1"),
+    ("serve --max-body 0", "'0' is not a whole number from 1"),
+    ("serve --max-body 101", "'101' is not a whole number from 1 to 100"),
     ("serve --workers many", "'many' is not a whole number"),
     ("serve --host", "expected one argument"),
     ("serve --host=", "give it a value"),

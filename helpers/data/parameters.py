@@ -224,7 +224,7 @@ class Reader:
         for name, value in items:
             field = self.field(name)
             if field is None:
-                if str(name).casefold() != self._label:  # whoever sends a row of the table may send the label along
+                if not self.is_label(name):  # whoever sends a row of the table may send the label along
                     problems.add(f"{where}{name}", _unknown(name))
             elif field in found:
                 found[field] = "repeated"
@@ -246,6 +246,15 @@ class Reader:
         lower = bool(sent) and all(name == field.name.lower() for field, name in sent.items())
         lower = lower and any(name != field.name for field, name in sent.items())
         return lambda field: sent.get(field) or (field.name.lower() if lower else field.name)
+
+    @property
+    def fields(self) -> list[_Field]:
+        """The features in the order of the signature."""
+        return self._fields
+
+    def is_label(self, name) -> bool:
+        """Whether that is the name of what the model predicts."""
+        return str(name).casefold() == self._label
 
     def field(self, name) -> _Field | None:
         """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""

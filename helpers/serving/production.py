@@ -48,6 +48,7 @@ class Options:
     allow_origins: tuple[str, ...] = ()
     strict: bool = False
     unseen: str = "refuse"
+    max_body_bytes: int | None = None  # None: what the model needs
     imports: str = ""  # a module with the layers of the model, where Keras runs it
 
 
@@ -73,6 +74,7 @@ def worker_app(options: Options) -> Callable:
         "allow_origins": options.allow_origins,
         "strict": options.strict,
         "unseen": options.unseen,
+        "max_body_bytes": options.max_body_bytes,
     }
     # before loading: what is written meanwhile is a change
     seen = {served.name: Watcher.stamp(served.main.directory) for served in options.models}

@@ -56,6 +56,7 @@ def main(chosen: argparse.Namespace) -> int:
         tuple(chosen.allow_origin),
         chosen.strict,
         chosen.unseen,
+        chosen.max_body * 2**20 if chosen.max_body else None,
         _imports_of_workers(chosen),
     )
     load = functools.partial(production.worker_app, options)

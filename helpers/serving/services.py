@@ -31,6 +31,7 @@ from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
+from helpers.serving.platforms import INVOCATIONS, PING, add_platforms
 from helpers.serving.shadow import Shadow, ShadowedLane
 
 log = logging.getLogger("helpers.serving.services")
@@ -141,7 +142,7 @@ def create_predict_app(
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     callers = Callers(allow_hosts, allow_origins)
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
-    paths = dict.fromkeys([*MODEL_PATHS, "/metrics"], "")
+    paths = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")
     metrics = part.metrics if part else Metrics()
     model_name = part.model if part else ""
     app = new_application("predict", access_log, paths, metrics, model_name, lambda: slot.version)
@@ -159,9 +160,8 @@ def create_predict_app(
     lane_is_open = lambda: not any(hooks) and not slot.is_heavy  # noqa: E731
     lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lane_is_open)
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
-    app.extensions["takes_long"] = lambda path: path == PATH and slot.is_heavy
+    app.extensions["takes_long"] = lambda path: path in (PATH, INVOCATIONS) and slot.is_heavy
     app.extensions["callers"] = callers
-    app.extensions["observed"] = app.wsgi_app
     inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
     if shadow or canary:
         rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
@@ -201,6 +201,7 @@ def create_predict_app(
 
     if part is None:
         serve_metrics(app, guard, metrics)
+        add_platforms(app, slot, guard, ready, reader_of, _read_rows, _body)
 
     @app.get("/openapi.json")
     def openapi():
@@ -218,13 +219,9 @@ def create_predict_app(
             document["servers"] = [{"url": request.script_root}]
         return jsonify(document)
 
-    @app.get("/")
-    def page():
-        return _page("index.html", slot, needs_key=api_key is not None)
-
-    @app.get("/docs")
-    def docs():
-        return _page("docs.html", slot, needs_key=api_key is not None)
+    for path, template in (("/", "index.html"), ("/docs", "docs.html")):
+        view = functools.partial(_page, template, slot, needs_key=api_key is not None)
+        app.add_url_rule(path, template, view)
 
     if metrics is not None:
         _count_models(slot, metrics, model_name)
@@ -255,7 +252,9 @@ def _with_other_versions(
         lane.count, other.extensions["lane"].count = counts
         lane.canary = canary.lanes(lane, other.extensions["lane"])
         inner = Split(inner, other.extensions["inner"], canary, counts)
-        app.extensions["takes_long"] = lambda path: path == PATH and (slot.is_heavy or canary.slot.is_heavy)
+        app.extensions["takes_long"] = lambda path: (
+            path in (PATH, INVOCATIONS) and (slot.is_heavy or canary.slot.is_heavy)
+        )
     return inner
 
 

@@ -47,6 +47,7 @@ def create_models_app(
     allow_origins: Iterable[str] = (),
     access_log: TextIO | None = None,
     warm_up: bool = True,
+    max_body_bytes: int | None = None,
 ) -> Flask:
     """The service of several models: `models` are predictors, or `ModelSlot`s, by the name each is called under.
 
@@ -57,6 +58,7 @@ def create_models_app(
     check_names(models)
     callers, metrics = Callers(allow_hosts, allow_origins), Metrics(several=True)
     rules = {"api_key": api_key, "warm_up": warm_up, "strict": strict, "unseen": unseen}
+    rules["max_body_bytes"] = max_body_bytes
     parts = {
         name: create_predict_app(
             model,

@@ -32,6 +32,7 @@ from helpers.serving.serve_command import CannotServe, free_port, read_key
 BUILD = PROJECT / "build"
 BACKENDS = ("onnx", "litert", "numpy", "keras")  # the keys of `predictors.BACKENDS`, which is not imported for them
 LAMBDA_BACKENDS, ARCHITECTURES = BACKENDS[:3], ("x86_64", "arm64")  # those of `lambda_packages`
+MOST_BODY = 100  # MB, as much as a batch transform of SageMaker sends
 MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))  # a worker takes 85 MB, and one keeps a core busy
 MOST_SECONDS = 3600
 PIXELS = ("0..255", "0..1", "-1..1", "caffe")  # those of `images`
@@ -253,6 +254,12 @@ def _serve(cli: _Parser) -> None:
         choices=("refuse", "answer"),
         default="refuse",
         help="a category that training never saw: refuse it (default), or answer it as none of those known",
+    )
+    cli.option(
+        "--max-body",
+        type=_whole(1, MOST_BODY),
+        metavar="MB",
+        help="the largest request that is read (default: 1, or more where the model takes more)",
     )
     cli.option("--access-log", action="store_true", help="one JSON line per request on standard output")
     _own_model_options(cli)

@@ -15,7 +15,9 @@ from helpers.serving import serve_command
 from helpers.tools import command_line
 
 MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a model there
-PORT = os.environ.get("PORT", "8080")  # under this name a platform says where it will ask
+# Under these names platforms say where they will ask, and how much at once; 25 MB is what SageMaker's endpoints send.
+PORT = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
+MAX_BODY = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or os.environ.get("MAX_BODY_MB") or "25"
 WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
 
 
@@ -24,7 +26,8 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--health"]:
         return health(*words[1:])
     words = words[1:] if words[:1] == ["serve"] else words
-    options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL, *words]
+    options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL]
+    options += ["--max-body", MAX_BODY, *words]
     if not {"-h", "--help"} & set(words):
         check_model(options)
     return serve_command.main(command_line.parse(["serve", *options]))

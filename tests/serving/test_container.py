@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import yaml
 from containers import BARE, BASE, HARDENED, SERVICE
 from service_processes import is_ready, until
@@ -137,6 +138,26 @@ def test_curl_gets_what_the_mounted_model_predicts(bare, exported):
         url = bare[1] + query(row, predictor.signature.names)
         answer = subprocess.run(["curl", "-sS", url], capture_output=True, text=True, check=True).stdout
         assert json.loads(answer)["probability"] == pytest.approx(float(want), abs=1e-6)
+
+
+def test_sagemaker_is_answered_by_the_image_that_it_starts_with_the_word_serve(bare):
+    """`docker run IMAGE serve`, as root, the model in /opt/ml/model: what its documentation asks of a container."""
+    _, url = bare
+    assert requests.get(f"{url}/ping", timeout=5).status_code == 200
+
+    def invoke(body: str, kind: str, accept: str = "*/*") -> requests.Response:
+        headers = {"Content-Type": kind, "Accept": accept}
+        return requests.post(f"{url}/invocations", data=body, headers=headers, timeout=30)
+
+    line = "1,0,0,0,0,0,0,0,0,0\n"
+    row = {f"g{i}": int(i == 1) for i in range(1, 11)}
+    want = invoke(json.dumps(row), "application/json").json()["prediction"]
+    assert invoke(line, "text/csv", "text/csv").text == f"{want}\n"
+    assert invoke(json.dumps(row), "application/jsonlines").json()["predictions"] == [float(want)]
+    six_megabytes = 6 * 2**20 // len(line)
+    assert invoke(line * six_megabytes, "text/csv", "text/csv").text == f"{want}\n" * six_megabytes
+    assert invoke("<row/>", "application/xml").status_code == 415
+    assert invoke(line * (26 * 2**20 // len(line)), "text/csv").status_code == 413
 
 
 def test_its_health_is_known(podman, hardened):

@@ -1,0 +1,140 @@
+"""The paths under which platforms ask a container for predictions: SageMaker, Vertex AI, KServe.
+
+| platform | is it ready | predictions |
+|---|---|---|
+| SageMaker | `GET /ping` | `POST /invocations`, CSV, JSON or JSON lines, answered as `Accept` asks |
+| Vertex AI | the path in `AIP_HEALTH_ROUTE` | the path in `AIP_PREDICT_ROUTE`, `{"instances": [...]}` |
+| KServe | `GET /v1/models/NAME` | `POST /v1/models/NAME:predict`, `{"instances": [...]}` |
+
+Requests are read by the reader and answered by the functions of `/predict`: the same rows, numbers, and errors.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Mapping
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
+
+from helpers.data.delimited import read_csv
+from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY
+from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.signature import Signature
+from helpers.serving.answers import answer
+from helpers.serving.lane import JSON, version
+
+PING, INVOCATIONS = "/ping", "/invocations"
+CSV, LINES = "text/csv", "application/jsonlines"
+_LINES = {LINES, "application/x-jsonlines", "application/jsonl", "application/x-ndjson"}
+PASSED_ON = "X-Amzn-SageMaker-Custom-Attributes"  # what a caller gives along, and gets back
+
+
+def add_platforms(
+    app: Flask,
+    slot,
+    guard: Callable,
+    ready: Callable,
+    reader_of: Callable[[Callable], Reader],
+    read_rows: Callable[[Reader], tuple[Rows, bool]],
+    body: Callable[[], bytes],
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Let `app` answer under the platforms' paths.
+
+    guard, ready, reader_of, read_rows, body: the key's check, the view of readiness, and what reads a request there.
+    environ: where Vertex AI says under which paths it will ask.
+    """
+
+    def read(model: Callable) -> tuple[Rows, bool]:
+        kind, reader = request.mimetype, reader_of(model)
+        if kind != CSV and kind not in _LINES:
+            return read_rows(reader)
+        text = body().decode("utf-8", "replace")
+        if kind in _LINES:
+            return read_rows_of_lines(reader, text), True
+        if not isinstance(model.signature, Signature):
+            raise UnsupportedMediaType(f"a CSV holds rows of features, which this model does not take: send {JSON}")
+        return read_csv(reader, text), True
+
+    @guard
+    def invoke():
+        wanted, model = _wanted(), slot.current
+        rows, is_list = read(model)
+        request.environ["model.version"] = version(model)
+        if wanted == JSON:
+            content = answer(slot, model, rows, is_list)
+        else:
+            content = _as_lines(model, answer(slot, model, rows, True), wanted)
+        response = Response(content, content_type=f"{wanted}; charset=utf-8" if wanted == CSV else wanted)
+        if PASSED_ON in request.headers:
+            response.headers[PASSED_ON] = request.headers[PASSED_ON]
+        return response
+
+    def known(name: str):
+        response = app.make_response(ready())
+        if response.status_code == 200:
+            response.set_data(json.dumps({"name": name, "ready": True, **response.json}))
+        return response
+
+    app.add_url_rule(PING, "ping", ready)
+    app.add_url_rule(INVOCATIONS, "invocations", invoke, methods=["POST"])
+    app.add_url_rule("/v1/models/<name>", "kserve_model", known)
+    app.add_url_rule("/v1/models/<name>:predict", "kserve_predict", lambda name: invoke(), methods=["POST"])
+    there = {rule.rule for rule in app.url_map.iter_rules()}
+    for variable, view, method in (("AIP_HEALTH_ROUTE", ready, "GET"), ("AIP_PREDICT_ROUTE", invoke, "POST")):
+        path = environ.get(variable, "")
+        if path.startswith("/") and path not in there:  # those of this service do what is asked of them as they are
+            app.add_url_rule(path, variable.lower(), view, methods=[method])
+
+
+def read_rows_of_lines(reader: Reader, text: str) -> Rows:
+    """The rows of a text that holds a JSON value on each line. Raises `InvalidRequest`, by lines counted from 0."""
+    rows = []
+    for i, line in enumerate(filter(str.strip, text.splitlines())):
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError):
+            raise InvalidRequest(f"line {i} is not valid JSON", {f"[{i}]": "not valid JSON"}) from None
+    return reader.read(rows)
+
+
+def _wanted() -> str:
+    """How the caller wants to be answered; JSON where it does not say."""
+    offered = [JSON, CSV, *sorted(_LINES)]
+    found = request.accept_mimetypes.best_match(offered, JSON if not request.accept_mimetypes else None)
+    if found is None:
+        raise NotAcceptable(f"the answer comes as {JSON}, {CSV} or {LINES}: ask for one of them in Accept")
+    return found
+
+
+def _as_lines(model: Callable, content: bytes, kind: str) -> str:
+    """A list's answer as a line for each row."""
+    outputs = model.signature.outputs
+    if len(outputs) == 1 and outputs[0].kind == PROBABILITY:
+        inside = content.partition(b"[")[2].partition(b"]")[0].decode()
+        if kind == CSV:
+            return inside.replace(",", "\n") + "\n"
+        return "".join(f'{{"probability":{each}}}\n' for each in inside.split(","))
+    found = json.loads(content)["predictions"]
+    if kind != CSV:
+        key = "value" if outputs[0].kind == NUMBER else "prediction"
+        return "".join(_json(each if isinstance(each, dict) else {key: each}) + "\n" for each in found)
+    if len(outputs) > 1 or outputs[0].kind not in (CLASSES, NUMBER):
+        raise NotAcceptable(f"a line of CSV cannot hold what this model answers: ask for {JSON} in Accept")
+    lines = io.StringIO()
+    write = csv.writer(lines, lineterminator="\n").writerow
+    for each in found:
+        write(each.values() if isinstance(each, dict) else [each])  # a class and its probability, or a number
+    return lines.getvalue()
+
+
+def _json(content) -> str:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

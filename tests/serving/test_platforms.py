@@ -1,0 +1,235 @@
+"""The paths under which SageMaker, Vertex AI and KServe ask: the answers of /predict in the platforms' words."""
+
+import csv
+import io
+import itertools
+import json
+from urllib.parse import urlencode
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from conftest import passengers
+from service_processes import serving
+
+from helpers.data.delimited import read_csv
+from helpers.data.parameters import InvalidRequest
+from helpers.data.signature import Feature, Signature
+from helpers.export.predictors import load_predictor
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_predict_app
+
+NUMBERS = Signature((Feature("a", "real", 0, 10, 1), Feature("b", "binary"), Feature("c", "real", missing=True)), "y")
+
+
+class Classes:
+    """The smallest predictor that answers three classes."""
+
+    def __init__(self):
+        from helpers.data.outputs import Output
+
+        outputs = (Output("kind", "classes", ("red", "green, light", "blue")),)
+        self.signature, self.version = Signature((Feature("a"), Feature("b")), "y", outputs=outputs), "test"
+
+    def __call__(self, rows):
+        return np.tile(np.array([[0.25, 0.5, 0.25]], np.float32), (len(rows), 1))
+
+
+@pytest.fixture(scope="module")
+def url(passengers_model):
+    with serve(create_predict_app(load_predictor(passengers_model)), port=0) as server:
+        yield server.url
+
+
+def invoke(url: str, body: str | bytes, kind: str = "text/csv", accept: str | None = None, **headers):
+    headers = {"Content-Type": kind, **headers, **({"Accept": accept} if accept else {})}
+    data = body.encode() if isinstance(body, str) else body
+    return requests.post(f"{url}/invocations", data=data, headers=headers, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict]:
+    table = passengers(60).drop(columns="survived")
+    return known(table)
+
+
+def known(table: pd.DataFrame) -> list[dict]:
+    """The rows of a table, each without its missing values."""
+    return [{k: v for k, v in row.items() if pd.notna(v)} for row in table.to_dict("records")]
+
+
+@pytest.fixture(scope="module")
+def predicted(url, rows) -> list[float]:
+    return requests.post(f"{url}/predict", json=rows, timeout=20).json()["predictions"]
+
+
+def as_csv(rows: list[dict], names: list[str], header: bool) -> str:
+    return pd.DataFrame(rows, columns=names).to_csv(index=False, header=header)
+
+
+NAMES = ["Größe", "gender", "class", "smoker", "siblings"]
+
+
+@pytest.mark.parametrize(("names", "header"), [(NAMES, False), (NAMES[::-1], True), ([*NAMES, "survived"], True)])
+def test_csv_is_answered_as_predict_answers_the_same_rows(url, rows, predicted, names, header):
+    answer = invoke(url, as_csv(rows, names, header))
+    assert answer.ok and answer.json()["predictions"] == predicted
+    assert answer.headers["X-Model-Version"] and answer.headers["X-Request-ID"]
+
+
+def test_the_answer_comes_as_accept_asks(url, rows, predicted):
+    body = as_csv(rows, NAMES, True)
+    lines = invoke(url, body, accept="text/csv")
+    assert lines.headers["Content-Type"].startswith("text/csv")
+    assert [float(line) for line in lines.text.splitlines()] == predicted
+    found = invoke(url, body, accept="application/jsonlines")
+    assert [json.loads(line)["probability"] for line in found.text.splitlines()] == predicted
+    preferred = invoke(url, body, accept="application/json;q=0.5, text/csv")
+    assert preferred.headers["Content-Type"].startswith("text/csv")
+    refused = invoke(url, body, accept="image/png")
+    assert refused.status_code == 406 and "text/csv" in refused.json()["error"]
+
+
+def test_json_and_json_lines_are_read_as_predict_reads_them(url, rows, predicted):
+    lines = "\n".join(map(json.dumps, rows)) + "\n\n"
+    assert invoke(url, lines, "application/jsonlines").json()["predictions"] == predicted
+    assert invoke(url, json.dumps(rows), "application/json").json()["predictions"] == predicted
+    assert invoke(url, json.dumps({"instances": rows}), "application/json").json()["predictions"] == predicted
+    alone = invoke(url, json.dumps(rows[0]), "application/json")
+    assert alone.content == requests.post(f"{url}/predict", json=rows[0], timeout=5).content
+    assert float(invoke(url, json.dumps(rows[0]), "application/json", "text/csv").text) == predicted[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "said"),
+    [
+        ("170,male,1st\n", "text/csv", 422, "row 0 has 3 values, where 5 are wanted: Größe, gender, class"),
+        ("170,male,1st,yes,0\n170,mal,1st,yes,0\n", "text/csv", 422, "[1].gender: must be one of"),
+        ("170,male,1st,yes,many\n", "text/csv", 422, "[0].siblings: not a number"),
+        ("Größe,gender,gender\n1,male,male\n", "text/csv", 422, "twice"),
+        ("Größe,gender,class\n1,male,1st\n", "text/csv", 422, "[0].smoker: missing"),
+        ("", "text/csv", 422, "no rows"),
+        ("\n\n", "text/csv", 422, "no rows"),
+        ('{"gender": "male"\n', "application/jsonlines", 422, "line 0 is not valid JSON"),
+        ("[1, 2", "application/json", 400, "not valid JSON"),
+        ("<x/>", "application/xml", 415, "send JSON"),
+        ("x" * 1_100_000, "text/csv", 413, "larger"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_the_service_s_one_shape(url, body, kind, status, said):
+    answer = invoke(url, body, kind)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["success"] is False and said in answer.json()["error"]
+
+
+def test_ping_follows_readiness():
+    class Broken:
+        signature, version = NUMBERS, "test"
+
+        def __call__(self, rows):
+            raise RuntimeError("no weights")
+
+    app = create_predict_app(Broken())
+    assert app.test_client().get("/ping").status_code == 503
+    assert create_predict_app(Classes()).test_client().get("/ping").status_code == 200
+
+
+def test_what_the_caller_gives_along_comes_back(url):
+    answer = invoke(url, "170,male,1st,yes,0", **{"X-Amzn-SageMaker-Custom-Attributes": "trace=7"})
+    assert answer.ok and answer.headers["X-Amzn-SageMaker-Custom-Attributes"] == "trace=7"
+
+
+def test_the_key_is_asked_for_under_every_path():
+    client = create_predict_app(Classes(), api_key="k").test_client()
+    for path in ("/invocations", "/v1/models/any:predict"):
+        assert client.post(path, data="1,0", content_type="text/csv").status_code == 401
+        assert client.post(path, data="1,0", content_type="text/csv", headers={"X-API-Key": "k"}).status_code == 200
+
+
+def test_classes_come_with_their_names():
+    client = create_predict_app(Classes()).test_client()
+    body = {"data": "1,0\n0,1\n", "content_type": "text/csv"}
+    lines = client.post("/invocations", **body, headers={"Accept": "text/csv"}).text
+    assert list(csv.reader(io.StringIO(lines))) == [["green, light", "0.5"]] * 2
+    objects = client.post("/invocations", **body, headers={"Accept": "application/x-ndjson"}).text.splitlines()
+    assert [json.loads(line)["label"] for line in objects] == ["green, light"] * 2
+
+
+def test_kserve_asks_for_a_model_by_name(url, rows, predicted):
+    assert requests.get(f"{url}/v1/models/titanic", timeout=5).json()["ready"] is True
+    answer = requests.post(f"{url}/v1/models/titanic:predict", json={"instances": rows}, timeout=20)
+    assert answer.json()["predictions"] == predicted
+
+
+def test_vertex_says_where_it_will_ask(monkeypatch):
+    predict = "/v1/endpoints/7/deployedModels/8:predict"
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", predict)
+    monkeypatch.setenv("AIP_HEALTH_ROUTE", "/v1/endpoints/7/deployedModels/8")
+    client = create_predict_app(Classes()).test_client()
+    assert client.get("/v1/endpoints/7/deployedModels/8").status_code == 200
+    assert len(client.post(predict, json={"instances": [{"a": 1, "b": 0}]}).json["predictions"]) == 1
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/predict")  # its own path needs no other
+    assert create_predict_app(Classes()).test_client().post("/predict", json={"a": 1, "b": 0}).status_code == 200
+
+
+# ---- reading a CSV by columns, against reading it by rows ----
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_each_cell_means_what_it_means_in_a_request(strict):
+    reader = NUMBERS.reader(strict)
+    cells = [
+        "1",
+        "0.5",
+        " 3 ",
+        "-0",
+        "9.999999",
+        "1e1",
+        "10",
+        "10.5",
+        "1e400",
+        "nan",
+        "1_0",
+        "",
+        "x",
+        "1,5",
+        "+2",
+        ".5",
+    ]
+    for a, b, c in itertools.product(cells, ("0", "1", "yes", "off", "2"), ("", "-7.25", "1e-3")):
+        text = io.StringIO()
+        csv.writer(text).writerow([a, b, c])
+        by_name = [{"a": a, "b": b, "c": c}]
+        assert outcome(read_csv, reader, text.getvalue()) == outcome(reader.read, by_name), (a, b, c)
+
+
+def outcome(read, *arguments):
+    """What was read, or what was said against it."""
+    try:
+        found = read(*arguments)
+        return found.matrix.tobytes(), found.notes
+    except InvalidRequest as error:
+        return str(error), error.fields
+
+
+def test_many_rows_are_the_same_rows_by_name():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"a": random.uniform(-1, 11, 5000).round(6), "b": random.integers(0, 2, 5000)})
+    table["c"] = np.where(random.random(5000) < 0.1, np.nan, random.normal(0, 1e4, 5000))
+    reader, text = NUMBERS.reader(), table.to_csv(index=False)
+    assert np.array_equal(read_csv(reader, text).matrix, reader.read(known(table)).matrix)
+
+
+@pytest.mark.slow
+def test_six_megabytes_of_csv_pass_where_the_limit_is_raised(exported, free_port):
+    line = ",".join("1000000000") + "\n"
+    count = 6 * 2**20 // len(line)
+    with serving(exported, free_port, "--workers", "1", "--max-body", "25") as (_, url):
+        answer = invoke(url, line * count, accept="text/csv")
+        assert answer.ok, answer.text[:300]
+        one = requests.get(
+            f"{url}/predict?" + urlencode({f"g{i}": int(i == 1) for i in range(1, 11)}), timeout=5
+        ).json()
+        assert answer.text.splitlines() == [one["prediction"]] * count
+        assert invoke(url, b" " * (26 * 2**20)).status_code == 413
