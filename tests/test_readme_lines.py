@@ -256,5 +256,9 @@ def test_each_line_does_what_the_readme_says(reader, chromium):
     reader.shell(reader.take("python3 tutorial.py score"))
     assert len(pd.read_parquet(reader.project / "scores.parquet")) == 50
 
+    # On SageMaker, Vertex AI and KServe
+    with reader.serving("python3 tutorial.py serve --model games"):
+        assert 0 < float(reader.shell(reader.take("curl"))) < 1
+
     untried = [line for line in reader.left if not line.startswith(tuple(ELSEWHERE))]
     assert untried == []

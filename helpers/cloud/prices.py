@@ -22,7 +22,7 @@ LAMBDA_MILLION = 0.20  # requests
 LAMBDA_GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 LAMBDA_A_SECOND = 10  # requests at most, by each environment of a function that runs at the same time
 
-SAGEMAKER_HOUR = {"ml.t2.medium": 0.056}  # an endpoint that is always there
+SAGEMAKER_HOUR = {"ml.t2.medium": 0.056, "ml.m5.large": 0.115}  # an endpoint that is always there; a transform
 SAGEMAKER_GB_SECOND = 0.00002  # a serverless one
 SAGEMAKER_GB = 0.016  # of data, in and out, of a serverless one
 

@@ -1,0 +1,79 @@
+"""A model as SageMaker takes it: `model.tar.gz`, whose files it lays into the container's /opt/ml/model.
+
+In: the folder of an exported model. Out: an `Archive`, the same bytes each time. Two containers read it: the service's
+own (the export as it is), and TensorFlow Serving's, which wants a SavedModel in a folder named by a number.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html
+https://www.tensorflow.org/tfx/serving/serving_basic
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.export.card import read_card
+from helpers.export.errors import ArtifactError
+from helpers.export.kept import version_of
+
+OWN, TENSORFLOW = "own", "tensorflow"
+SERVED = ("card.json", "model.onnx", "model.npz", "model.tflite")  # what the service's container can run
+
+
+@dataclass(frozen=True)
+class Archive:
+    """path: of the `.tar.gz`. version: the model's. container: "own" or "tensorflow". names: the files in it."""
+
+    path: Path
+    version: str
+    container: str
+    names: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.path.stat().st_size
+
+
+def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive:
+    """The export in the folder `model` as an archive at `target`, for a container "own" or "tensorflow".
+
+    Raises `ArtifactError` where the folder holds no format that this container runs.
+    """
+    folder, target = Path(model), Path(target)
+    card = read_card(folder)
+    if container == OWN:
+        files = {name: folder / name for name in SERVED if (folder / name).exists()}
+        if files.keys() <= {"card.json"}:
+            raise ArtifactError(
+                f"{folder.name} holds no format that the container runs: export it to onnx or npz first"
+            )
+    elif container == TENSORFLOW:
+        saved = folder / "saved_model"
+        files = {f"1/{path.relative_to(saved).as_posix()}": path for path in saved.rglob("*") if path.is_file()}
+        if "1/saved_model.pb" not in files:
+            raise ArtifactError(
+                f"{folder.name} holds no SavedModel: export it with "
+                f'export_model(model, "{folder}", formats=("keras", "saved_model"))'
+            )
+    else:
+        raise ValueError(f'container is "{OWN}" or "{TENSORFLOW}", not {container!r}')
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(_packed(dict(sorted(files.items()))))
+    os.replace(part, target)
+    return Archive(target, version_of(card), container, tuple(sorted(files)))
+
+
+def _packed(files: dict[str, Path]) -> bytes:
+    """The same bytes for the same files: no times, no owners."""
+    held = io.BytesIO()
+    with gzip.GzipFile(fileobj=held, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
+        for name, path in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
+    return held.getvalue()

@@ -1,0 +1,424 @@
+"""A model as an endpoint of SageMaker, in the service's own container; a new model beside it, and back to nothing.
+
+In: an `Account` (`account.connect`) and a `Plan` around an archive (`pack`). Out: an endpoint, answers, tables. What
+SageMaker would refuse is refused before any call. Each step looks first whether what it makes is there already, so it
+can be run again after an interruption; `teardown` finds everything by its name. A simulated account keeps endpoints and
+runs none: there `invoke` asks `hosting.Hosts`, the same container on this machine.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pandas as pd
+
+from helpers.cloud import prices
+from helpers.cloud.account import Account, AWSError, agree, in_words
+from helpers.cloud.model_archive import Archive
+
+NAME = "keras-flask-tutorial"  # of the endpoint and its role, and the beginning of the names of what belongs to them
+TAG = "Project"
+IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
+KINDS = ("text/csv", "application/json", "application/jsonlines")  # that the container takes and answers
+MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint may have
+MOST_CONCURRENT, MOST_INSTANCES = 200, 100
+SHARE = 0.1  # of the requests, for a new model that is tried
+MOST_BYTES, MOST_SERVERLESS_BYTES = 25 * 2**20, 4 * 2**20  # of a request; a batch transform sends parts of a file
+_GONE = ("Could not find", "does not exist", "NoSuchEntity", "NoSuchBucket", "Not Found", "NotFound")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An endpoint that is to be made; ValueError for what SageMaker would refuse.
+
+    image: the container's address in a registry of ECR, to which `podman push` brings it. instance, count: machines
+    that are always there; or memory, concurrency: a serverless endpoint with so many MB, which runs so often at once.
+    """
+
+    archive: Archive
+    image: str
+    name: str = NAME
+    instance: str = "ml.t2.medium"
+    count: int = 1
+    memory: int | None = None
+    concurrency: int = 5
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        problems = {
+            f"{self.name!r} is no name of an endpoint: letters, digits and -, 40 at most": not re.fullmatch(
+                r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,39}", self.name
+            ),
+            f"{self.image!r} is no image of ECR: write it like 123456789012.dkr.ecr.us-east-1.amazonaws.com/{NAME}:1, "
+            "and push it there": not IMAGE.fullmatch(self.image),
+            f"{self.instance!r} is no machine whose price is known: choose one of "
+            f"{', '.join(prices.SAGEMAKER_HOUR)}": self.memory is None and self.instance not in prices.SAGEMAKER_HOUR,
+            f"an endpoint has 1 to {MOST_INSTANCES} machines, not {self.count}": not 1 <= self.count <= MOST_INSTANCES,
+            f"a serverless endpoint has one of {MEMORIES} MB, not {self.memory}": self.memory is not None
+            and self.memory not in MEMORIES,
+            f"a serverless endpoint runs 1 to {MOST_CONCURRENT} times at once, not {self.concurrency}": self.memory
+            is not None
+            and not 1 <= self.concurrency <= MOST_CONCURRENT,
+            f"{self.archive.path.name} is laid out for {self.archive.container}'s container: pack it for our own": (
+                self.archive.container != "own"
+            ),
+        }
+        for sentence, holds in problems.items():
+            if holds:
+                raise ValueError(sentence)
+
+    @property
+    def model(self) -> str:
+        """The model's name there: another model has another one, so that both can be there at once."""
+        return f"{self.name}-{self.archive.version}"
+
+    def __str__(self) -> str:
+        size = f"serverless, {self.memory} MB" if self.memory else f"{self.count} x {self.instance}"
+        return f"the endpoint {self.name} ({size}) with the model {self.archive.version}"
+
+    def cost(self) -> str:
+        """What it costs, in words."""
+        if self.memory:
+            million, _ = prices.sagemaker_serverless(1_000_000, 0.002, self.memory / 1024)
+            return f"nothing while nobody calls; about ${million:.2f} a million predictions ({prices.AS_OF})"
+        hour = self.count * prices.SAGEMAKER_HOUR[self.instance]
+        return f"${hour:.3f} an hour, ${hour * 24:.2f} a day, until it is torn down ({prices.AS_OF})"
+
+
+class Answer(NamedTuple):
+    """What an endpoint answered, and which of its variants."""
+
+    body: bytes
+    content_type: str
+    variant: str
+
+
+def statement(account: Account, plan: Plan) -> str:
+    """What `deploy` is going to do, for the reader to agree to."""
+    return "\n".join(
+        [
+            f"Where    {account}",
+            f"Creates  {plan}",
+            f"         a bucket with {plan.archive.path.name}, a model package, a role that may read both",
+            f"Costs    {'nothing: the account is simulated' if account.simulated else plan.cost()}",
+        ]
+    )
+
+
+# ---- the steps ----
+
+
+def deploy(account: Account, plan: Plan, ask: Callable[[str], str] = input) -> str:
+    """Make all of it and wait until it answers; returns the endpoint's name. One that is there gets the plan's model.
+
+    On the real account it first says what will be made and what it costs, and asks; without a "yes" it makes nothing.
+    """
+    client = account.client("sagemaker")
+    with in_words(account, "sagemaker"):
+        there = _unless_gone(lambda: client.describe_endpoint(EndpointName=plan.name))
+    if not account.simulated and not there:
+        agree(statement(account, plan), ask)
+    _register(account, plan)
+    with in_words(account, "sagemaker"):
+        config = _config(account, plan, {plan.model: 1.0})
+        if there is None:
+            client.create_endpoint(EndpointName=plan.name, EndpointConfigName=config, Tags=_tags(plan.name))
+        elif there["EndpointConfigName"] != config:
+            _change(account, plan.name, config)
+        client.get_waiter("endpoint_in_service").wait(EndpointName=plan.name)
+    return plan.name
+
+
+def shift(account: Account, plan: Plan, share: float = SHARE) -> str:
+    """Put `plan`'s model beside the one that answers: it gets `share` of the requests. Returns its variant.
+
+    Blue and green: the machines of the one before stay, so that taking it back is one call.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"a share lies between 0 and 1, not at {share}")
+    if plan.memory:
+        raise ValueError("a serverless endpoint has one model: make a second endpoint, or deploy the new model")
+    [now] = [variant for variant, weight in shares(account, plan.name).items() if weight == 1] or [None]
+    if now is None:
+        raise ValueError(f"{plan.name} tries a new model already: promote one of its variants first")
+    if now == plan.model:
+        return now
+    _register(account, plan)
+    with in_words(account, "sagemaker"):
+        config = _config(account, plan, {now: 1 - share, plan.model: share})
+        _change(account, plan.name, config)
+        account.client("sagemaker").get_waiter("endpoint_in_service").wait(EndpointName=plan.name)
+    return plan.model
+
+
+def promote(account: Account, variant: str, name: str = NAME) -> None:
+    """Let one variant answer every request: the new one, or the one before to take the new one back."""
+    there = shares(account, name)
+    if variant not in there:
+        raise AWSError(f"{name} has no variant {variant}: there is {', '.join(there) or 'none'}.", "NoVariant")
+    wanted = [{"VariantName": each, "DesiredWeight": float(each == variant)} for each in there]
+    with in_words(account, "sagemaker"):
+        client = account.client("sagemaker")
+        client.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=wanted)
+        client.get_waiter("endpoint_in_service").wait(EndpointName=name)
+
+
+def shares(account: Account, name: str = NAME) -> dict[str, float]:
+    """Which variants there are, and which share of the requests each gets."""
+    with in_words(account, "sagemaker"):
+        found = account.client("sagemaker").describe_endpoint(EndpointName=name)["ProductionVariants"]
+    weights = {each["VariantName"]: each.get("CurrentWeight", 1.0) for each in found}
+    return {variant: round(weight / sum(weights.values()), 6) for variant, weight in weights.items()}
+
+
+def invoke(
+    account: Account,
+    body: str | bytes,
+    content_type: str = "text/csv",
+    accept: str = "application/json",
+    name: str = NAME,
+    hosts: Callable[[str, bytes, str, str], tuple[bytes, str]] | None = None,
+) -> Answer:
+    """Ask the endpoint. hosts: what answers for a variant where the account is simulated (`hosting.Hosts`)."""
+    body = body.encode() if isinstance(body, str) else body
+    if content_type not in KINDS:
+        raise ValueError(f"the container takes {', '.join(KINDS)}, not {content_type!r}")
+    if len(body) > MOST_BYTES:
+        raise ValueError(
+            f"a request has {MOST_BYTES // 2**20} MB at most, not {len(body) / 2**20:.0f}: use `transform`"
+        )
+    if not account.simulated:
+        with in_words(account, "sagemaker"):
+            found = account.client("sagemaker-runtime").invoke_endpoint(
+                EndpointName=name, Body=body, ContentType=content_type, Accept=accept
+            )
+        return Answer(found["Body"].read(), found["ContentType"], found.get("InvokedProductionVariant", ""))
+    if hosts is None:
+        raise ValueError("a simulated account runs no endpoint: give hosts=, what runs the container on this machine")
+    there = shares(account, name)
+    [variant] = random.choices(list(there), list(there.values()))
+    return Answer(*hosts(variant, body, content_type, accept), variant)
+
+
+def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.large") -> str:
+    """Let a batch transform answer each line of a CSV text; returns where its answers will lie, line by line.
+
+    SageMaker starts machines for it, sends them the file in parts, and stops them.
+    """
+    if instance not in prices.SAGEMAKER_HOUR:
+        raise ValueError(
+            f"{instance!r} is no machine whose price is known: choose one of {', '.join(prices.SAGEMAKER_HOUR)}"
+        )
+    _register(account, plan)
+    bucket, s3 = _bucket(account, plan.name), account.client("s3")
+    with in_words(account, "s3"):
+        s3.put_object(Bucket=bucket, Key="transform/in/rows.csv", Body=rows.encode())
+    target = f"s3://{bucket}/transform/out/"
+    with in_words(account, "sagemaker"):
+        client = account.client("sagemaker")
+        job = f"{plan.model}-{len(_jobs(account, plan.name)) + 1}"
+        source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/transform/in/"}}
+        client.create_transform_job(
+            TransformJobName=job,
+            ModelName=plan.model,
+            MaxPayloadInMB=6,
+            BatchStrategy="MultiRecord",
+            TransformInput={"DataSource": source, "ContentType": "text/csv", "SplitType": "Line"},
+            TransformOutput={"S3OutputPath": target, "Accept": "text/csv", "AssembleWith": "Line"},
+            TransformResources={"InstanceType": instance, "InstanceCount": 1},
+            Tags=_tags(plan.name),
+        )
+    return f"{target}rows.csv.out"
+
+
+def _register(account: Account, plan: Plan) -> None:
+    """The archive in its bucket, the role, the model package and the model: of each version one."""
+    role = _role(account, plan.name)
+    bucket, key = _bucket(account, plan.name), f"models/{plan.archive.version}/{plan.archive.path.name}"
+    with in_words(account, "s3"):
+        s3 = account.client("s3")
+        if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)) is None:
+            elsewhere = {} if account.region == "us-east-1" else {"LocationConstraint": account.region}
+            s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": elsewhere} if elsewhere else {}))
+        s3.upload_file(str(plan.archive.path), bucket, key)
+    container = {"Image": plan.image, "ModelDataUrl": f"s3://{bucket}/{key}"}
+    environment = {"API_KEY": plan.api_key} if plan.api_key else {}
+    with in_words(account, "sagemaker"):
+        client = account.client("sagemaker")
+        if _unless_gone(lambda: client.describe_model(ModelName=plan.model)):
+            return
+        group = {"ModelPackageGroupName": plan.name}
+        if _unless_gone(lambda: client.describe_model_package_group(**group)) is None:
+            client.create_model_package_group(**group, Tags=_tags(plan.name))
+        client.create_model_package(
+            **group,
+            ModelPackageDescription=f"version {plan.archive.version}",
+            ModelApprovalStatus="Approved",
+            InferenceSpecification={
+                "Containers": [container],
+                "SupportedContentTypes": list(KINDS),
+                "SupportedResponseMIMETypes": list(KINDS),
+            },
+        )
+        client.create_model(
+            ModelName=plan.model,
+            PrimaryContainer={**container, "Environment": environment},
+            ExecutionRoleArn=role,
+            Tags=_tags(plan.name),
+        )
+
+
+def _config(account: Account, plan: Plan, weights: dict[str, float]) -> str:
+    """A configuration with a variant for each model; its name tells what is in it."""
+    client = account.client("sagemaker")
+    words = [f"{variant.removeprefix(plan.name + '-')[:12]}-{round(100 * w)}" for variant, w in weights.items()]
+    size = f"{plan.memory}mb-{plan.concurrency}" if plan.memory else f"{plan.instance.replace('.', '-')}-{plan.count}"
+    name = "-".join([plan.name, *words, size])[:63].rstrip("-")
+    machine = (
+        {"ServerlessConfig": {"MemorySizeInMB": plan.memory, "MaxConcurrency": plan.concurrency}}
+        if plan.memory
+        else {"InstanceType": plan.instance, "InitialInstanceCount": plan.count}
+    )
+    variants = [
+        {"VariantName": variant, "ModelName": variant, "InitialVariantWeight": weight, **machine}
+        for variant, weight in weights.items()
+    ]
+    if _unless_gone(lambda: client.describe_endpoint_config(EndpointConfigName=name)) is None:
+        client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, Tags=_tags(plan.name))
+    return name
+
+
+def _change(account: Account, name: str, config: str) -> None:
+    """Give the endpoint another configuration; SageMaker starts the new machines before it stops the old ones."""
+    client = account.client("sagemaker")
+    if account.simulated:  # which has no such call: the same end by another way
+        client.delete_endpoint(EndpointName=name)
+        client.create_endpoint(EndpointName=name, EndpointConfigName=config, Tags=_tags(name))
+        return
+    client.update_endpoint(EndpointName=name, EndpointConfigName=config)
+
+
+def _role(account: Account, name: str) -> str:
+    """The role that the containers run as: it may read its bucket and its image, write its log, and do nothing else."""
+    iam, bucket = account.client("iam"), _bucket(account, name)
+    sagemaker_only = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    with in_words(account, "iam"):
+        role = _unless_gone(lambda: iam.get_role(RoleName=name)) or iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [sagemaker_only]}),
+            Tags=_tags(name),
+        )
+        images = ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "cloudwatch:PutMetricData"]
+        objects = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        may = [
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"], "Resource": objects},
+            {"Effect": "Allow", "Action": [*images, *logs], "Resource": "*"},
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": may})
+        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy)
+    return role["Role"]["Arn"]
+
+
+# ---- back to nothing ----
+
+
+def leftovers(account: Account, name: str = NAME) -> pd.DataFrame:
+    """Everything of this endpoint that still exists, one row for each: kind, id. Empty after a teardown."""
+    return pd.DataFrame([row[:2] for row in _all(account, name)], columns=["Kind", "Id"])
+
+
+def teardown(account: Account, name: str = NAME) -> pd.DataFrame:
+    """Delete the endpoint and all that was made for it; returns what is left: an empty table."""
+    for _, _, delete in _all(account, name):
+        with in_words(account, "sagemaker"):
+            _unless_gone(delete)
+    return leftovers(account, name)
+
+
+def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
+    """(kind, id, what deletes it) of each thing that is there, in the order in which they can be deleted."""
+    client, iam, s3, found = account.client("sagemaker"), account.client("iam"), account.client("s3"), []
+    bucket, group = _bucket(account, name), {"ModelPackageGroupName": name}
+    with in_words(account, "sagemaker"):
+        if _unless_gone(lambda: client.describe_endpoint(EndpointName=name)):
+            found.append(("endpoint", name, lambda: client.delete_endpoint(EndpointName=name)))
+        for each in _named(client, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", name):
+            delete = lambda each=each: client.delete_endpoint_config(EndpointConfigName=each)  # noqa: E731
+            found.append(("configuration", each, delete))
+        for each in _named(client, "list_models", "Models", "ModelName", name):
+            found.append(("model", each, lambda each=each: client.delete_model(ModelName=each)))
+        # a simulated account has no call that deletes a package
+        if not account.simulated and _unless_gone(lambda: client.describe_model_package_group(**group)):
+            packages = client.list_model_packages(**group)["ModelPackageSummaryList"]
+            for each in packages:
+                arn = each["ModelPackageArn"]
+                found.append(("package", arn, lambda arn=arn: client.delete_model_package(ModelPackageName=arn)))
+            found.append(("package group", name, lambda: client.delete_model_package_group(**group)))
+    with in_words(account, "s3"):
+        if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)):
+            found.append(("bucket", bucket, lambda: _remove_bucket(s3, bucket)))
+    with in_words(account, "iam"):
+        if _unless_gone(lambda: iam.get_role(RoleName=name)):
+            found.append(("role", name, lambda: _remove_role(iam, name)))
+    return found
+
+
+def _named(client, call: str, of: str, key: str, name: str) -> list[str]:
+    """The names of those that begin with `name` and a dash."""
+    every = client.get_paginator(call).paginate(NameContains=name)
+    return [each[key] for page in every for each in page[of] if each[key].startswith(f"{name}-")]
+
+
+def _jobs(account: Account, name: str) -> list[str]:
+    pages = account.client("sagemaker").get_paginator("list_transform_jobs").paginate(NameContains=name)
+    return [each["TransformJobName"] for page in pages for each in page["TransformJobSummaries"]]
+
+
+def _remove_bucket(s3, bucket: str) -> None:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for each in page.get("Contents", ()):
+            s3.delete_object(Bucket=bucket, Key=each["Key"])
+    s3.delete_bucket(Bucket=bucket)
+
+
+def _remove_role(iam, name: str) -> None:
+    iam.delete_role_policy(RoleName=name, PolicyName=name)
+    iam.delete_role(RoleName=name)
+
+
+# ---- small parts ----
+
+
+def _bucket(account: Account, name: str) -> str:
+    """The name of the bucket: of all buckets of the world, so it holds the account's number."""
+    number = account.client("sts").get_caller_identity()["Account"]
+    return f"{name.lower()}-sagemaker-{number}"[:63]
+
+
+def _tags(name: str) -> list[dict]:
+    return [{"Key": TAG, "Value": name}]
+
+
+def _unless_gone(call: Callable[[], dict]) -> dict | None:
+    """What a call answers, or None where the thing that it names is not there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return call()
+    except ClientError as error:
+        said = f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}"
+        if not any(word in said for word in _GONE) and error.response["Error"]["Code"] != "404":
+            raise
+        return None
