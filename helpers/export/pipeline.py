@@ -15,6 +15,7 @@ from pathlib import Path
 
 from helpers.data import games
 from helpers.data.columns import Column
+from helpers.data.distribution import Distribution
 from helpers.data.inputs import signature_from
 from helpers.data.reading import DataError
 from helpers.data.tables import Table, features_and_label, load_table, remark_on_test
@@ -77,6 +78,7 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
         "test_rows": len(test),
         "test_auc": roc_auc(y_test, probabilities),
         "test_auc_interval": list(roc_auc_interval(y_test, probabilities)),
+        "distribution": Distribution.of(signature, x, model(x).numpy().ravel()).to_dict(),
     }
     remark = remark_on_test(y_test)
     return Trained(model, history, metrics | ({"remark": remark} if remark else {}))

@@ -28,7 +28,10 @@ def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     the list holds null.
     """
     if model.signature.outputs is ONE_PROBABILITY:
-        body = _predictions(model, rows) if is_list else _prediction(model, rows.matrix)
+        watch = slot.watch
+        if watch is not None and watch.model is not model:  # it was replaced since the request was read
+            watch = None
+        body = _predictions(model, rows, watch) if is_list else _prediction(model, rows.matrix, watch)
     else:
         body = _listed(model, rows) if is_list else _alone(model, rows.matrix)
     if rows.notes:
@@ -39,21 +42,28 @@ def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     return f'{{{body},"success":true}}\n'.encode()
 
 
-def _prediction(model: Callable, row: np.ndarray) -> str:
-    probability = _run(model, row)[0]
+def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str:
+    answers = _run(model, row)
+    probability = answers[0]
     if not math.isfinite(probability):
         raise ModelFailure(f"the model answered {probability}")
+    if watch is not None:
+        watch(row, answers)
     text = str(probability)  # a float32 in full: the shortest decimals that give it back
     return f'"prediction":"{text}","probability":{text}'
 
 
-def _predictions(model: Callable, rows: Rows) -> str:
+def _predictions(model: Callable, rows: Rows, watch) -> str:
     matrix, bad = rows.matrix, set(rows.bad)
     if bad:
         matrix = matrix[[i for i in range(len(matrix)) if i not in bad]]
     texts: list[str] = []
     for start in range(0, len(matrix), CHUNK_ROWS):
-        texts += _texts(_run(model, matrix[start : start + CHUNK_ROWS]))
+        chunk = matrix[start : start + CHUNK_ROWS]
+        answers = _run(model, chunk)
+        texts += _texts(answers)
+        if watch is not None and start == 0:  # the first rows of a long list stand for all
+            watch.saw_list(chunk, answers)
     if bad:
         answered = iter(texts)
         texts = ["null" if i in bad else next(answered) for i in range(len(rows.matrix))]

@@ -41,7 +41,9 @@ class Gateway:
         self.app, self.max_body_bytes = app, max_body_bytes
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-request")
         self._long = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="long-request")
-        self._takes_long = getattr(app, "extensions", {}).get("takes_long", lambda path: False)
+        extensions = getattr(app, "extensions", {})
+        self._takes_long = extensions.get("takes_long", lambda path: False)
+        self.each_second = extensions.get("each_second", lambda: None)  # what the application wants called so often
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         environ = _environ(scope)

@@ -18,6 +18,7 @@ import numpy as np
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import as_arrays
 from helpers.export.versions import other_question
+from helpers.serving.drift import Drift
 
 HEAVY_SECONDS = 0.001  # for one row: a model that takes longer does not compute on the event loop's thread
 ROWS, FEW_ROWS = 256, 8  # that a model answers before it is put in place; few of a row that is large
@@ -48,6 +49,7 @@ class ModelSlot:
         self.ready = False  # True once a model has answered
         self.problem: str | None = None  # why the warm-up failed
         self.seconds = 0.0  # that the model takes for a row
+        self.watch: Drift | None = None  # counts what the model is asked, where its card tells how it was trained
         self.on_swap: list[Callable[[str], None]] = []  # called with "ok" or "rejected"
         self._lock = threading.Lock()
 

@@ -24,12 +24,16 @@ from pathlib import Path
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
+from prometheus_client.core import GaugeMetricFamily
+
+from helpers.serving.drift import Drift
 
 log = logging.getLogger("helpers.serving.services")
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
+_place: tuple[Path, int] | None = None  # the folder in which this process counts with others, and its number there
 _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)  # a caller's own id, as long as it cannot forge a log line
 
@@ -75,6 +79,8 @@ def count_as(number: int, folder: Path | None) -> None:
         except OSError as error:
             log.warning("worker %d counts for itself: %s is not writable (%s)", number, folder, error.strerror)
             folder = None
+    global _place  # noqa: PLW0603  # as what prometheus_client keeps is of the process, too
+    _place = None if folder is None else (folder, number)
     if folder is None:
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         values.ValueClass = values.MutexValue
@@ -98,6 +104,9 @@ class Metrics:
         what = "1 for the model that answers"
         self.model = self._made(Gauge, "model_info", what, ["version", "backend"], multiprocess_mode="max")
         self.swaps = self._made(Counter, "model_swaps", "Attempts to replace the model while serving", ["result"])
+        self.place = _place
+        self._drifts = _DriftCollector(several)
+        self.registry.register(self._drifts)
 
     def _made(self, kind: type, name: str, what: str, labels: list[str], **more):
         labels = ["model", *labels] if self.several else labels
@@ -106,6 +115,16 @@ class Metrics:
     def of(self, metric, model: str, *labels: str):
         """A metric of one of several models, by its labels; where there is one model, it has no label of its own."""
         return metric.labels(model, *labels) if self.several else metric.labels(*labels)
+
+    def watch(self, model: str, drift: Callable[[], Drift | None]) -> None:
+        """Tell of the drift of a model's requests; drift(): what counts them now, None where nothing does."""
+        self._drifts.watched.append((model, drift))
+
+    def fold(self) -> None:
+        """Count what waits to be counted, so that another process sees it; for a server to call now and then."""
+        for _, drift_now in self._drifts.watched:
+            if drift := drift_now():
+                drift.fold()
 
     def version(self, model: str, version: Callable[[], str]) -> Callable[[str, float], None]:
         """What counts a prediction of a version, by the code of its answer and its seconds; for a canary."""
@@ -149,7 +168,38 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)
+            registry.register(self._drifts)
         return generate_latest(registry)
+
+
+class _DriftCollector:
+    """What the last hour's requests look like beside the training's rows, worked out when somebody asks."""
+
+    def __init__(self, several: bool):
+        self.several = several
+        self.watched: list[tuple[str, Callable[[], Drift | None]]] = []
+
+    def describe(self) -> list:
+        return []  # without it the registry would ask for everything once, to know the names
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        first = ["model"] if self.several else []
+        what = "Population stability index of the last hour's requests against the training"
+        rows = GaugeMetricFamily(
+            "model_watched_rows", "Rows of the last hour that were counted", labels=[*first, "version"]
+        )
+        scores = GaugeMetricFamily("model_score_psi", f"{what}: the scores", labels=[*first, "version"])
+        features = GaugeMetricFamily("model_feature_psi", f"{what}: a feature", labels=[*first, "version", "feature"])
+        for model, drift_now in self.watched:
+            if (drift := drift_now()) is None:
+                continue
+            report, labels = drift.report(), [*([model] if self.several else []), drift.model.version]
+            rows.add_metric(labels, report.rows)
+            if report.score is not None:
+                scores.add_metric(labels, report.score)
+            for name, index in report.features.items():
+                features.add_metric([*labels, name], index)
+        yield from (rows, scores, features) if self.watched else ()
 
 
 class Observed:

@@ -356,6 +356,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             self.place.tell()
+            self.config.app.each_second()
             now = time.monotonic()
             for connection in list(self.server_state.connections):
                 connection.sweep(now)

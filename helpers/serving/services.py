@@ -27,6 +27,7 @@ from helpers.export.versions import other_question
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary, Split
+from helpers.serving.drift import drift_of
 from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
@@ -157,8 +158,9 @@ def create_predict_app(
     # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
     hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
     # A model that takes long has the lane closed, too: a server may compute the requests of the lane on its event loop.
-    lane_is_open = lambda: not any(hooks) and not slot.is_heavy  # noqa: E731
-    lane = app.extensions["lane"] = Lane(slot, may_pass, reader_of, _rows_of, answer, lane_is_open)
+    lane = app.extensions["lane"] = Lane(
+        slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks) and not slot.is_heavy
+    )
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
     app.extensions["takes_long"] = lambda path: path in (PATH, INVOCATIONS) and slot.is_heavy
     app.extensions["callers"] = callers
@@ -360,6 +362,7 @@ def new_application(
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
     app.extensions["observed"] = app.wsgi_app
+    app.extensions["each_second"] = metrics.fold if metrics is not None else lambda: None
     app.url_map.merge_slashes = False  # "//x" is another path than "/x", and no reason to send a caller elsewhere
 
     def refuse(code: int, error: str, kind: str | None = None, headers=(), **more):
@@ -466,6 +469,7 @@ def facts_of(slot: ModelSlot) -> dict[str, str]:
         "outcome": signature.outcome,
         "version": slot.version,
         "measured": _measured(slot.current),
+        "drift": str(slot.watch.report()) if slot.watch else "",
     }
 
 
@@ -504,3 +508,16 @@ def _count_models(slot: ModelSlot, metrics: Metrics, name: str) -> None:
     backend = str(getattr(slot.current, "backend", "callable"))
     slot.on_swap.append(show)
     show()
+    _watch_drift(slot, metrics, name)
+
+
+def _watch_drift(slot: ModelSlot, metrics: Metrics, name: str) -> None:
+    """Keep counting what the model that answers is asked."""
+
+    def watch(result: str = "ok") -> None:
+        if result == "ok":
+            slot.watch = drift_of(slot.current, metrics.place, name)
+
+    slot.on_swap.append(watch)
+    watch()
+    metrics.watch(name, lambda: slot.watch)
