@@ -137,9 +137,17 @@ def metric_and_auc(areas: dict[str, tuple[float, float]]) -> Figure:
             values = [areas[name][place] for name in names]
             bars = axes.barh(np.arange(len(names)) + offset, values, height=0.36, color=color)
             label_bars(axes, bars, [f"{value:.3f}  {text}" for value in values])
+        for text in axes.texts:
+            text.set(bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
         axes.axvline(0.5, color=MUTED, linewidth=1, linestyle="dashed")
         axes.annotate("guessing", (0.5, len(names) - 0.5), xytext=(4, 0), textcoords="offset points", color=MUTED)
-        axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1.15), xlabel="ROC AUC as each tells it")
+        axes.set(
+            yticks=range(len(names)),
+            yticklabels=names,
+            xlim=(0, 1.3),
+            xticks=np.linspace(0, 1, 6),
+            xlabel="ROC AUC as each tells it",
+        )
         axes.set_ylim(-0.5, len(names) - 0.3)
         axes.grid(axis="y", visible=False)
         first, (_, shuffled) = next(iter(areas.items()))
@@ -258,7 +266,7 @@ def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Fig
             axes.hist(y_prob[rows], edges, weights=np.full(rows.sum(), 1 / rows.sum()), color=color)
             axes.annotate(
                 f"{text}: {rows.sum():,} rows",
-                (0.98, 0.85),
+                (0.98, 0.97),
                 xycoords="axes fraction",
                 ha="right",
                 va="top",
@@ -267,6 +275,7 @@ def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Fig
             )
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
             axes.set_ylabel("share of rows")
+            axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the words above the highest bar
         panels[1].set(xlabel=f"predicted probability of {outcome}", xlim=(0, 1))
         above = float(np.mean(y_prob[y_true] >= 0.5))
         panels[0].set_title(f"{percent(above)} of the positives get a probability of 50 % or more")

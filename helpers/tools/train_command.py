@@ -73,7 +73,8 @@ def main(chosen: argparse.Namespace) -> int:
 
 def load(chosen: argparse.Namespace) -> Table:
     """The table that the options name; raises `DataError`."""
-    return games.load_table(chosen.data, chosen.label, chosen.positive, chosen.drop, dict(chosen.treat_as))
+    treat_as, name = dict(chosen.treat_as), chosen.display_name or ""
+    return games.load_table(chosen.data, chosen.label, chosen.positive, chosen.drop, treat_as, name)
 
 
 def told(table: Table) -> str:
