@@ -47,6 +47,7 @@ def run(chosen: Namespace) -> int:
     if data != "sample":
         print(train_command.told(table), flush=True)
     options = {"positive": chosen.positive, "drop": chosen.drop, "treat_as": dict(chosen.treat_as)}
+    options["display_name"] = chosen.display_name
     own = {"DATA": data, "LABEL": chosen.label, "OPTIONS": {k: v for k, v in options.items() if v}, "MODEL": str(model)}
     parameters = {} if data == "sample" else own
 

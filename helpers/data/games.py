@@ -1,4 +1,4 @@
-"""The sample: ten games and whether a player plays the target game. The only module that knows the ten games.
+"""The sample: ten games and whether a player buys the one on offer. The only module that knows the ten games.
 
 It holds the generator that drew the table in `data/`, and fetches the article's own file, which the table resembles.
 Any other table is read by `tables`.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from helpers.data import reading, tables
 from helpers.data.reading import DataError
 
 GAMES = tuple(f"G{i}" for i in range(1, 11))
+OUTCOME = "buying the offered game"  # what a label of 1 means, for people
 ROWS = 22_905
 TEST_ROWS = 5_000
 SAMPLE = PROJECT / "data" / "games.csv"
@@ -29,7 +32,7 @@ ARTICLE_SHA256 = "c8472047c284dd8cddadddab82462e779609213a3c31d497769a52b64ae31f
 ARTICLE_CACHE = PROJECT / "data" / "article.csv"
 
 # The generator of the sample: 16 classes of players, how frequent each is, and with what probability a player of
-# that class has played each game and (last figure) will play the target game. Fitted to the article's data.
+# that class has each game and (last figure) buys the one on offer. Fitted to the article's data.
 MIXTURE = (
     (0.1841, (0.132, 0.171, 0.253, 0.21, 0.242, 0.024, 0.049, 0.011, 0.016, 0.072, 0.004)),
     (0.1657, (0.002, 0.003, 0.027, 0.002, 0.03, 0.001, 0.005, 0.999, 0.001, 0.001, 0.012)),
@@ -75,9 +78,27 @@ def locate(source: str | Path) -> str | Path:
     return download_article() if source == "article" else source
 
 
+def load_table(
+    source: str | Path = "sample",
+    label: str = "label",
+    positive: str | None = None,
+    drop: Iterable[str] = (),
+    treat_as: Mapping[str, str] | None = None,
+    display_name: str = "",
+) -> tables.Table:
+    """`tables.load_table` of what `locate` finds; the label of the ten games gets its name for people.
+
+    display_name: what people call a positive answer, as in "the probability of ..."; "" for the label's own name.
+    """
+    table = tables.load_table(locate(source), label, positive, drop, treat_as)
+    if not display_name and label == "label" and are_games(table.frame):
+        display_name = OUTCOME
+    return replace(table, display_name=display_name)
+
+
 def load_games(source: str | Path = "sample", label: str = "label") -> pd.DataFrame:
-    """A table as a DataFrame of usable columns and a label of 0 and 1: `tables.load_table` of what `locate` finds."""
-    return tables.load_table(locate(source), label).frame
+    """A table as a DataFrame of usable columns and a label of 0 and 1."""
+    return load_table(source, label).frame
 
 
 def are_games(df: pd.DataFrame) -> bool:

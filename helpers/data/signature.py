@@ -176,13 +176,14 @@ class Signature:
     """The features of a model in the order in which it takes them, and the label that it predicts.
 
     positive: the value of the label whose probability is predicted, as the table spells it; "" for 1.
-    outputs: what the model answers.
+    outputs: what the model answers. display_name: what people call that which is predicted, "" for `label = positive`.
     """
 
     features: tuple[Feature, ...]
     label: str = "label"
     positive: str = ""
     outputs: tuple[Output, ...] = ONE_PROBABILITY
+    display_name: str = ""
 
     def __post_init__(self):
         if self.outputs == ONE_PROBABILITY:
@@ -197,25 +198,27 @@ class Signature:
             raise ValueError(f"columns {', '.join(twice)} occur twice: rename one")
 
     @classmethod
-    def from_table(cls, x, label: str = "label", positive: str = "") -> Signature:
+    def from_table(cls, x, label: str = "label", positive: str = "", display_name: str = "") -> Signature:
         """The signature of a pandas DataFrame of features (the label not among them).
 
         A column of 0 and 1 is binary, as is one of two texts; one of more texts is a category, any other is real with
         the range that the table shows. Where the table lacks a value, a request may lack it.
         """
-        return cls(tuple(_feature(name, x[name].to_numpy()) for name in x.columns), label, positive)
+        features = tuple(_feature(name, x[name].to_numpy()) for name in x.columns)
+        return cls(features, label, positive, display_name=display_name)
 
     @classmethod
     def from_dict(cls, data: Mapping) -> Signature:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
         features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
-        return cls(features, data["label"], data.get("positive", ""), outputs_from(data))
+        return cls(features, data["label"], data.get("positive", ""), outputs_from(data), data.get("display_name", ""))
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
         positive = {"positive": self.positive} if self.positive else {}
         features = [feature.to_dict() for feature in self.features]
-        return {"features": features, "label": self.label, **positive, **outputs_to_dict(self.outputs)}
+        name = {"display_name": self.display_name} if self.display_name else {}
+        return {"features": features, "label": self.label, **positive, **name, **outputs_to_dict(self.outputs)}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -224,8 +227,8 @@ class Signature:
 
     @property
     def outcome(self) -> str:
-        """What the probability is of, in words: `survived`, or `survived = yes`."""
-        return f"{self.label} = {self.positive}" if self.positive else self.label
+        """What the probability is of, in words: its display name, or else `survived`, or `survived = yes`."""
+        return self.display_name or (f"{self.label} = {self.positive}" if self.positive else self.label)
 
     @property
     def n(self) -> int:

@@ -30,6 +30,7 @@ class Table:
     """`frame`: the usable columns, the label among them as 0 and 1. `columns`: what became of each column of the file.
 
     label, positive: the label's name, and its value that counts as 1 ("" for 1 itself). said: what was done, in words.
+    display_name: what people call a 1 of the label, "" for its name.
     """
 
     frame: pd.DataFrame
@@ -37,6 +38,7 @@ class Table:
     positive: str
     columns: tuple[Column, ...]
     said: tuple[str, ...] = ()
+    display_name: str = ""
 
     def signature(self) -> Signature:
         """What a model of this table takes, its ranges and values from all rows."""
@@ -44,7 +46,8 @@ class Table:
 
     @cached_property  # every step from the report to the export asks for it
     def _signature(self) -> Signature:
-        return Signature.from_table(self.frame.drop(columns=self.label), self.label, self.positive)
+        features = self.frame.drop(columns=self.label)
+        return Signature.from_table(features, self.label, self.positive, self.display_name)
 
     def report(self) -> pd.DataFrame:
         """What became of each column: column, kind, values, missing, used as."""

@@ -29,10 +29,12 @@ _NAME = re.compile(rf"(\d{{4,}})-({BEFORE}|{BESIDE})-([0-9a-f]{{{DIGITS}}})")
 def version_of(card: Mapping) -> str:
     """The version of an export: 12 digits of the SHA-256 of all that answers, which is its signature and its files.
 
-    Other weights give another version, and so does another range, category, class or scaling of pixels.
+    Other weights give another version, and so does another range, category, class or scaling of pixels; another name
+    for people does not.
     """
+    signature = {part: content for part, content in card["signature"].items() if part != "display_name"}
     files = {name: entry.get("sha256") for name, entry in card["files"].items()}
-    answers = [card["signature"], card.get("input_shape"), files]
+    answers = [signature, card.get("input_shape"), files]
     return hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 

@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import tempfile
+import textwrap
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from helpers.export.lambda_code import refuse_foreign_code
 from helpers.quiet import quiet
 
 log = logging.getLogger(__name__)
+
+SCREEN = 100  # characters of a line that a notebook shows beside JupyterLab's file browser on a screen 1280 wide
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class KerasFile:
         state = "compiled" if self.compiled else "not compiled"
         head = f"{self.name}: {self.container} file of Keras {self.keras_version}, {self.model} model of "
         lines = [f"{head}{len(self.layers)} layers, {state}"]
-        lines += [f"  - {sentence}" for sentence in self.repairs]
-        lines += [f"  - holds Python code: {where}" for where in self.code]
-        return "\n".join(lines)
+        told = [*self.repairs, *(f"holds Python code: {where}" for where in self.code)]
+        wrap = {"width": SCREEN, "initial_indent": "  - ", "subsequent_indent": "    ", "break_long_words": False}
+        return "\n".join([*lines, *(textwrap.fill(sentence, break_on_hyphens=False, **wrap) for sentence in told)])
 
 
 def describe_keras_file(path: str | Path, custom_objects: dict | None = None) -> KerasFile:

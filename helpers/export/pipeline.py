@@ -18,7 +18,7 @@ from helpers.data.columns import Column
 from helpers.data.distribution import Distribution
 from helpers.data.inputs import signature_from
 from helpers.data.reading import DataError
-from helpers.data.tables import Table, features_and_label, load_table, remark_on_test
+from helpers.data.tables import Table, features_and_label, remark_on_test
 from helpers.export import registry
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, is_export
@@ -44,7 +44,7 @@ def train_and_export(
     them. formats: None for all of them. verbose: 1 shows progress.
     """
     _check_writable(Path(directory))
-    table = load_table(games.locate(data), label, positive, drop, treat_as)
+    table = games.load_table(data, label, positive, drop, treat_as)
     return export_table(table, train(table, epochs, verbose), directory, Path(data).name, formats)
 
 

@@ -114,7 +114,7 @@ class KerasPredictor(Predictor):
     """Keras on TensorFlow: the reference."""
 
     backend, file, package = "keras", "model.keras", "tensorflow"
-    threads = "one compiled function shared by all threads, which TensorFlow allows; it may use its own threads inside"
+    threads = "one compiled function shared by all threads, as TensorFlow allows; it may use more inside"
 
     def _load(self, artifact, content):
         with quiet():
@@ -140,9 +140,7 @@ class OnnxPredictor(Predictor):
     """ONNX Runtime: the default, a few microseconds a row."""
 
     backend, file, package = "onnx", "model.onnx", "onnxruntime"
-    threads = (
-        "one session shared by all threads, which ONNX Runtime allows; a call computes on the thread that makes it"
-    )
+    threads = "one session shared by all threads, as ONNX Runtime allows; a call computes on its own thread"
 
     @staticmethod
     def _session(content: bytes):
@@ -189,9 +187,7 @@ class LiteRTPredictor(Predictor):
     """LiteRT, once TensorFlow Lite."""
 
     backend, file, package = "litert", "model.tflite", "ai-edge-litert"
-    threads = (
-        "an interpreter serves one thread at a time: each call takes one from a pool that grows to the calls at once"
-    )
+    threads = "an interpreter serves one thread at a time: each call takes one from a pool that grows"
 
     def _load(self, artifact, content):
         from ai_edge_litert.interpreter import Interpreter

@@ -29,8 +29,9 @@ STATIONS = (
     Station("03", ORANGE, "Export the model", "the same model\nin every format", (2.45, 0.0)),
     Station("04", GREEN, "Serve predictions", "the model behind\na URL", (3.4, 0.5), "left"),
     Station("05", GREEN, "Run on EC2", "the same service,\non a public machine", (5.25, 0.5)),
-    Station("06", PINK, "Your own model", "pictures, and any\nKeras file, served"),
-    Station("07", PINK, "Scale out", "the same application\non AWS Lambda"),
+    Station("06", PINK, "Your own model", "pictures, and\nany Keras file"),
+    Station("07", PINK, "Scale out", "the application\non AWS Lambda"),
+    Station("11", PINK, "Train faster", "an epoch in one\ncompiled call"),
 )
 ROADS = (  # (name, where it stands, colour, corners); where two meet, one goes on
     ("the service", (0.17, 1.0), BLUE, ((0.0, 0.5), (0.3, 1.0), (3.1, 1.0), (3.4, 0.5))),

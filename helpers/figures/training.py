@@ -1,4 +1,4 @@
-"""Figures of notebook 02: learning curves, ROC, precision and recall, calibration, the choice of a threshold."""
+"""Figures of notebook 02: learning curves, what a metric notices, ROC, precision, calibration, a threshold."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,6 @@ from matplotlib.ticker import PercentFormatter
 
 from helpers.figures.style import (
     BLUE,
-    FAINT,
     GREEN,
     INK,
     MUTED,
@@ -22,10 +21,10 @@ from helpers.figures.style import (
 from helpers.model import evaluation
 
 
-def correlations(names: list[str], values: np.ndarray, label: str, most: int = 12) -> Figure:
+def correlations(names: list[str], values: np.ndarray, outcome: str, most: int = 12) -> Figure:
     """Bars of the correlation of each feature with the label, the `most` strongest of them.
 
-    `names` of the features, `values` (d,) between -1 and 1.
+    `names` of the features, `values` (d,) between -1 and 1, `outcome`: what the label is called.
     """
     strongest = np.argsort(-np.abs(values))[:most][::-1]
     with style():
@@ -40,11 +39,11 @@ def correlations(names: list[str], values: np.ndarray, label: str, most: int = 1
         axes.margins(x=0.15)
         axes.grid(axis="y", visible=False)
         which = "The features" if len(strongest) == len(names) else f"The {len(strongest)} of {len(names)} features"
-        axes.set_title(f"{names[strongest[-1]]} says most about {label}" if len(names) > 1 else "One feature only")
+        axes.set_title(f"{names[strongest[-1]]} says most about {outcome}" if len(names) > 1 else "One feature only")
         axes.set_xlabel(
-            f"correlation with {label} ({which[0].lower() + which[1:]} that say most)"
+            f"correlation with {outcome} ({which[0].lower() + which[1:]} that say most)"
             if len(strongest) < len(names)
-            else f"correlation with {label}"
+            else f"correlation with {outcome}"
         )
     return figure
 
@@ -79,17 +78,22 @@ def learning_curves(history: dict[str, list[float]], epochs: int | None = None) 
 
 
 def mark_best(axes: Axes, values: list[float], best) -> None:
-    """A ring around the best epoch of a curve, with its number."""
+    """A ring around the best epoch of a curve, and its number at the edge of the axes, where no curve runs."""
     epoch = int(best(values)) + 1
-    axes.plot(epoch, values[epoch - 1], "o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=4)
     below = best is np.argmin
+    edge = axes.get_ylim()[0 if below else 1]
+    axes.plot([epoch, epoch], [edge, values[epoch - 1]], color=MUTED, linewidth=1, linestyle="dotted", zorder=1)
+    axes.plot(epoch, values[epoch - 1], "o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=4)
+    left = epoch > 0.7 * axes.get_xlim()[1]
     axes.annotate(
         f"best: {epoch}",
-        (epoch, values[epoch - 1]),
-        xytext=(0, -9 if below else 9),
+        (epoch, edge),
+        xytext=(-5 if left else 5, 4 if below else -4),
         textcoords="offset points",
-        ha="center",
-        va="top" if below else "bottom",
+        ha="right" if left else "left",
+        va="bottom" if below else "top",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        zorder=5,
     )
 
 
@@ -121,49 +125,34 @@ def _what_learning_shows(history: dict[str, list[float]], epochs: int | None) ->
     return f"Validation loss is lowest at epoch {best}; after it only the training rows improve"
 
 
-def epoch_times(seconds: dict[str, float]) -> Figure:
-    """Bars of the seconds that an epoch takes in different ways, {"name of the way": seconds}, as measured."""
-    names = list(seconds)[::-1]
-    slowest, fastest = max(seconds.values()), min(seconds.values())
-    with style():
-        figure, axes = new_figure(size=(8.6, 1.4 + 0.5 * len(names)))
-        colors = [BLUE if seconds[name] == fastest else FAINT for name in names]
-        bars = axes.barh(names, [1000 * seconds[name] for name in names], color=colors, edgecolor=MUTED)
-        label_bars(axes, bars, [f"{1000 * seconds[name]:.0f} ms" for name in names])
-        axes.grid(axis="y", visible=False)
-        axes.margins(x=0.12)
-        axes.set_xlabel("one epoch of training (milliseconds)")
-        axes.set_title(f"The same epoch can be {_times_as_fast(slowest / fastest)}")
-    return figure
+def metric_and_auc(areas: dict[str, tuple[float, float]]) -> Figure:
+    """What two measures say of true labels and of the same labels shuffled: {"measure": (true, shuffled)}.
 
-
-def _times_as_fast(ratio: float) -> str:
-    return f"{ratio:.0f} times as fast" if ratio >= 3 else f"{ratio:.1f} times as fast"
-
-
-def streaming_auc(training: list[float], test: list[float]) -> Figure:
-    """AUC by epoch over the batches that were trained on, against the exact AUC of rows never seen.
-
-    training, test: one AUC for each epoch.
+    The measure in question first, the exact AUC after it.
     """
-    x = np.arange(1, len(test) + 1)
+    names = list(areas)[::-1]
     with style():
-        figure, axes = new_figure(size=(8.6, 4.2))
-        axes.plot(x, training, color=ORANGE)
-        axes.plot(x, test, color=BLUE)
-        axes.set(xlabel="epoch", ylabel="ROC AUC", xlim=(0, len(test) + 0.5))
-        fit_scale(axes, [training, test])
-        ends = [
-            (training[-1], f"training batches {training[-1]:.3f}", ORANGE),
-            (test[-1], f"test {test[-1]:.3f}", BLUE),
-        ]
-        label_ends(axes, x[-1], ends)
-        gap = training[-1] - test[-1]
-        axes.set_title(
-            f"The AUC of the training batches ends {gap:.3f} above that of the test rows"
-            if gap > 0.0005
-            else "Here the training batches do not flatter"
+        figure, axes = new_figure(size=(8.6, 3.2))
+        for offset, place, color, text in ((0.2, 0, BLUE, "true labels"), (-0.2, 1, ORANGE, "shuffled labels")):
+            values = [areas[name][place] for name in names]
+            bars = axes.barh(np.arange(len(names)) + offset, values, height=0.36, color=color)
+            label_bars(axes, bars, [f"{value:.3f}  {text}" for value in values])
+        for text in axes.texts:
+            text.set(bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
+        axes.axvline(0.5, color=MUTED, linewidth=1, linestyle="dashed")
+        axes.annotate("guessing", (0.5, len(names) - 0.5), xytext=(4, 0), textcoords="offset points", color=MUTED)
+        axes.set(
+            yticks=range(len(names)),
+            yticklabels=names,
+            xlim=(0, 1.3),
+            xticks=np.linspace(0, 1, 6),
+            xlabel="ROC AUC as each tells it",
         )
+        axes.set_ylim(-0.5, len(names) - 0.3)
+        axes.grid(axis="y", visible=False)
+        first, (_, shuffled) = next(iter(areas.items()))
+        says = "does not notice" if shuffled > 0.55 else "notices"
+        axes.set_title(f"{first[0].upper() + first[1:]} {says} that the labels were shuffled")
     return figure
 
 
@@ -264,17 +253,20 @@ def calibration(y_true, y_prob, bins: int = 10) -> Figure:
     return figure
 
 
-def predictions(y_true, y_prob, bins: int = 40) -> Figure:
-    """Histograms of the predicted probabilities: those of the positives above those of the negatives."""
+def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Figure:
+    """Histograms of the predicted probabilities: those of the positives, called `outcome`, above the negatives'."""
     y_true, y_prob = np.ravel(y_true).astype(bool), np.ravel(y_prob)
     edges = np.linspace(0, 1, bins + 1)
     with style():
         figure, panels = new_figure(2, 1, size=(8.6, 4.6), sharex=True)
-        for axes, rows, text, color in ((panels[0], y_true, "label 1", ORANGE), (panels[1], ~y_true, "label 0", BLUE)):
+        for axes, rows, text, color in (
+            (panels[0], y_true, f"positive ({outcome})", ORANGE),
+            (panels[1], ~y_true, "negative", BLUE),
+        ):
             axes.hist(y_prob[rows], edges, weights=np.full(rows.sum(), 1 / rows.sum()), color=color)
             axes.annotate(
                 f"{text}: {rows.sum():,} rows",
-                (0.98, 0.85),
+                (0.98, 0.97),
                 xycoords="axes fraction",
                 ha="right",
                 va="top",
@@ -283,7 +275,8 @@ def predictions(y_true, y_prob, bins: int = 40) -> Figure:
             )
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
             axes.set_ylabel("share of rows")
-        panels[1].set(xlabel="predicted probability", xlim=(0, 1))
+            axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the words above the highest bar
+        panels[1].set(xlabel=f"predicted probability of {outcome}", xlim=(0, 1))
         above = float(np.mean(y_prob[y_true] >= 0.5))
         panels[0].set_title(f"{percent(above)} of the positives get a probability of 50 % or more")
     return figure
@@ -304,7 +297,8 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
             xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
         )
         curve.set_title(
-            f"At {percent(threshold)}: finds {percent(point[1])} of label 1, calls {percent(point[0] + 0)} of label 0"
+            f"At {percent(threshold)}: {percent(point[1])} of the positives found, {percent(point[0] + 0)} of the "
+            "negatives called"
         )
         cells = [[counts.true_positives, counts.false_negatives], [counts.false_positives, counts.true_negatives]]
         names = [["found", "missed"], ["false alarms", "left in peace"]]
@@ -335,8 +329,8 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
                 )
                 table.text(column + 0.48, 1.25 - row, names[row][column], ha="center", va="center")
         table.set(xlim=(0, 2), ylim=(0, 2), xticks=(0.48, 1.48), yticks=(1.47, 0.47))
-        table.set_xticklabels(["called 1", "called 0"])
-        table.set_yticklabels(["label 1", "label 0"])
+        table.set_xticklabels(["called", "not called"])
+        table.set_yticklabels(["positive", "negative"])
         table.tick_params(length=0)
         table.grid(visible=False)
         for spine in table.spines.values():

@@ -46,6 +46,19 @@ def roc_auc_difference(y_true, y_score, y_other, level: float = 0.95) -> tuple[f
     return difference, *_normal_interval(difference, variance, level)
 
 
+def in_words(difference: float, low: float, high: float) -> str:
+    """What a difference of two AUCs says, with its interval: whether one model ranks better, or chance would do.
+
+    Chosen by the numbers, so that no sentence outlives them: "higher by 0.066 (95 % interval 0.053 to 0.080), more than
+    chance", or "not told apart: higher by 0.003, but the 95 % interval -0.002 to 0.008 holds 0".
+    """
+    by = f"{'lower' if difference < 0 else 'higher'} by {abs(difference):.3f}"
+    if low <= 0 <= high:
+        return f"not told apart: {by}, but the 95 % interval {low:.3f} to {high:.3f} holds 0"
+    least, most = sorted((abs(low), abs(high)))
+    return f"{by} (95 % interval {least:.3f} to {most:.3f}), more than chance"
+
+
 def roc_curve(y_true, y_score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(false positive rates, true positive rates, thresholds), one point for each distinct score, falling.
 

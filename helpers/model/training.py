@@ -205,7 +205,7 @@ def compile_epoch(
 
     `order`: the rows (n,) int as they are to come; `masks`: as drawn for `masked_model`, see masks_as_inputs. Each call
     takes all rows in batches, of which the last may be smaller, and updates the model after each. The loop is compiled
-    by XLA unless `jit_compile` is False. Notebook 02 goes through it line by line.
+    by XLA unless `jit_compile` is False. Notebook 11 goes through it line by line.
     """
     x, y = tf.constant(x), tf.constant(y)
     n, steps = len(x), len(x) // batch_size

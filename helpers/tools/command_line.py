@@ -167,6 +167,12 @@ def _beside_option(cli: _Parser) -> None:
 def _table_options(cli: _Parser) -> None:
     cli.option("--label", type=_text, default="label", help="the column to predict (default: label)")
     cli.option("--positive", type=_text, metavar="VALUE", help="the value of the label that counts as yes")
+    cli.option(
+        "--display-name",
+        type=_text,
+        metavar="TEXT",
+        help='what people call a yes, as in "the probability of leaving us" (default: the name of the label)',
+    )
     cli.option("--drop", type=_names, default=(), metavar="A,B", help="columns to leave out")
     cli.option(
         "--as",

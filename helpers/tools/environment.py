@@ -98,9 +98,9 @@ def check_python(running: tuple[int, ...] = sys.version_info[:3]) -> Check:
     return Check("Python", found, MEND, "Install Python 3.11 or newer, then start with `python3 tutorial.py lab`.")
 
 
-def check_packages(lock: Path) -> Check:
+def check_packages(lock: str | Path) -> Check:
     """The installed packages against the exact versions of the lock, as far as they are meant for this system."""
-    wanted = read_lock(lock)
+    wanted = read_lock(Path(lock))
     missing, other = [], []
     for name, pinned in wanted.items():
         try:
@@ -243,8 +243,9 @@ def check_browser(seconds: float = 3.0, show: Callable[[str], None] | None = Non
         ways = {"at 127.0.0.1": direct, "through Jupyter's proxy": proxy}
         return Check("browser", "reaches the kernel " + " and ".join(way for way, works in ways.items() if works))
     remedy = (
-        "Nothing is wrong if no browser was watching (as in a test). If you are: open the notebook in JupyterLab, "
-        "choose Trust Notebook in its menu, run this cell again; until then use curl and requests instead of the pages."
+        "This is as it should be where no browser shows the notebook (in a test, say). If you are reading this in "
+        "JupyterLab, choose Trust Notebook in its menu and run this cell again; until then call the services with curl "
+        "and requests instead of opening their pages."
     )
     return Check("browser", f"did not reach the kernel within {seconds:g} s", NOTE, remedy)
 

@@ -38,7 +38,7 @@ by a fifth between runs on small machines; yours will differ. Peers serve the sa
 ![Requests per second of each service](notebooks/images/bench.png)
 
 Training, too: {epochs} epochs of the network, compiling and exact AUC included, take {compiled:.1f} s where `model.fit`
-with Keras's AUC takes {fit:.0f} s, {faster:.1f} times as fast. [Notebook 02](notebooks/02_train-with-auc-curves.ipynb)
+with Keras's AUC takes {fit:.0f} s, {faster:.1f} times as fast. [Notebook 11](notebooks/11_train-faster.ipynb)
 shows every line of it.
 """
 ROWS = {  # (what, baseline) in bench.json -> its words in the README; those of the peers are there after --peers only

@@ -15,7 +15,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from helpers.tools.checkout import binder_folder
-from helpers.tools.runner import cover
+from helpers.tools.runner import cover, tell_of_widgets
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -57,6 +57,8 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     from nbconvert import HTMLExporter
 
     notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        tell_of_widgets(cell)
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if 'id="service-page-' in output.get("data", {}).get("text/html", ""):
             output.data["text/html"] = "<p><em>Here the service shows its page while the notebook runs.</em></p>"

@@ -34,9 +34,11 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "05_run-on-ec2": ("03_export-the-model",),
     "06_serve-your-own-model": (),
     "07_scale-out": ("03_export-the-model",),
+    "11_train-faster": (),
 }
 SAMPLE_ONLY = re.compile(r'<span class="sample">(.*?)</span>(?:<!--other: (.*?)-->)?', re.DOTALL)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 ON_THE_USUAL_PORT = re.compile(r"(?<!def )\bserve\((?!.*\bport=)")
 
 
@@ -273,10 +275,18 @@ def renew(paths: list[Path]) -> None:
                 tags = cell.metadata.get("tags")
                 cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
                 join_streams(cell)
+                tell_of_widgets(cell)
             write(notebook, path)
             if picture := cover(notebook):
                 (path.parent / "images").mkdir(exist_ok=True)
                 (path.parent / "images" / f"{path.stem}.png").write_bytes(picture)
+
+
+def tell_of_widgets(cell: NotebookNode) -> None:
+    """Put a sentence in the place of each widget: it lives in its kernel, and its text is that of a constructor."""
+    for output in cell.get("outputs", []):
+        if WIDGET in output.get("data", {}):
+            output.data = NotebookNode({"text/plain": "(Controls appear here while the notebook runs.)"})
 
 
 def join_streams(cell: NotebookNode) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from helpers.data import games
 from helpers.data.reading import DataError
-from helpers.data.tables import Table, features_and_label, load_table
+from helpers.data.tables import Table, features_and_label
 from helpers.export import registry
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
@@ -73,8 +73,8 @@ def main(chosen: argparse.Namespace) -> int:
 
 def load(chosen: argparse.Namespace) -> Table:
     """The table that the options name; raises `DataError`."""
-    treat_as = dict(chosen.treat_as)
-    return load_table(games.locate(chosen.data), chosen.label, chosen.positive, chosen.drop, treat_as)
+    treat_as, name = dict(chosen.treat_as), chosen.display_name or ""
+    return games.load_table(chosen.data, chosen.label, chosen.positive, chosen.drop, treat_as, name)
 
 
 def told(table: Table) -> str:
@@ -101,7 +101,7 @@ def check_owner(directory: Path, table: Table, replace: bool) -> None:
     except PredictorError:
         return  # a damaged export is replaced
     now = table.signature()
-    if (set(before.names), before.outcome) != (set(now.names), now.outcome):
+    if (set(before.names), before.label, before.positive) != (set(now.names), now.label, now.positive):
         raise ArtifactError(
             f"{registry.shown(directory)} holds the model of another table (it predicts {before.outcome} from "
             f"{textwrap.shorten(', '.join(before.names), 80)}): name this one otherwise with --model, or say --replace"
@@ -121,7 +121,7 @@ def write_report(table: Table, trained, path: Path) -> None:
         figures.roc(y_test, {"network": probabilities}),
         figures.precision_recall(y_test, {"network": probabilities}),
         figures.calibration(y_test, probabilities),
-        figures.predictions(y_test, probabilities),
+        figures.predictions(y_test, probabilities, table.signature().outcome),
     ]
     shown = "\n".join(f'<p><img alt="" src="data:image/png;base64,{b64encode(png(f)).decode()}"></p>' for f in pictures)
     title = f"The probability of {table.signature().outcome}"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from helpers.data import games, reading
-from helpers.data.games import download_article, load_games, split
+from helpers.data.games import download_article, load_games, load_table, split
 from helpers.data.reading import DataError
 
 
@@ -35,6 +35,15 @@ def test_the_sample_resembles_the_articles_data(sample, article_csv):
     article = load_games(article_csv)
     assert (sample.mean() - article.mean()).abs().max() < 0.01
     assert (sample.corr() - article.corr()).abs().max().max() < 0.08
+
+
+def test_the_label_of_the_ten_games_has_a_name_for_people_and_no_other_has(tmp_path, sample):
+    assert load_table().signature().outcome == "buying the offered game"
+    assert load_table(display_name="a sale").signature().outcome == "a sale"
+    sample.rename(columns={"label": "bought"}).to_csv(tmp_path / "mine.csv", index=False)
+    assert load_table(tmp_path / "mine.csv", "bought").signature().outcome == "bought"
+    sample.head(500).to_csv(tmp_path / "few.csv", index=False)
+    assert load_table(tmp_path / "few.csv").signature().outcome == "label"
 
 
 def test_the_split_is_the_authors(sample):

@@ -35,6 +35,14 @@ def test_a_card_keeps_a_signature():
     assert signature.to_dict()["positive"] == "yes"
 
 
+def test_what_is_predicted_has_a_name_for_people_or_that_of_its_column():
+    assert Signature.from_table(MIXED, "churned", "yes").outcome == "churned = yes"
+    named = Signature.from_table(MIXED, "churned", "yes", "leaving us")
+    assert named.outcome == "leaving us"
+    assert Signature.from_dict(json.loads(json.dumps(named.to_dict()))) == named
+    assert "display_name" not in Signature.from_table(MIXED, "churned").to_dict()
+
+
 def test_a_card_of_an_earlier_version_is_read():
     features = [{"name": "g1", "kind": "binary", "low": 0.0, "high": 1.0, "default": 0.0}]
     features += [{"name": "size", "kind": "real", "low": -1.5, "high": 2.0, "default": 0.25}]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, route, style
+from helpers.figures import pictures, route, speed, style
 from helpers.figures import training as figures
 
 
@@ -46,8 +46,9 @@ def all_figures(rows, history) -> dict[str, Figure]:
     return {
         "correlations": figures.correlations(["a", "b"], np.array([0.1, -0.3]), "label"),
         "learning_curves": figures.learning_curves(history),
-        "epoch_times": figures.epoch_times({"fit": 0.5, "compiled": 0.04}),
-        "streaming_auc": figures.streaming_auc(history["auc"], history["val_auc"]),
+        "epoch_times": speed.epoch_times({"fit": 0.5, "compiled": 0.04}),
+        "epoch_times with a limit": speed.epoch_times({"fit": 0.5, "compiled": 0.04, "least": 0.01}, limit="least"),
+        "metric_and_auc": figures.metric_and_auc({"the article's metric": (0.81, 0.81), "exact AUC": (0.81, 0.5)}),
         "roc": figures.roc(y, scores),
         "precision_recall": figures.precision_recall(y, scores),
         "calibration": figures.calibration(y, good),
@@ -91,6 +92,29 @@ def test_learning_curves_name_their_lines_and_mark_the_best_epoch(history):
     assert "Validation loss is lowest at epoch 3" in text
 
 
+def test_the_best_epoch_is_named_where_no_curve_runs(history):
+    """At the edge of the axes: at the bottom of the loss, where training ends, and at the top of the AUC."""
+    for curves in (history, history | {"val_loss": sorted(history["val_loss"], reverse=True)}):
+        figure = figures.learning_curves(curves)
+        figure.canvas.draw()
+        for axes in figure.axes:
+            (label,) = (text for text in axes.texts if text.get_text().startswith("best"))
+            box = label.get_window_extent()
+            for line in axes.lines[:2]:
+                points = axes.transData.transform(line.get_xydata())
+                x = np.linspace(box.x0, box.x1, 50)
+                y = np.interp(x, *points.T)
+                assert not np.any((box.y0 < y) & (y < box.y1) & (x <= points[-1][0])), label.get_text()
+
+
+def test_the_figures_call_what_is_predicted_by_its_name(rows):
+    y, good, _ = rows
+    assert "positive (leaving us)" in words(figures.predictions(y, good, "leaving us"))
+    assert "says most about leaving us" in words(figures.correlations(["a", "b"], np.array([0.1, -0.3]), "leaving us"))
+    told = words(figures.threshold_choice(y, good, 0.5))
+    assert "of the positives found" in told and "label" not in told
+
+
 def test_learning_curves_follow_a_training_under_way(history):
     first = {name: values[:1] for name, values in history.items()}
     assert "Epoch 1 of 8" in words(figures.learning_curves(first, epochs=8))
@@ -126,9 +150,12 @@ def test_the_titles_say_what_was_found(rows):
     )
     assert "Too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
     assert "Too low on the whole" in words(figures.calibration(y, good * 0.3))
-    assert "0.030 above that of the test rows" in words(figures.streaming_auc([0.7, 0.82], [0.7, 0.79]))
-    assert "do not flatter" in words(figures.streaming_auc([0.7, 0.75], [0.7, 0.79]))
-    assert "12 times as fast" in words(figures.epoch_times({"fit": 0.48, "compiled": 0.04}))
+    exact = {"exact AUC": (0.81, 0.5)}
+    assert "The metric does not notice" in words(figures.metric_and_auc({"the metric": (0.81, 0.8)} | exact))
+    assert "The metric notices" in words(figures.metric_and_auc({"the metric": (0.81, 0.51)} | exact))
+    assert "12 times as fast" in words(speed.epoch_times({"fit": 0.48, "compiled": 0.04}))
+    times = {"fit": 0.48, "compiled": 0.04, "least": 0.01}
+    assert "12 times as fast, and 25 % of what is left" in words(speed.epoch_times(times, limit="least"))
 
 
 def test_the_threshold_figure_shows_the_counts_and_the_point_on_the_curve():
@@ -144,13 +171,15 @@ def test_the_threshold_figure_shows_the_counts_and_the_point_on_the_curve():
 
 
 def test_a_figure_becomes_a_png():
-    assert style.png(figures.epoch_times({"a": 1.0, "b": 2.0})).startswith(b"\x89PNG")
-    assert plt.imread(BytesIO(style.png(figures.epoch_times({"a": 1.0, "b": 2.0})))).shape[1] == 860
+    assert style.png(speed.epoch_times({"a": 1.0, "b": 2.0})).startswith(b"\x89PNG")
+    assert plt.imread(BytesIO(style.png(speed.epoch_times({"a": 1.0, "b": 2.0})))).shape[1] == 860
 
 
 def test_the_map_shows_every_notebook_and_the_lower_line_has_room_for_the_rest(monkeypatch):
     assert [station.number for station in route.STATIONS] == [path.name[:2] for path in tools.NOTEBOOKS]
-    more = [route.STATIONS[-1]._replace(number=f"{number:02}") for number in range(len(route.STATIONS), 12)]
+    there = {station.number for station in route.STATIONS}
+    lacking = [number for number in map("{:02}".format, range(12)) if number not in there]
+    more = [route.STATIONS[-1]._replace(number=number) for number in lacking]
     monkeypatch.setattr(route, "STATIONS", (*route.STATIONS, *more))
     figure = route.route_map()
     assert {f"{number:02}" for number in range(12)} <= set(words(figure).splitlines())

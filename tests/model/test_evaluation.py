@@ -136,6 +136,19 @@ def test_probabilities_of_0_and_1_have_a_finite_log_loss_as_in_scikit_learn():
 
 
 @pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        ((0.066, 0.053, 0.08), "higher by 0.066 (95 % interval 0.053 to 0.080), more than chance"),
+        ((-0.012, -0.02, -0.005), "lower by 0.012 (95 % interval 0.005 to 0.020), more than chance"),
+        ((0.003, -0.002, 0.008), "not told apart: higher by 0.003, but the 95 % interval -0.002 to 0.008 holds 0"),
+        ((-0.001, -0.004, 0.002), "not told apart: lower by 0.001, but the 95 % interval -0.004 to 0.002 holds 0"),
+    ],
+)
+def test_what_is_said_of_a_difference_is_chosen_by_its_interval(numbers, says):
+    assert evaluation.in_words(*numbers) == says
+
+
+@pytest.mark.parametrize(
     ("measure", "y", "values", "message"),
     [
         (evaluation.roc_auc, [0, 1], [0.1], "2 labels but 1 predictions"),

@@ -93,20 +93,23 @@ def test_numbers_are_standardized_and_columns_of_0_and_1_stay_as_they_are():
     np.testing.assert_array_equal(scaled[0, 1:], [1, 1, 8])
 
 
-# What notebook 02 shows inline
+# What notebooks 02 and 11 show inline
 
 
 @pytest.fixture(scope="module")
 def inline(table, tmp_path_factory) -> dict:
-    """The names that notebook 02 defines with its own code: build_network, auc, train_epoch and more."""
+    """The names that notebooks 02 and 11 define with their own code: build_network, auc, train_epoch and more."""
     module = tmp_path_factory.mktemp("inline") / "cells.py"  # tf.function compiles from a file
-    notebook = json.loads((PROJECT / "notebooks" / "02_train-with-auc-curves.ipynb").read_text(encoding="utf-8"))
-    source = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"]}
+    source = {}
+    for name in ("11_train-faster", "02_train-with-auc-curves"):
+        notebook = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        source |= {cell["id"] if name[:2] == "02" else f"11 {cell['id']}": cell["source"] for cell in notebook["cells"]}
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np, "tf": tf}
-    names |= {"x": table[0], "y": table[1], "n": 424, "training": training}
+    names |= {"x": table[0], "y": table[1], "n": 424, "training": training, "batch_size": 100}
     names |= {"signature": Signature(tuple(Feature(f"x{i}") for i in range(6)))}
-    cells = ("network", "auc", "masked-model", "draw-masks", "train-step", "train-full-batches", "train-epoch")
-    module.write_text("\n\n".join(source[cell] for cell in cells), encoding="utf-8")
+    loop = ("build", "masked-model", "draw-masks", "train-step", "train-full-batches", "train-epoch")
+    cells = ["network", "auc", *(f"11 {cell}" for cell in loop)]
+    module.write_text("\n\n".join("".join(source[cell]) for cell in cells), encoding="utf-8")
     return runpy.run_path(str(module), init_globals=names)
 
 

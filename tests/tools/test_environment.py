@@ -75,7 +75,7 @@ def test_the_same_versions_are_well(tmp_path):
 def test_another_version_is_noted_with_both(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"pytest==0.0.1\nnbval=={version('nbval')}\n")
-    check = environment.check_packages(lock)
+    check = environment.check_packages(str(lock))  # a path as text will do
     assert check.status == NOTE
     assert check.found == f"pytest {version('pytest')} (lock: 0.0.1) differ from requirements.lock"
     assert "requirements.lock" in check.remedy
