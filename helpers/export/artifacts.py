@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.columns import Column
+from helpers.data.distribution import Distribution
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.detection import outputs_of
 from helpers.export.errors import ArtifactError
-from helpers.export.folder import check_replaceable, replacing
+from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.formats import FILES, FORMATS, WRITERS
+from helpers.export.kept import is_same_model
 from helpers.export.parity import (
     blockwise,
     compare,
@@ -54,6 +56,7 @@ def export_model(
     columns: Iterable[Column] = (),
     source: Mapping | None = None,
     beside: bool = False,
+    trained_on: np.ndarray | None = None,
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
@@ -61,7 +64,9 @@ def export_model(
     features named g1..gn. Outputs that it does not tell are found. metrics: what was measured, with the data it was
     measured on under "data". columns: what became of each column of the table (`Table.columns`). source: the file that
     the model came from, for the card. beside: leave the model that `directory` holds in its place, and keep this one as
-    a version beside it, which `versions.promote` puts there.
+    a version beside it, which `versions.promote` puts there. trained_on: the rows that the model was trained on, (k, m)
+    as it takes them, whose distribution the card then keeps for `serving.drift`; None: that of the export which is
+    replaced, where this is the same model.
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
@@ -105,12 +110,13 @@ def export_model(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
-        if source:
-            card["source"] = dict(source)
-        if columns:
-            card["columns"] = [asdict(column) for column in columns]
-        if shape and shape != (signature.width,):
-            card["input_shape"] = list(shape)
+        told = {
+            "distribution": _distribution(answer, signature, trained_on, card, directory),
+            "source": dict(source or {}),
+            "columns": [asdict(column) for column in columns],
+            "input_shape": list(shape) if shape and shape != (signature.width,) else None,
+        }
+        card |= {part: content for part, content in told.items() if content}
         write_card(scratch, card | {"files": files_of(scratch)})
         written = [name for name in formats if name not in refused]
         unproved = {name: reason for name in written if (reason := not_evaluated(name))}
@@ -156,6 +162,14 @@ def _digest(model) -> str | None:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def _distribution(answer, signature, trained_on: np.ndarray | None, card: dict, directory: Path) -> dict | None:
+    """How the rows that the model was trained on, and its scores of them, are distributed; None where nobody tells."""
+    if trained_on is not None and signature.outputs == ONE_PROBABILITY:
+        return Distribution.of(signature, trained_on, answer(trained_on).ravel()).to_dict()
+    before = card_of(directory)
+    return before.get("distribution") if before and is_same_model(before, card) else None
 
 
 def _check_answers(answer, signature) -> None:

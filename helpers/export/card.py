@@ -23,9 +23,10 @@ def read_card(directory: str | Path) -> dict:
     """The model card of the export in `directory`, a dict; `PredictorError` where there is none or it is damaged.
 
     "signature" holds the features (or other inputs) in order, the label and the outputs, "metrics" what was measured
-    on which data, "formats" and "not_exported" what was written, and what was not and why, "parity" the largest
-    difference from Keras, on which inputs, the limit, and under "not_evaluated" what was not held against it and why,
-    "files" bytes and SHA-256 of every file, "versions" of everything that took part, "created" the time in UTC.
+    on which data, "distribution" how the training's rows and scores were distributed, "formats" and "not_exported" what
+    was written, and what was not and why, "parity" the largest difference from Keras, on which inputs, the limit, and
+    under "not_evaluated" what was not held against it and why, "files" bytes and SHA-256 of every file, "versions" of
+    everything that took part, "created" the time in UTC.
     """
     path = Path(directory) / CARD
     where = f"{path.parent.name}/{CARD}"

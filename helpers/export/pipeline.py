@@ -15,7 +15,6 @@ from pathlib import Path
 
 from helpers.data import games
 from helpers.data.columns import Column
-from helpers.data.distribution import Distribution
 from helpers.data.inputs import signature_from
 from helpers.data.reading import DataError
 from helpers.data.tables import Table, features_and_label, remark_on_test
@@ -50,11 +49,15 @@ def train_and_export(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained classifier: `model` (Keras), `history` of its epochs, `metrics` on the rows that were set aside."""
+    """A trained classifier: `model` (Keras), `history` of its epochs, `metrics` on the rows that were set aside.
+
+    rows: those that it was trained on, (k, m) float32.
+    """
 
     model: object
     history: dict[str, list[float]]
     metrics: dict
+    rows: object
 
 
 def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
@@ -78,10 +81,9 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
         "test_rows": len(test),
         "test_auc": roc_auc(y_test, probabilities),
         "test_auc_interval": list(roc_auc_interval(y_test, probabilities)),
-        "distribution": Distribution.of(signature, x, model(x).numpy().ravel()).to_dict(),
     }
     remark = remark_on_test(y_test)
-    return Trained(model, history, metrics | ({"remark": remark} if remark else {}))
+    return Trained(model, history, metrics | ({"remark": remark} if remark else {}), x)
 
 
 def export_table(
@@ -106,6 +108,7 @@ def export_table(
         formats=formats or FORMATS,
         columns=table.columns,
         beside=beside,
+        trained_on=trained.rows,
     )
 
 

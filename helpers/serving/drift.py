@@ -143,7 +143,7 @@ class Drift:
 
 def drift_of(model, place: tuple[Path, int] | None, name: str = "") -> Drift | None:
     """What counts the requests to a model; None where its card does not say how its training was distributed."""
-    data = getattr(model, "card", {}).get("metrics", {}).get("distribution")
+    data = getattr(model, "card", {}).get("distribution")
     if not data:
         return None
     try:

@@ -40,7 +40,7 @@ def model(passengers_model):
 
 
 def test_the_card_says_how_the_training_rows_were_distributed(model):
-    data = model.card["metrics"]["distribution"]
+    data = model.card["distribution"]
     assert data["rows"] == model.card["metrics"]["rows"] - model.card["metrics"]["test_rows"]
     assert set(data["features"]) == set(model.signature.names)
     assert len(data["features"]["class"]["counts"]) == 3 + 1  # three berths, and one that training never saw
@@ -95,7 +95,7 @@ def damaged(model):
 
     class Damaged:
         signature, version = model.signature, "damaged"
-        card = {"metrics": {"distribution": {"features": {}, "score": {"edges": "x"}}}}
+        card = {"distribution": {"features": {}, "score": {"edges": "x"}}}
 
         def __call__(self, rows):
             return model(rows)
@@ -105,9 +105,7 @@ def damaged(model):
 
 def test_only_the_last_hour_counts_and_nothing_asked_is_kept(model):
     clock = [1_000_000.0]
-    drift = Drift(
-        model, Distribution.from_dict(model.signature, model.card["metrics"]["distribution"]), now=lambda: clock[0]
-    )
+    drift = Drift(model, Distribution.from_dict(model.signature, model.card["distribution"]), now=lambda: clock[0])
     matrix = model.signature.parse(rows_of(240))
     for i in range(len(matrix)):
         drift(matrix[i : i + 1], model(matrix[i : i + 1]))
