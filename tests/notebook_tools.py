@@ -188,6 +188,23 @@ class Kernel:
         return "".join(text_of(output) for output in self._client.execute_cell(cell, 0).outputs)
 
 
+def when_done(cell: NotebookNode) -> str:
+    """The source of a notebook's last cell as a reader runs it who is done: it stops the notebook's servers."""
+    return re.sub(r"^done = False", "done = True", cell.source)
+
+
+def servers_stopped(cell: NotebookNode, when_done: bool = False) -> set[str]:
+    """Names of the servers that a cell stops in Run All, or else, once the reader has written `done = True`."""
+    tree = python_of(cell.source) if cell.cell_type == "code" else None
+    statements = list(tree.body) if tree else []
+    if when_done:
+        asks = bool(statements) and ast.unparse(statements[0]) == "done = False"
+        ifs = [each for each in statements if isinstance(each, ast.If) and ast.unparse(each.test).startswith("done")]
+        statements = [line for each in ifs for line in each.body] if asks else []
+    said = "\n".join(ast.unparse(each) for each in statements if isinstance(each, ast.Expr))
+    return {a or b for a, b in re.findall(r"^(?:(\w+)\.stop\(|stop\((\w+)\))", said, re.MULTILINE)}
+
+
 def servers_started(cell: NotebookNode) -> set[str]:
     """Names of the servers that a cell starts and leaves running. (`with serve(...)` stops by itself.)"""
     tree = python_of(cell.source) if cell.cell_type == "code" else None

@@ -244,6 +244,15 @@ class OpenNotebook:
                 name,
             )
 
+    def stop_servers(self) -> None:
+        """What a reader does who is done: writes `True` into the last cell, and runs it."""
+        self.page.evaluate(
+            f"""() => {{ {CURRENT}
+                const model = content.widgets.find(cell => cell.model.id === 'stop').model.sharedModel;
+                model.setSource(model.getSource().replace('done = False', 'done = True')); }}"""
+        )
+        self.run_again("stop")
+
     def outputs(self) -> dict[str, list[dict]]:
         """{cell id: outputs, as JupyterLab holds them}"""
         return self.page.evaluate(
@@ -355,7 +364,7 @@ def the_page_and_the_panel_ask_the_live_endpoint(opened: OpenNotebook) -> None:
 
 
 def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
-    opened.run_again("stop")
+    opened.stop_servers()
     panel = opened.output("panel")
     expect(panel).to_contain_text("The server is stopped")
     page = opened.output("page").frame_locator("iframe")
@@ -364,15 +373,19 @@ def a_stopped_server_is_said_to_be_stopped(opened: OpenNotebook) -> None:
     opened.run_again("server")
     panel.get_by_role("button", name="G3", exact=True).click()
     expect(panel.locator("code")).to_contain_text("G3=1.0")
-    opened.run_again("stop")
+    opened.stop_servers()
 
 
-def it_is_restarted_twice_with_its_server_running(opened: OpenNotebook) -> None:
+def it_is_restarted_twice_with_its_servers_running(opened: OpenNotebook) -> None:
+    """Run All leaves the servers to the reader; a restart, like the kernel's end, leaves none of them."""
+    before = opened.lab.listening()
     for _ in range(2):
-        opened.run_again("server")
         opened.run_all(restart=True)
         url = opened.output("server").inner_text().strip().splitlines()[-1]  # any other line tells of a taken port
-        assert urlparse(url).port not in opened.lab.listening()
+        assert urlparse(url).port in opened.lab.listening()
+        assert len(opened.lab.listening()) == len(before)
+    opened.lab.end_kernels()
+    assert opened.lab.listening() == {opened.lab.port}
 
 
 def a_picture_gets_its_bars(opened: OpenNotebook) -> None:
@@ -390,13 +403,13 @@ def a_picture_gets_its_bars(opened: OpenNotebook) -> None:
 
 
 def the_server_is_stopped(opened: OpenNotebook) -> None:
-    opened.run_again("stop")
+    opened.stop_servers()
     expect(opened.output("stop")).to_contain_text("stopped")
 
 
 HANDS_ON = {
     "00": (the_report_is_about_this_browser, None),
-    "01": (the_echo_stands_in_the_notebook, it_is_restarted_twice_with_its_server_running),
+    "01": (the_echo_stands_in_the_notebook, it_is_restarted_twice_with_its_servers_running),
     "02": (the_slider_moves_the_counts_and_the_point, None),
     "04": (the_page_and_the_panel_ask_the_live_endpoint, a_stopped_server_is_said_to_be_stopped),
     "06": (a_picture_gets_its_bars, the_server_is_stopped),

@@ -185,11 +185,14 @@ def exercises_have_hint_and_solution(notebook: NotebookNode) -> list[str]:
     return found
 
 
-def servers_are_stopped_at_the_end(notebook: NotebookNode) -> list[str]:
+def servers_are_stopped_when_the_reader_is_done(notebook: NotebookNode) -> list[str]:
+    """The last cell stops them, but not in Run All, which would take them away from the exercises."""
     started = set().union(*map(tools.servers_started, notebook.cells))
     last = tools.code_cells(notebook)[-1]
-    running = [name for name in started if f"{name}.stop(" not in last.source and f"stop({name})" not in last.source]
-    return [f"the last code cell {last.id!r} does not stop {name!r}" for name in running]
+    missing = started - tools.servers_stopped(last, when_done=True)
+    found = [f"the last code cell {last.id!r} does not stop {name!r} if `done`" for name in sorted(missing)]
+    too_early = {cell.id: started & tools.servers_stopped(cell) for cell in notebook.cells}
+    return found + [f"{name}: Run All stops {sorted(stopped)}" for name, stopped in too_early.items() if stopped]
 
 
 def outputs_fit_a_page(notebook: NotebookNode) -> list[str]:
@@ -258,7 +261,7 @@ CONVENTIONS: list[Callable[[NotebookNode], list[str]]] = [
     imports_and_versions_in_setup,
     recap_then_exercises,
     exercises_have_hint_and_solution,
-    servers_are_stopped_at_the_end,
+    servers_are_stopped_when_the_reader_is_done,
     outputs_fit_a_page,
     printed_lines_fit_the_screen,
     solutions_hold_their_prose,
@@ -299,7 +302,7 @@ def good_notebook() -> NotebookNode:
         md("The article's code fails, on purpose.", id="about-failure"),
         code("app.old()", id="failure", metadata={"tags": ["raises-exception"]}),
         md("Stop the server when you are done.", id="about-stop"),
-        code("server.stop()", id="stop"),
+        code("done = False\nif done:\n    server.stop()", id="stop"),
         md("## Recap\n\n- one\n- two", id="recap"),
         md(EXERCISES, id="exercises"),
     ]
@@ -324,6 +327,10 @@ def edit(name: str, old: str, new: str) -> Callable[[NotebookNode], None]:
         cell.source = cell.source.replace(old, new)
 
     return change
+
+
+def set_source(name: str, source: str) -> Callable[[NotebookNode], None]:
+    return lambda notebook: at(notebook, name).update(source=source)
 
 
 def set_output(name: str, *outputs: NotebookNode) -> Callable[[NotebookNode], None]:
@@ -365,9 +372,9 @@ OFFENCES = [
     (errors_are_on_purpose, tag("failure", "raises-exception", "nbval-ignore-output"), "nobody would notice"),
     (every_cell_is_executed_by_nbval, tag("stop", "nbval-skip"), "takes itself out"),
     (every_cell_is_executed_by_nbval, edit("stop", "server.stop()", "# NBVAL_IGNORE_OUTPUT"), "takes itself out"),
-    (every_cell_is_executed_by_nbval, edit("stop", "server.stop()", ""), "is empty"),
-    (cells_are_short, edit("stop", "server.stop()", "pass\n" * 21), "21 lines"),
-    (code_fits_the_screen, edit("stop", "server.stop()", f"server.stop()  # {'x' * 84}"), "101 characters"),
+    (every_cell_is_executed_by_nbval, set_source("stop", ""), "is empty"),
+    (cells_are_short, set_source("stop", "pass\n" * 21), "21 lines"),
+    (code_fits_the_screen, edit("stop", "server.stop()", f"server.stop()  # {'x' * 80}"), "101 characters"),
     (code_fits_the_screen, edit("recap", "## Recap", f"## Recap\n\n```\n{'x' * 101}\n```\n"), "101 characters"),
     (prose_before_code, drop("about-stop"), "stop: no sentence"),
     (prose_before_code, edit("about-server", "\n\nOne call starts the service.", ""), "server: no sentence"),
@@ -377,13 +384,16 @@ OFFENCES = [
     (nothing_banned, edit("stop", "server.stop()", "!curl 127.0.0.1"), "!curl"),
     (imports_and_versions_in_setup, edit("setup", "## Setup", "## Start"), "no section"),
     (imports_and_versions_in_setup, tag("versions"), "prints the versions"),
-    (imports_and_versions_in_setup, edit("stop", "server", "import os\nserver"), "stop: imports"),
+    (imports_and_versions_in_setup, set_source("stop", "import os\nserver.stop()"), "stop: imports"),
     (recap_then_exercises, drop("recap"), "Recap, then Exercises"),
     (recap_then_exercises, edit("recap", "- one\n- two", "one and two"), "no bullets"),
     (exercises_have_hint_and_solution, edit("exercises", "Hint", "Answer"), "0 hints"),
     (exercises_have_hint_and_solution, edit("exercises", "```python\n1", "```python\nif"), "solution 1"),
     (exercises_have_hint_and_solution, edit("exercises", "</summary>\n\n", "</summary>\n"), "no empty line"),
-    (servers_are_stopped_at_the_end, edit("stop", "server.stop()", "print('bye')"), "does not stop 'server'"),
+    (servers_are_stopped_when_the_reader_is_done, edit("stop", "server.stop()", "print()"), "does not stop 'server'"),
+    (servers_are_stopped_when_the_reader_is_done, edit("stop", "= False", "= True"), "does not stop 'server'"),
+    (servers_are_stopped_when_the_reader_is_done, set_source("stop", "server.stop()"), "Run All stops"),
+    (servers_are_stopped_when_the_reader_is_done, set_source("versions", "server.stop()"), "versions: Run All stops"),
     (outputs_fit_a_page, set_output("stop", printed("Warning: deprecated\n", "stderr")), "stderr"),
     (outputs_fit_a_page, set_output("stop", printed("line\n" * 61)), "61 lines"),
     (outputs_fit_a_page, set_output("stop", printed("x" * 1_600_000)), "bytes"),

@@ -1,10 +1,11 @@
 """Every notebook, executed from a fresh kernel by nbval in strict mode: each committed output against a new one.
 
 The notebooks run in a copy of the project, in reading order, as in a fresh clone: 02 writes the model that 03 to 05
-take up. Into that copy go more cells: each one that starts a server nineteen times more, every folded solution where
-the reader comes to it, and after the last cell a look at what is left of the servers. Each notebook runs in a pytest of
-its own, whose report names the cell and shows both outputs where they differ, with a home folder that was empty at the
-start and under the eyes of strace, where there is one: what it calls and what it leaves is one run's as well.
+take up. Into that copy go more cells: each one that starts a server nineteen times more; after the last one every
+folded solution, as a reader tries it after Run All; then the last one again, as a reader runs it who is done, and a
+look at what is left of the servers. Each notebook runs in a pytest of its own, whose report names the cell and shows
+both outputs where they differ, with a home folder that was empty at the start and under the eyes of strace, where there
+is one: what it calls and what it leaves is one run's as well.
 """
 
 import re
@@ -63,15 +64,16 @@ TIMES = 20  # that a reader may run a cell which starts a server
 def with_additions(notebook: NotebookNode) -> list[str]:
     """Puts the cells described above into `notebook`; returns the id of each code cell, "added_..." for these."""
     servers = [cell for cell in notebook.cells if tools.servers_started(cell)]
-    stop = tools.code_cells(notebook)[-1] if servers else None
+    last = tools.code_cells(notebook)[-1]
     for number, solution in enumerate(tools.solutions(notebook), start=1):
-        add(notebook, f"solution-{number}", solution.python[0], before=stop)
+        add(notebook, f"solution-{number}", solution.python[0])
     for cell in servers:
         after = notebook.cells[notebook.cells.index(cell) + 1]
         for number in range(2, TIMES + 1):
             add(notebook, f"{cell.id}-{number}", cell.source, before=after)
     if servers:
         add(notebook, "remember", REMEMBER, before=servers[0])
+        add(notebook, "done", tools.when_done(last))
         add(notebook, "nothing-left", NOTHING_LEFT)
     return [cell.id for cell in tools.code_cells(notebook)]
 
@@ -148,7 +150,7 @@ def test_outputs_are_those_of_a_fresh_run(run):
     assert not wrong, f"{wrong}\n{verdict.report}"
 
 
-def test_every_solution_works_at_the_end_of_its_notebook(run):
+def test_every_solution_works_after_run_all(run):
     cells, _ = run
     solutions = {name: trouble for name, trouble in cells.items() if name.startswith(f"{ADDED}solution")}
     assert solutions, "no solution was executed"
@@ -171,8 +173,8 @@ def test_the_cells_that_start_servers_are_recognized():
     """A notebook whose last cell stops servers has a cell for each of them that starts it, and that is run again."""
     for path in tools.NOTEBOOKS:
         notebook = tools.read(path)
-        stopped = tools.code_cells(notebook)[-1].source.count("stop(")
-        assert len(set().union(*map(tools.servers_started, notebook.cells))) == stopped, path.name
+        stopped = tools.servers_stopped(tools.code_cells(notebook)[-1], when_done=True)
+        assert set().union(*map(tools.servers_started, notebook.cells)) == stopped, path.name
         starting = [cell.id for cell in notebook.cells if tools.servers_started(cell)]
         names = with_additions(notebook)
         assert [f"{ADDED}{name}-{TIMES}" for name in starting] == [name for name in names if name.endswith(f"-{TIMES}")]

@@ -19,7 +19,8 @@ import boto3
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 
-SIMULATED_ADDRESS = "203.0.113.7"  # of the caller in the simulated account: an address reserved for examples, RFC 5737
+# The caller's and the instance's in the simulated account: addresses that are reserved for examples, RFC 5737.
+SIMULATED_ADDRESS, SIMULATED_INSTANCE = "203.0.113.7", "203.0.113.80"
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 3  # for each call; botocore's own would be 60, 60 and 5
 
 # moto's patch of botocore in this process, while a simulated account is connected
@@ -36,12 +37,16 @@ class AWSError(RuntimeError):
 
 @dataclass
 class Account:
-    """Clients of one account in one region, `client("lambda")` for instance; `keys` is the folder of SSH keys."""
+    """Clients of one account in one region, `client("lambda")` for instance; `keys` is the folder of SSH keys.
+
+    Each call is noted in `calls` by the name of its IAM action, such as "ec2:RunInstances": the right that it takes.
+    """
 
     simulated: bool
     region: str
     client: Callable[[str], Any] = field(repr=False)  # the same one for the same service
     keys: Path
+    calls: list[str] = field(default_factory=list, repr=False)  # those made so far, by the right that each needs
     _folder: Any = field(default=None, repr=False)  # keeps the simulated account's temporary folder alive
 
     @property
@@ -80,7 +85,9 @@ def connect(
         return _simulated(region, config.merge(Config(ignore_configured_endpoint_urls=True)))
     disconnect()
     with in_words():
-        account = Account(False, region, _clients(boto3.Session(region_name=region), config), Path.home() / ".ssh")
+        calls: list[str] = []
+        clients = _clients(boto3.Session(region_name=region), config, calls)
+        account = Account(False, region, clients, Path.home() / ".ssh", calls)
         account.client("ec2")  # a profile or a file that is wrong is said now
     return account
 
@@ -102,11 +109,19 @@ def _simulated(region: str, config: Config) -> Account:
         _simulations.append(simulation)
     session = boto3.Session("simulated", "simulated", region_name=region)
     folder = tempfile.TemporaryDirectory(prefix="simulated-keys-")
-    return Account(True, region, _clients(session, config), Path(folder.name), folder)
+    calls: list[str] = []
+    return Account(True, region, _clients(session, config, calls), Path(folder.name), calls, folder)
 
 
-def _clients(session: boto3.Session, config: Config) -> Callable[[str], Any]:
-    return functools.cache(lambda service: session.client(service, config=config))
+def _clients(session: boto3.Session, config: Config, calls: list[str]) -> Callable[[str], Any]:
+    """The client of a service by its name, which notes each of its calls in `calls`."""
+
+    def client(service: str) -> Any:
+        made = session.client(service, config=config)
+        made.meta.events.register("before-parameter-build", lambda model, **_: calls.append(f"{service}:{model.name}"))
+        return made
+
+    return functools.cache(client)
 
 
 @contextlib.contextmanager

@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from helpers.cloud import doctor, imds, prices
-from helpers.cloud.account import SIMULATED_ADDRESS, Account, AWSError, agree, in_words
+from helpers.cloud.account import SIMULATED_ADDRESS, SIMULATED_INSTANCE, Account, AWSError, agree, in_words
 
 NAME = "keras-flask-tutorial"  # of everything that is made, and the value of its tag
 TAG = "Project"
-PORTS = {22: "SSH", 5000: "predictions", 8888: "JupyterLab"}
+PORTS = {22: "SSH", 5000: "predictions"}
+JUPYTER = 8888  # opened only where Jupyter listens on it, with `user_data(..., jupyter="open")`
 INTERNET = "0.0.0.0/0"
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")  # AWS shows terminated ones for another hour
 ROOT_GIB = 16  # 3 GB environment, 2 GB system, the downloads while installing, and room
@@ -184,7 +185,7 @@ def open_port(account: Account, group: str, port: int, address: str, *, whole_in
         "IpProtocol": "tcp",
         "FromPort": port,
         "ToPort": port,
-        "IpRanges": [{"CidrIp": block, "Description": PORTS.get(port, NAME)}],
+        "IpRanges": [{"CidrIp": block, "Description": {**PORTS, JUPYTER: "JupyterLab"}.get(port, NAME)}],
     }
     try:
         with in_words(account):
@@ -485,18 +486,25 @@ def _instances(account: Account, *states: str) -> list[dict]:
     filters = _by_tag() + ([{"Name": "instance-state-name", "Values": [*states]}] if states else [])
     with in_words(account):
         reservations = _pages(account, "describe_instances", "Reservations", filters)
-    return [each for reservation in reservations for each in reservation["Instances"]]
+    return [_shown(account, each) for reservation in reservations for each in reservation["Instances"]]
 
 
 def _describe(account: Account, instance: str) -> dict:
     """The instance, or {} while AWS does not know it yet (some seconds after it was made)."""
     try:
         with in_words(account):
-            return account.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+            found = account.ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+            return _shown(account, found)
     except AWSError as error:
         if error.code != "InvalidInstanceID.NotFound":
             raise
         return {}
+
+
+def _shown(account: Account, instance: dict) -> dict:
+    """A description of an instance, in which the simulated account's address is nobody's: moto makes up real ones."""
+    simulated = {"PublicIpAddress": SIMULATED_INSTANCE} if account.simulated and "PublicIpAddress" in instance else {}
+    return instance | simulated
 
 
 def _rules(account: Account, group: str) -> list[dict]:

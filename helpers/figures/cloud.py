@@ -11,7 +11,7 @@ def what_listens_where() -> Figure:
     doors = [  # (port, colour, what listens, on which address, where the way ends)
         ("5000", GREEN, "prediction service", "0.0.0.0:5000", 3.9),
         ("22", BLUE, "SSH", "0.0.0.0:22", 2.3),
-        ("8888", MUTED, "JupyterLab", "127.0.0.1:8888", 0.7),
+        ("no rule\nfor 8888", MUTED, "JupyterLab", "127.0.0.1:8888", 0.7),
     ]
     with style():
         figure, axes = new_figure(size=(9.6, 4.2))

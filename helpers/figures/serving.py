@@ -65,6 +65,22 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
     return figure
 
 
+def load_by_processes(per_second: dict[int, float], cores: int) -> Figure:
+    """Requests per second as bars, by the number of processes, fewest first, on a machine of `cores`."""
+    counts, values = list(per_second), list(per_second.values())
+    enough = next(count for count, value in per_second.items() if value > 0.9 * max(values))
+    with style():
+        figure, axes = new_figure(size=(8.0, 3.6))
+        bars = axes.bar([str(count) for count in counts], values, color=BLUE, width=0.55)
+        label_bars(axes, bars, [f"{value:,.0f}" for value in values])
+        axes.set(ylim=(0, 1.2 * max(values)), ylabel="requests per second")
+        axes.set_xlabel(f"processes, on {cores} core{'s' if cores > 1 else ''}")
+        more = f"{enough} processes do {per_second[enough] / values[0]:.1f} times the work of {counts[0]}"
+        axes.set_title(more if enough > counts[0] else "More processes do hardly more here than one")
+        axes.grid(axis="x", visible=False)
+    return figure
+
+
 def throughput_by_service(per_second: dict[str, float]) -> Figure:
     """Requests per second of each service as bars on a log scale; `per_second` by name, slowest first."""
     names, values = list(per_second), list(per_second.values())

@@ -3,6 +3,7 @@
 The account is simulated by moto inside this process; test_account.py holds the failures of the real one.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -112,8 +113,26 @@ def test_a_lost_private_key_is_replaced_together_with_its_public_half(account):
 
 def test_the_rules_let_in_the_callers_own_address_only(account):
     table = ec2.rules_table(account, ec2.security_group(account))
-    assert list(table["Port range"]) == ["22", "5000", "8888"]
+    assert list(table["Port range"]) == ["22", "5000"]
     assert set(table["Source"]) == {"203.0.113.7/32"}
+
+
+def test_jupyters_port_is_opened_only_where_it_is_named(account):
+    table = ec2.rules_table(account, ec2.security_group(account, ports=[*ec2.PORTS, ec2.JUPYTER]))
+    assert list(table["Port range"]) == ["22", "5000", "8888"] and list(table["Description"])[-1] == "JupyterLab"
+    assert len(ec2.rules_table(account, ec2.security_group(account))) == 2
+
+
+def test_each_call_is_noted_by_the_right_that_it_needs(account):
+    account.calls.clear()
+    ec2.newest_image(account)
+    ec2.open_port(account, ec2.security_group(account, ports=[]), 5000, "198.51.100.1")
+    assert account.calls[0] == "ssm:GetParameter" and account.calls[-1] == "ec2:AuthorizeSecurityGroupIngress"
+
+
+def test_the_simulated_instance_has_an_address_that_is_nobodys(account):
+    instance = every_step(account)
+    assert ipaddress.ip_address(ec2.public_address(account, instance)) in ipaddress.ip_network("203.0.113.0/24")
 
 
 def test_rules_of_an_old_address_go_when_the_address_changes(account):
@@ -417,7 +436,7 @@ def test_the_instance_finds_its_address_and_group(account, monkeypatch):
         assert imds.public_address_or_none() == here.address
     found = instance_of(account, instance)
     assert (here.instance, here.region) == (instance, "us-east-1")
-    assert here.address == found["PublicIpAddress"]
+    assert here.address == ec2.public_address(account, instance)
     assert here.group == found["SecurityGroups"][0]["GroupId"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, route, speed, style
+from helpers.figures import pictures, route, serving, speed, style
 from helpers.figures import training as figures
 
 
@@ -224,3 +224,8 @@ def test_a_gallery_has_a_column_for_each_class(told_apart):
     shown, _, labels, names = told_apart
     figure = pictures.gallery(shown, labels, names, each=2)
     assert len(figure.axes) == 6 and all(axes.images for axes in figure.axes)
+
+
+def test_the_fewest_processes_that_are_enough_are_the_title():
+    assert "2 processes do 1.8 times the work of 1" in words(serving.load_by_processes({1: 1000, 2: 1800, 4: 1850}, 2))
+    assert "hardly more here than one" in words(serving.load_by_processes({1: 1000, 2: 1020, 4: 1050}, 1))

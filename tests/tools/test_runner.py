@@ -62,8 +62,7 @@ def test_the_text_speaks_of_the_sample_or_of_another_table(tmp_path):
 
 def test_pages_of_another_table_do_not_speak_of_the_sample():
     spoken_of = r"[Oo]n the sample|\bplayers?\b|1,024|ten games|ten features|Mira|\bthe offer|\bbuyers?\b|\bg1="
-    for number in ("00", "02", "03", "04", "11"):
-        (path,) = (path for path in runner.notebook_paths() if path.name.startswith(number))
+    for path in runner.notebook_paths():
         notebook = runner.read(path)
         runner.speak_of(notebook, sample=False)
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
