@@ -7,6 +7,7 @@ as a caller's are.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ class Finding(NamedTuple):
 
     holds: bool
     says: str
+
+    def __str__(self) -> str:
+        words = f"{'holds' if self.holds else 'FAILS'}  {self.says}"
+        return textwrap.fill(words, 100, subsequent_indent=" " * 7)
 
 
 # ---- golden requests ----
@@ -117,18 +122,13 @@ def compare(new: Callable, old: Callable, rows: pd.DataFrame, label: np.ndarray)
     except ValueError as error:
         raise CannotGate(f"the test rows are too few for an AUC ({error}): give a larger table") from error
     of = f"test AUC {area:.3f} on {np.count_nonzero(both):,} rows, where {old.version} has {other:.3f}"
-    interval = f"the 95 % interval of the difference is {_signed(low)} to {_signed(high)}"
-    says = "no worse as far as these rows tell" if high >= 0 else "worse, and not by chance"
-    return Finding(high >= 0, f"{of}: {says} ({_signed(difference)}; {interval})")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}"
+    says = "no worse, as far as these rows tell" if high >= 0 else "worse, and not by chance"
+    return Finding(high >= 0, f"{of}: {says} ({difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f})")
 
 
 def _scores(predictor: Callable, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The probabilities of rows, (n,), and which of them the model knows every value of, (n,) bool."""
-    read = predictor.signature.reader().read(_requests(rows, predictor.signature), keep_going=True)
+    read = predictor.signature.reader().read(requests_of(rows, predictor.signature), keep_going=True)
     knows = np.ones(len(rows), bool)
     knows[list(read.bad)] = False
     scores = np.full(len(rows), np.nan, np.float32)
@@ -136,7 +136,7 @@ def _scores(predictor: Callable, rows: pd.DataFrame) -> tuple[np.ndarray, np.nda
     return scores, knows
 
 
-def _requests(rows: pd.DataFrame, signature: Signature) -> list[dict]:
+def requests_of(rows: pd.DataFrame, signature: Signature) -> list[dict]:
     """Rows of a table as requests, by the names that the signature has."""
     columns = {
         feature.name: [feature.as_requested(value) for value in rows[feature.name].tolist()]
@@ -165,7 +165,7 @@ def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
     if places["place"].nunique() < DRAFTED:
         raise CannotGate("the model tells the rows of the table hardly apart: write the golden requests yourself")
     chosen = places.sort_values(["count", "score"]).groupby("place").tail(1).sort_values("place")
-    requests, answers = _requests(chosen, predictor.signature), chosen["score"].tolist()
+    requests, answers = requests_of(chosen, predictor.signature), chosen["score"].tolist()
     return [
         Golden(
             request,

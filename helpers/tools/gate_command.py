@@ -38,7 +38,7 @@ def main(chosen: argparse.Namespace) -> int:
         return 2
     name = f"{registry.shown(directory)}@{new.version}"
     for finding in findings:
-        print(f"{'holds' if finding.holds else 'FAILS'}  {finding.says}")
+        print(finding)
     if rows is not None and not before:
         print("       its AUC is compared with none, as there is no version before it")
     failed = sum(not finding.holds for finding in findings)

@@ -203,7 +203,7 @@ def test_the_command_drafts_passes_and_holds_back(games, tmp_path):
     passed = run_gate("--model", games, "--data", "sample", "--golden", file)
     assert passed.returncode == 0, passed.stdout + passed.stderr
     now, before = versions(games)
-    assert f"where {before.version} has" in passed.stdout
+    assert f"where {before.version} has" in " ".join(passed.stdout.split())
     assert passed.stdout.splitlines()[-1].endswith(f"games@{now.version} may pass: all 7 hold")
     strict.write_text(json.dumps([{"request": G7, "at_least": 0.9}, {"request": ALL, "at_most": 1}]))
     held = run_gate("--model", games, "--golden", strict)
@@ -217,7 +217,7 @@ def test_without_a_number_it_is_the_version_that_promote_would_take(games, tmp_p
     now, waiting, before = versions(games)
     assert waiting.place == "beside"
     passed = run_gate("--model", games, "--data", "sample")
-    assert f"where {now.version} has" in passed.stdout
+    assert f"where {now.version} has" in " ".join(passed.stdout.split())
     assert passed.stdout.endswith(f"models promote {games} {waiting.version}\n")
     again = run_gate("--model", f"{games}@{before.version[:6]}", "--data", "sample")
     assert f"@{before.version} may pass" in again.stdout
