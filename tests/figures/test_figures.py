@@ -1,5 +1,6 @@
 """Figures: what they show is in the arrays, and a title says what it shows."""
 
+import re
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, route, speed, style
+from helpers.figures import pictures, replacing, route, speed, style
 from helpers.figures import training as figures
 
 
@@ -224,3 +225,17 @@ def test_a_gallery_has_a_column_for_each_class(told_apart):
     shown, _, labels, names = told_apart
     figure = pictures.gallery(shown, labels, names, each=2)
     assert len(figure.axes) == 6 and all(axes.images for axes in figure.axes)
+
+
+def test_the_requests_by_version_say_what_was_lost_and_name_what_was_done():
+    seconds = np.arange(0, 6, 0.01)
+    versions = np.where((seconds >= 2) & (seconds < 4), "b", "a")
+    names, marks = {"a": "the old version", "b": "the new version"}, {"promoted": 2.0, "rolled back": 4.0}
+    figure = replacing.requests_by_version(seconds, versions, np.full(600, 200), names, marks)
+    said = words(figure)
+    assert "Of 600 requests to a model that was replaced twice none was lost" in said
+    assert {"promoted", "rolled back", "the new\nversion"} <= set(re.split(r"\n(?!version)", said))
+    [old, new] = [patch for patch in figure.axes[0].patches if hasattr(patch, "get_data")]
+    assert old.get_data().values[[4, 12, 20]].tolist() == [1, 0, 1] and new.get_data().values.tolist() == [1] * 24
+    lost = replacing.requests_by_version(seconds, versions, [200] * 597 + [0, 503, 0], names, marks)
+    assert "3 were lost" in words(lost)
