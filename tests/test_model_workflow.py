@@ -14,7 +14,7 @@ import notebook_tools as tools
 import pytest
 from containers import lent, provide_base
 from filelock import FileLock
-from test_workflow import steps
+from test_workflow import commands, steps
 
 from helpers import PROJECT
 from helpers.data.signature import Signature
@@ -45,6 +45,12 @@ def clone(tmp_path_factory) -> Path:
     sources = [(clone / name).read_bytes() for name in ("requirements.lock", "pyproject.toml")]
     (venv / "installed.sha256").write_text(sha256(b"".join([*sources, str(clone).encode()])).hexdigest())
     return clone
+
+
+def test_the_notebook_shows_its_commands():
+    notebook = tools.read(PROJECT / "notebooks" / "10_replace-it.ipynb")
+    shown = "".join(cell.source for cell in tools.section(notebook, "Let it run by itself")).split("```")[1]
+    assert [line for line in shown.strip().splitlines() if line not in commands(WORKFLOW)] == []
 
 
 def test_its_steps_train_gate_build_and_let_the_container_answer(podman, service_image, clone, tmp_path):

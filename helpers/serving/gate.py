@@ -149,7 +149,7 @@ def requests_of(rows: pd.DataFrame, signature: Signature) -> list[dict]:
 
 
 def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
-    """Golden requests to begin with: rows from the lowest answer of a model to the highest, in even steps.
+    """Golden requests to begin with: up to `DRAFTED` rows, from the lowest answer to the highest in even steps.
 
     Each may move by `MARGIN` steps, and stays above the one two steps below it. Of rows with like answers the most
     frequent is taken, as a model knows it best. They say what this model answers, not what is right: a person has to
@@ -161,9 +161,9 @@ def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
     distinct = counted.agg(score=("score", "first"), count=("score", "size"))
     lowest, highest = distinct["score"].min(), distinct["score"].max()
     step = (highest - lowest) / (DRAFTED - 1)
-    places = distinct.assign(place=((distinct["score"] - lowest) / step).round() if step else 0)
-    if places["place"].nunique() < DRAFTED:
-        raise CannotGate("the model tells the rows of the table hardly apart: write the golden requests yourself")
+    if not step > 0:
+        raise CannotGate("the model answers every row of the table alike: write the golden requests yourself")
+    places = distinct.assign(place=((distinct["score"] - lowest) / step).round())
     chosen = places.sort_values(["count", "score"]).groupby("place").tail(1).sort_values("place")
     requests, answers = requests_of(chosen, predictor.signature), chosen["score"].tolist()
     return [
@@ -171,7 +171,7 @@ def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
             request,
             at_least=round(answer - MARGIN * step, 3) if answer - MARGIN * step > 0 else None,
             at_most=round(answer + MARGIN * step, 3) if answer + MARGIN * step < 1 else None,
-            more_than=requests[place - 2] if place >= 2 else None,
+            more_than=requests[number - 2] if number >= 2 else None,
         )
-        for place, (request, answer) in enumerate(zip(requests, answers, strict=True))
+        for number, (request, answer) in enumerate(zip(requests, answers, strict=True))
     ]

@@ -65,7 +65,8 @@ def _versions(directory: Path, version: str | None) -> tuple[Version, Version | 
 
 
 def _draft(predictor, rows, path: Path) -> int:
-    golden.write(gate.draft(predictor, rows[0]), path)
-    print(f"{path.name} holds {gate.DRAFTED} golden requests, with bounds from the answers of {predictor.version}")
+    drafted = gate.draft(predictor, rows[0])
+    golden.write(drafted, path)
+    print(f"{path.name} holds {len(drafted)} golden requests, with bounds from the answers of {predictor.version}")
     print("go through them: it is you who knows what is right, and a model that is wrong now would stay so")
     return 0

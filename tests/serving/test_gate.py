@@ -130,6 +130,15 @@ def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_mo
     assert " on 48 rows" in gate.compare(predictor, predictor, stranger, label).says
 
 
+def test_a_few_rows_make_a_shorter_draft_and_rows_that_are_answered_alike_none(exported, held_out):
+    predictor = load_predictor(exported)
+    two = held_out[0].drop_duplicates().head(2)
+    [low, high] = gate.draft(predictor, two)
+    assert failing(gate.ask(predictor, [low, high])) == [] and low.request != high.request
+    with pytest.raises(CannotGate, match="answers every row of the table alike"):
+        gate.draft(predictor, two.head(1))
+
+
 def test_rows_of_one_answer_have_no_auc(exported, held_out):
     predictor = load_predictor(exported)
     with pytest.raises(CannotGate, match="too few for an AUC .*: give a larger table"):
