@@ -14,6 +14,8 @@ usage: python3 tutorial.py COMMAND [options]
   export FILE   export a Keras file of yours to models/, with what it takes and answers
   models  list the models and their versions: which is current, how good, who serves it
           rollback NAME [VERSION]   put the one before back    promote NAME   put the one beside in its place
+  gate    say whether a new version may take the place of the one that answers
+          --golden FILE   requests and bounds of their answers    --data TABLE   compare the AUC, too
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
   lambda  pack a model and its service into one zip for AWS Lambda

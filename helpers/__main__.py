@@ -157,6 +157,12 @@ def models(chosen: Namespace) -> int:
     return main(chosen)
 
 
+def gate(chosen: Namespace) -> int:
+    from helpers.tools.gate_command import main
+
+    return main(chosen)
+
+
 def test(chosen: Namespace) -> int:
     """Pass every test, or with --quick those that a commit waits for; options go to pytest."""
     os.chdir(PROJECT)
@@ -207,6 +213,7 @@ COMMANDS = {
     "lambda": lambda_zip,
     "export": export,
     "models": models,
+    "gate": gate,
     "test": test,
     "bench": bench,
     "doctor": doctor,

@@ -58,9 +58,7 @@ class Podman:
 
     def build(self, context: Path, *options: str) -> None:
         """`podman build .` in `context`, with what this machine lends."""
-        lent = [f"--volume={path}:{path}:ro" for path in LENT if os.path.exists(path)]
-        words = ["--isolation=chroot", "--pull-never", "--network=host", *lent, f"--build-arg=PYTHON={PYTHON}"]
-        self("build", "--format=docker", *words, *options, ".", cwd=context)
+        self("build", "--format=docker", *lent(), *options, ".", cwd=context)
 
     @contextmanager
     def running(self, image: str, *words: str, options: tuple[str, ...] = ()):
@@ -84,6 +82,12 @@ class Podman:
     def python(self, container: str, source: str, *arguments: object) -> str:
         """What a line of Python prints in a running container."""
         return self("exec", container, "python", "-c", source, *arguments).stdout
+
+
+def lent() -> list[str]:
+    """The options of `podman build` by which this machine lends what it has."""
+    volumes = [f"--volume={path}:{path}:ro" for path in LENT if os.path.exists(path)]
+    return ["--isolation=chroot", "--pull-never", "--network=host", *volumes, f"--build-arg=PYTHON={PYTHON}"]
 
 
 def build_service(podman: Podman, model: Path, context: Path) -> None:

@@ -215,6 +215,6 @@ def servers_started(cell: NotebookNode) -> set[str]:
             statements += [*statement.body, *getattr(statement, "orelse", [])]
         elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
             called = statement.value.func
-            if isinstance(called, ast.Name) and called.id in ("serve", "start", "make_server"):
+            if isinstance(called, ast.Name) and called.id in ("serve", "start", "make_server", "Traffic"):
                 names.update(target.id for target in statement.targets)
     return names

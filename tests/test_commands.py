@@ -181,6 +181,19 @@ WRONG = [
     ("export net.h5 --beside=yes", "--beside"),
     ("score mine.csv scores.csv --model games@abc", "games has no version 'abc'"),
     ("bench --model games@abc", "games has no version 'abc'"),
+    ("gate", "it needs what to hold the model against: --golden FILE, --data TABLE, or both"),
+    ("gate titanic", "did you mean --model titanic?"),
+    ("gate --help=yes", "--help"),
+    ("gate --model typo --golden golden.json", "there is no model 'typo'"),
+    ("gate --model games@abc --golden golden.json", "games has no version 'abc'"),
+    ("gate --golden", "expected one argument"),
+    ("gate --golden nowhere.json", "there is no file nowhere.json"),
+    ("gate --golden blank", "blank is not valid JSON"),
+    ("gate --golden whole.ipynb", "whole.ipynb is no list of golden requests"),
+    ("gate --data nowhere.csv", "there is no file nowhere.csv"),
+    ("gate --draft golden.txt --data mine.csv", "let it end in .json"),
+    ("gate --draft golden.json --data mine.csv", "golden.json is there already"),
+    ("gate --draft new.json", "--draft takes the rows of --data TABLE"),
     ("score", "required: INPUT, OUTPUT"),
     ("score mine.csv", "required: OUTPUT"),
     ("score --help=yes", "--help"),
@@ -282,6 +295,7 @@ def here(tmp_path_factory) -> Path:
     (here / "mine.csv").write_text("age,label\n1,0\n2,1\n")
     (here / "foreign.csv").write_text("age,label\n1,0\n2,1\n")
     (here / "other.csv").write_text("age,label\n" + "30,0\n41,1\n" * 20)
+    (here / "golden.json").write_text('[{"request": {"age": 1}, "at_least": 0.5}]')
     (here / "empty.csv").write_text("")
     (here / "blank").write_text("\n")
     (here / "binary").write_bytes(b"\xff\xfe\x00\x01")
@@ -355,6 +369,7 @@ def test_the_backends_are_those_that_there_are():
         ("train --data mine.csv --positive 3", "label 'label' never is '3': choose its positive value from 0, 1"),
         ("train --data other.csv --model titanic", "models/titanic holds the model of another table"),
         ("run --label churned", "has no column 'churned'"),
+        ("gate --data mine.csv", "the table has no column 'G1'"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_said_before_anything_is_written(project, here, typed, says):

@@ -1,4 +1,4 @@
-"""The GitHub workflow, which runs elsewhere: read here by what knows its language, and each of its commands tried."""
+"""The GitHub workflows, which run elsewhere: read here by what knows their language, and each command tried."""
 
 import os
 import re
@@ -43,8 +43,8 @@ def commands(path: Path) -> list[str]:
 
 
 def test_there_is_a_workflow_and_it_passes_the_readme_s_test_command():
-    assert [path.name for path in WORKFLOWS] == ["test.yml"]
-    assert "python3 tutorial.py test" in commands(WORKFLOWS[0])
+    assert [path.name for path in WORKFLOWS] == ["model.yml", "test.yml"]
+    assert "python3 tutorial.py test" in commands(WORKFLOWS[1])
 
 
 def test_zizmor_finds_no_weakness():
@@ -77,7 +77,7 @@ def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(path):
     ids=["an action that is not pinned", "credentials left behind", "a right that is none", "a key that is none"],
 )
 def test_a_fault_is_found(tmp_path, old, new, check):
-    text, changes = re.subn(old, new, WORKFLOWS[0].read_text())
+    text, changes = re.subn(old, new, WORKFLOWS[1].read_text())
     assert changes
     changed = tmp_path / ".github" / "workflows" / "test.yml"
     changed.parent.mkdir(parents=True)
@@ -102,8 +102,8 @@ def faults(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for path in WORKFLOWS for c in commands(path)])
-def test_each_command_exists_and_knows_its_options(command):
+@pytest.mark.parametrize("command", [c for path in WORKFLOWS for c in commands(path) if "podman" not in c])
+def test_each_command_exists_and_knows_its_options(command):  # those of podman are run, in test_model_workflow
     assert faults(command) == []
 
 

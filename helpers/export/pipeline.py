@@ -60,11 +60,11 @@ class Trained:
     rows: object
 
 
-def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
+def train(table: Table, epochs: int = 100, verbose: int = 0, seed: int = 0) -> Trained:
     """Train the classifier on a table and measure it on rows set aside.
 
     Training ends when the validation loss gets no better, at the latest after `epochs`, and keeps the best weights.
-    verbose: 1 shows progress.
+    verbose: 1 shows progress. seed: of the first weights and the order of the rows; the rows set aside stay the same.
     """
     from helpers.model.evaluation import roc_auc, roc_auc_interval
     from helpers.model.training import build_classifier, early_stopping, fit
@@ -72,9 +72,9 @@ def train(table: Table, epochs: int = 100, verbose: int = 0) -> Trained:
     signature = table.signature()
     train, test = games.split(table.frame, table.label)
     (x, y), (x_test, y_test) = features_and_label(train, signature), features_and_label(test, signature)
-    model = build_classifier(signature.width, standardize=None if signature.all_binary else x)
+    model = build_classifier(signature.width, standardize=None if signature.all_binary else x, seed=seed)
     batch_size, callbacks = 100 if len(x) >= SMALL else 32, [early_stopping(PATIENCE)]
-    history = fit(model, x, y, epochs, batch_size, seed=0, callbacks=callbacks, verbose=verbose).history
+    history = fit(model, x, y, epochs, batch_size, seed=seed, callbacks=callbacks, verbose=verbose).history
     probabilities = model(x_test).numpy().ravel()
     metrics = {
         "rows": len(table.frame),

@@ -24,9 +24,11 @@ from helpers.batch import paths
 from helpers.batch.paths import CannotScore
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
-from helpers.export.folder import check_replaceable
+from helpers.export.folder import check_replaceable, is_export
+from helpers.serving import golden
 from helpers.serving.addresses import check_names
 from helpers.serving.callers import Callers
+from helpers.serving.golden import CannotGate
 from helpers.serving.serve_command import CannotServe, free_port, read_key
 
 BUILD = PROJECT / "build"
@@ -109,7 +111,8 @@ class _Parser(argparse.ArgumentParser):
         if word.startswith("-"):
             name = word.partition("=")[0]
             return f"there is no option {name}{_meant(name, self.names)}: the options are {', '.join(self.names)}"
-        names = [name for name in ("--data", "--model") if name in self.names]
+        likely = ("--data", "--model") if Path(word).suffix else ("--model", "--data")
+        names = [name for name in likely if name in self.names]
         hint = f"did you mean {names[0]} {word}?" if names else f"see {self.prog} --help"
         return f"{word!r} is none of its options: {hint}"
 
@@ -397,6 +400,41 @@ def _models(cli: _Parser) -> None:
     cli.check = check
 
 
+def _gate(cli: _Parser) -> None:
+    cli.description = "Say whether a version of a model may take the place of the one that answers."
+    cli.epilog = (
+        "The exit code is 0 where everything holds, 1 where the version is held back. Golden requests are a list in "
+        'JSON, as [{"request": {"age": 3}, "at_least": 0.7, "why": "children were saved first"}]; a bound is at_least, '
+        "at_most, prediction (the name of a class), or more_than (another request, whose answer is lower). With --data "
+        "its AUC is compared with that of the version before it, on the rows that training set aside to test on: it is "
+        "held back where the whole 95 % interval of the difference lies below 0."
+    )
+    cli.option(
+        "--model",
+        type=registry.choose,
+        default=str(registry.DEFAULT),
+        help="NAME@VERSION, or NAME: the newest version beside the current one, or else the current one (default: "
+        "games)",
+    )
+    cli.option(
+        "--golden", type=_golden, default=(), metavar="FILE", help="golden requests, and bounds of their answers"
+    )
+    cli.option("--data", type=_table, metavar="TABLE", help="the table that the model was trained on")
+    cli.option(
+        "--draft", type=_draft, metavar="FILE", help="write golden requests to begin with, from the rows of --data"
+    )
+
+    def check(chosen: argparse.Namespace) -> None:
+        if not is_export(chosen.model.directory):
+            _wrong(f"there is no model {chosen.model.directory.name!r}: {registry.there_are()}")
+        if chosen.draft and (chosen.golden or not chosen.data):
+            _wrong("--draft takes the rows of --data TABLE, and no --golden")
+        if not chosen.golden and not chosen.data:
+            _wrong("it needs what to hold the model against: --golden FILE, --data TABLE, or both")
+
+    cli.check = check
+
+
 def _lambda(cli: _Parser) -> None:
     cli.description = "Pack an exported model and its service into one zip, which AWS Lambda runs as it is."
     _model_option(cli)
@@ -467,6 +505,7 @@ COMMANDS: dict[str, Callable[[_Parser], None]] = {
     "lambda": _lambda,
     "export": _export,
     "models": _models,
+    "gate": _gate,
     "test": _test,
     "bench": _bench,
     "doctor": _doctor,
@@ -483,7 +522,7 @@ def names_notebook(word: str) -> bool:
 # ---- values ----
 # Each takes a word and returns the value; an error says in one sentence what is wrong with it.
 
-SENTENCES = (ArtifactError, CannotScore, CannotServe, OSError)
+SENTENCES = (ArtifactError, CannotGate, CannotScore, CannotServe, OSError)
 
 
 def _saying(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -568,6 +607,15 @@ def _written(word: str, what: str, *endings: str) -> Path:
 
 def _page(word: str) -> Path:
     return _written(word, "page", ".html", ".htm")
+
+
+def _golden(word: str) -> tuple[golden.Golden, ...]:
+    return golden.read(_readable(word, "a file of golden requests"))
+
+
+def _draft(word: str) -> Path:
+    path = _written(word, "file of golden requests", ".json")
+    return _wrong(f"{word} is there already: name another file") if path.exists() else path
 
 
 def _zip(word: str) -> Path:

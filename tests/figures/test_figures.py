@@ -1,5 +1,6 @@
 """Figures: what they show is in the arrays, and a title says what it shows."""
 
+import re
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, route, serving, speed, style
+from helpers.figures import pictures, replacing, route, serving, speed, style
 from helpers.figures import training as figures
 
 
@@ -229,3 +230,17 @@ def test_a_gallery_has_a_column_for_each_class(told_apart):
 def test_the_fewest_processes_that_are_enough_are_the_title():
     assert "2 processes do 1.8 times the work of 1" in words(serving.load_by_processes({1: 1000, 2: 1800, 4: 1850}, 2))
     assert "hardly more here than one" in words(serving.load_by_processes({1: 1000, 2: 1020, 4: 1050}, 1))
+
+
+def test_the_requests_by_version_say_what_was_lost_and_name_what_was_done():
+    seconds = np.arange(0, 6, 0.01)
+    versions = np.where((seconds >= 2) & (seconds < 4), "b", "a")
+    names, marks = {"a": "the old version", "b": "the new version"}, {"promoted": 2.0, "rolled back": 4.0}
+    figure = replacing.requests_by_version(seconds, versions, np.full(600, 200), names, marks)
+    said = words(figure)
+    assert "Of 600 requests to a model that was replaced twice none was lost" in said
+    assert {"promoted", "rolled back", "the new\nversion"} <= set(re.split(r"\n(?!version)", said))
+    [old, new] = [patch for patch in figure.axes[0].patches if hasattr(patch, "get_data")]
+    assert old.get_data().values[[4, 12, 20]].tolist() == [1, 0, 1] and new.get_data().values.tolist() == [1] * 24
+    lost = replacing.requests_by_version(seconds, versions, [200] * 597 + [0, 503, 0], names, marks)
+    assert "3 were lost" in words(lost)

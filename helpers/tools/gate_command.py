@@ -1,0 +1,72 @@
+"""`tutorial.py gate`: whether a version of a model may take the place of the one that answers.
+
+Checked options come in; a line goes out for each thing that was checked, and the exit code: 0 where all of them hold,
+1 where one does not, 2 where nothing could be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from helpers.data.reading import DataError
+from helpers.export import registry, versions
+from helpers.export.errors import ArtifactError
+from helpers.export.predictors import load_predictor
+from helpers.export.versions import CURRENT, Version
+from helpers.serving import gate, golden
+from helpers.serving.golden import CannotGate
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Hold a version against golden requests, the version before it, or both; returns the exit code."""
+    directory, version = chosen.model
+    try:
+        new, before = _versions(directory, version)
+        predictor = load_predictor(new.path)
+        rows = gate.held_out_rows(chosen.data, predictor.signature) if chosen.data else None
+        if chosen.draft:
+            return _draft(predictor, rows, chosen.draft)
+        findings = gate.ask(predictor, chosen.golden)
+        if rows is not None and before:
+            findings.append(gate.compare(predictor, load_predictor(before.path), *rows))
+        elif rows is not None and not findings:
+            raise CannotGate(f"{new.version} has no version before it to compare its AUC with: add --golden FILE")
+    except (ArtifactError, DataError, CannotGate) as error:
+        print(f"gate: {error}", file=sys.stderr)
+        return 2
+    name = f"{registry.shown(directory)}@{new.version}"
+    for finding in findings:
+        print(finding)
+    if rows is not None and not before:
+        print("       its AUC is compared with none, as there is no version before it")
+    failed = sum(not finding.holds for finding in findings)
+    if failed:
+        print(f"{name} is held back: {failed} of {len(findings)} do not hold")
+        return 1
+    print(f"{name} may pass: {f'all {len(findings)} hold' if len(findings) > 1 else 'it holds'}")
+    if new.place != CURRENT:
+        print(f"put it in its place: python3 tutorial.py models promote {registry.word(directory)} {new.version}")
+    return 0
+
+
+def _versions(directory: Path, version: str | None) -> tuple[Version, Version | None]:
+    """The version to be held back or not, and the one that it is compared with, if there is one.
+
+    Without a number it is the newest of those that wait beside the current one, or else the current one. What waits is
+    compared with the current one, and the current one with the one before it.
+    """
+    there_are = versions.versions(directory)
+    waiting = [each for each in there_are if each.place == versions.BESIDE]
+    new = versions.find(directory, version) if version else (waiting or there_are)[0]
+    others = [each for each in there_are if each.place == (versions.BEFORE if new.place == CURRENT else CURRENT)]
+    return new, others[0] if others else None
+
+
+def _draft(predictor, rows, path: Path) -> int:
+    drafted = gate.draft(predictor, rows[0])
+    golden.write(drafted, path)
+    print(f"{path.name} holds {len(drafted)} golden requests, with bounds from the answers of {predictor.version}")
+    print("go through them: it is you who knows what is right, and a model that is wrong now would stay so")
+    return 0

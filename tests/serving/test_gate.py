@@ -1,0 +1,235 @@
+"""The gate before a new version: golden requests and the AUC, on real models, good ones and broken ones."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import notebook_tools as tools
+import numpy as np
+import pytest
+from conftest import passengers
+
+from helpers import PROJECT
+from helpers.data.games import SAMPLE, split
+from helpers.data.outputs import Output
+from helpers.data.signature import Feature, Signature
+from helpers.data.tables import features_and_label
+from helpers.export.artifacts import export_model
+from helpers.export.predictors import load_predictor
+from helpers.export.versions import version_of, versions
+from helpers.serving import gate, golden
+from helpers.serving.golden import CannotGate, Golden
+
+G7 = {f"G{i}": int(i == 7) for i in range(1, 11)}
+ALL = dict.fromkeys(G7, 1)
+
+
+@pytest.fixture(scope="module")
+def held_out(exported):
+    return gate.held_out_rows("sample", load_predictor(exported).signature)
+
+
+@pytest.fixture(scope="module")
+def drafted(exported, held_out) -> list[Golden]:
+    return gate.draft(load_predictor(exported), held_out[0])
+
+
+@pytest.fixture(scope="module")
+def swapped(trained, tmp_path_factory, sample) -> Path:
+    """The trained model with the features of its signature in another order."""
+    signature = Signature.from_table(sample.drop(columns="label"))
+    directory = tmp_path_factory.mktemp("swapped") / "games"
+    turned = Signature(tuple(reversed(signature.features)), signature.label)
+    export_model(trained, directory, signature=turned, formats=("onnx",))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def shuffled(tmp_path_factory, sample) -> Path:
+    """The same network, trained on labels that have been shuffled."""
+    from helpers.model.training import build_classifier, fit
+
+    signature = Signature.from_table(sample.drop(columns="label"))
+    x, y = features_and_label(split(sample)[0], signature)
+    model = build_classifier(10)
+    fit(model, x, np.random.default_rng(0).permutation(y), epochs=2, seed=0, verbose=0)
+    directory = tmp_path_factory.mktemp("shuffled") / "games"
+    export_model(model, directory, signature=signature, formats=("onnx",))
+    return directory
+
+
+def failing(findings: list[gate.Finding]) -> list[str]:
+    return [finding.says for finding in findings if not finding.holds]
+
+
+# ---- what is held back ----
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["swapped", "shuffled"])
+def test_a_broken_model_is_held_back_by_golden_requests_and_by_its_auc(request, exported, drafted, held_out, broken):
+    good, bad = load_predictor(exported), load_predictor(request.getfixturevalue(broken))
+    assert failing(gate.ask(good, drafted)) == []
+    assert failing(gate.ask(bad, drafted))
+    assert "worse, and not by chance" in failing([gate.compare(bad, good, *held_out)])[0]
+    assert gate.compare(good, bad, *held_out).holds and gate.compare(good, good, *held_out).holds
+
+
+def test_each_bound_is_held_and_a_broken_one_is_said(exported):
+    predictor = load_predictor(exported)
+    low, high = (float(predictor(predictor.signature.parse(row))[0]) for row in (G7, ALL))
+    assert low < high
+    kept = [Golden(G7, at_most=high), Golden(ALL, at_least=low, at_most=1), Golden(ALL, more_than=G7)]
+    assert failing(gate.ask(predictor, kept)) == []
+    broken = [Golden(G7, at_least=high, why="it plays"), Golden(ALL, at_most=low), Golden(G7, more_than=ALL)]
+    says = failing(gate.ask(predictor, broken))
+    assert says[0] == f"golden request 1 (it plays): {low:.4g}, not at least {high:g}"
+    assert says[1] == f"golden request 2: {high:.4g}, not at most {low:g}"
+    assert says[2] == f"golden request 3: {low:.4g}, not more than the {high:.4g} of the request beside it"
+
+
+def test_a_request_that_the_model_refuses_holds_it_back_with_the_services_own_reason(exported):
+    [one, two] = failing(gate.ask(load_predictor(exported), [Golden({"G1": 1}, 0.0), Golden(ALL, more_than={})]))
+    assert one.startswith("golden request 1: refused with 422: 9 bad fields: G2: missing")
+    assert "of the request beside it: refused with 422" in two
+
+
+def test_the_class_of_a_model_with_named_classes_is_held():
+    class Largest:
+        signature = Signature(
+            (Feature("a", "real", 0, 9), Feature("b", "real", 0, 9)),
+            "kind",
+            outputs=(Output("kind", "classes", ("first", "second")),),
+        )
+
+        def __call__(self, rows):
+            return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    asked = [Golden({"a": 3, "b": 1}, prediction="first", at_least=0.7), Golden({"a": 3, "b": 1}, prediction="second")]
+    one, two = gate.ask(Largest(), asked)
+    assert one == (True, "golden request 1: first, 0.75") and two == (False, "golden request 2: first, not second")
+    with pytest.raises(CannotGate, match="leave out --data"):
+        gate.held_out_rows("sample", Largest.signature)
+
+
+# ---- a table of one's own ----
+
+
+def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_model, tmp_path):
+    passengers().to_csv(tmp_path / "mine.csv", index=False)
+    predictor = load_predictor(passengers_model)
+    rows, label = gate.held_out_rows(tmp_path / "mine.csv", predictor.signature)
+    assert len(rows) == 49 and set(label) == {0, 1} and rows.isna().to_numpy().any()
+    drafted = gate.draft(predictor, rows)
+    golden.write(drafted, tmp_path / "golden.json")
+    assert golden.read(tmp_path / "golden.json") == tuple(drafted)
+    assert failing(gate.ask(predictor, drafted)) == []
+    stranger = rows.assign(gender=["other", *rows["gender"][1:]])
+    assert " on 48 rows" in gate.compare(predictor, predictor, stranger, label).says
+
+
+def test_a_few_rows_make_a_shorter_draft_and_rows_that_are_answered_alike_none(exported, held_out):
+    predictor = load_predictor(exported)
+    two = held_out[0].drop_duplicates().head(2)
+    [low, high] = gate.draft(predictor, two)
+    assert failing(gate.ask(predictor, [low, high])) == [] and low.request != high.request
+    with pytest.raises(CannotGate, match="answers every row of the table alike"):
+        gate.draft(predictor, two.head(1))
+
+
+def test_rows_of_one_answer_have_no_auc(exported, held_out):
+    predictor = load_predictor(exported)
+    with pytest.raises(CannotGate, match="too few for an AUC .*: give a larger table"):
+        gate.compare(predictor, predictor, held_out[0][:3], np.zeros(3))
+
+
+# ---- the file ----
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", "is no list of golden requests"),
+        ('{"request": {}}', "is no list of golden requests"),
+        ('[{"at_least": 1}]', 'entry 1 of golden.json has no "request"'),
+        ('[{"request": {"a": 1}}]', "says nothing of the answer: add one of at_least"),
+        ('[{"request": {}, "atleast": 1}]', "has a 'atleast', which nobody knows: did you mean at_least?"),
+        ('[{"request": {}, "at_most": "1"}]', "at_most is '1', and needs to be a number"),
+        ('[{"request": {}, "at_most": true}]', "at_most is True, and needs to be a number"),
+        ('[{"request": {}, "at_least": 1, "at_most": 0}]', "no answer is at least 1 and at most 0"),
+        ('[{"request": {}, "more_than": 0.5}]', "more_than is 0.5, and needs to be a request"),
+        ('[{"request": {}, "prediction": 1}]', "prediction is 1, and needs to be a text"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_said(tmp_path, content, says):
+    (tmp_path / "golden.json").write_text(content)
+    with pytest.raises(CannotGate) as error:
+        golden.read(tmp_path / "golden.json")
+    assert says in str(error.value)
+
+
+def test_the_golden_requests_of_the_sample_are_of_its_columns_and_say_why(sample):
+    for each in golden.read(SAMPLE.with_name("games-golden.json")):
+        assert set(each.request) == {*sample.columns} - {"label"} and each.why
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def games(exported, tmp_path) -> Path:
+    """The exported model, which has been replaced by the same one with a wider range."""
+    directory = shutil.copytree(exported, tmp_path / "games")
+    return replace(directory, high=2.0)
+
+
+def replace(directory: Path, beside: bool = False, **feature) -> Path:
+    from helpers.export.folder import replacing
+
+    with replacing(directory, beside) as scratch:
+        shutil.copytree(directory, scratch, dirs_exist_ok=True)
+        card = json.loads((scratch / "card.json").read_text())
+        card["signature"]["features"][0] |= feature
+        (scratch / "card.json").write_text(json.dumps(card))
+    assert version_of(card)
+    return directory
+
+
+def run_gate(*words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "helpers", "gate", *map(str, words)]
+    run = {"cwd": PROJECT, "env": tools.environment_in(PROJECT), "capture_output": True, "text": True}
+    return subprocess.run(command, check=False, **run)
+
+
+@pytest.mark.slow
+def test_the_command_drafts_passes_and_holds_back(games, tmp_path):
+    file, strict = tmp_path / "golden.json", tmp_path / "strict.json"
+    drafted = run_gate("--model", games, "--data", "sample", "--draft", file)
+    assert drafted.returncode == 0 and "go through them" in drafted.stdout
+    passed = run_gate("--model", games, "--data", "sample", "--golden", file)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    now, before = versions(games)
+    assert f"where {before.version} has" in " ".join(passed.stdout.split())
+    assert passed.stdout.splitlines()[-1].endswith(f"games@{now.version} may pass: all 7 hold")
+    strict.write_text(json.dumps([{"request": G7, "at_least": 0.9}, {"request": ALL, "at_most": 1}]))
+    held = run_gate("--model", games, "--golden", strict)
+    assert held.returncode == 1 and held.stdout.splitlines()[-1].endswith("is held back: 1 of 2 do not hold")
+    assert held.stdout.startswith("FAILS  golden request 1: 0.0")
+
+
+@pytest.mark.slow
+def test_without_a_number_it_is_the_version_that_promote_would_take(games, tmp_path):
+    replace(games, beside=True, high=3.0)
+    now, waiting, before = versions(games)
+    assert waiting.place == "beside"
+    passed = run_gate("--model", games, "--data", "sample")
+    assert f"where {now.version} has" in " ".join(passed.stdout.split())
+    assert passed.stdout.endswith(f"models promote {games} {waiting.version}\n")
+    again = run_gate("--model", f"{games}@{before.version[:6]}", "--data", "sample")
+    assert f"@{before.version} may pass" in again.stdout
+    shutil.rmtree(games.parent / ".games.versions")
+    alone = run_gate("--model", games, "--data", "sample")
+    assert alone.returncode == 2 and "has no version before it to compare its AUC with" in alone.stderr
