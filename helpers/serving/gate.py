@@ -19,7 +19,6 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.reading import DataError
 from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
-from helpers.data.tables import load_table
 from helpers.model.evaluation import roc_auc, roc_auc_difference
 from helpers.serving.golden import CannotGate, Golden
 from helpers.serving.services import create_predict_app
@@ -100,7 +99,7 @@ def held_out_rows(source, signature: Signature) -> tuple[pd.DataFrame, np.ndarra
             "an AUC is that of a model which answers a probability for the row of a table: leave out --data"
         )
     kinds = {feature.name: _KINDS[feature.kind] for feature in signature.features}
-    table = load_table(games.locate(source), signature.label, signature.positive or "1", treat_as=kinds)
+    table = games.load_table(source, signature.label, signature.positive or "1", treat_as=kinds)
     if gone := [name for name in signature.names if name not in table.frame]:
         why = {column.name: column.used_as for column in table.columns}
         raise DataError(f"{source} holds nothing in the column {gone[0]!r} that the model takes ({why[gone[0]]})")

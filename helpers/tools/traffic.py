@@ -73,6 +73,7 @@ class Traffic:
         self._rows, self._pause = itertools.cycle(rows), 1 / per_second
         self._callers = itertools.cycle([f"caller-{number}" for number in range(callers)])
         self._service: Service | None = None
+        self._resting = False
         self._turning, self._came, self._end = threading.Lock(), threading.Condition(), threading.Event()
         self._began = time.perf_counter()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
@@ -84,12 +85,17 @@ class Traffic:
         Returns when that was, in seconds since the first service was there.
         """
         with self._turning:
-            before, self._service = self._service, service
+            before, self._service, self._resting = self._service, service, False
             self._began = self._began if before else time.perf_counter()
             turned = self._now()
         if before is not None:
             before.stop()
         return turned
+
+    def rest(self) -> None:
+        """Ask nothing more until `lead_to`; the service goes on."""
+        with self._turning:
+            self._resting = True
 
     @property
     def url(self) -> str:
@@ -129,7 +135,7 @@ class Traffic:
             while not self._end.wait(max(0.0, due - time.perf_counter())):
                 due = max(due + self._pause, time.perf_counter())  # what was late is not made up for
                 with self._turning:
-                    if self._service is not None:
+                    if self._service is not None and not self._resting:
                         self._ask(session)
 
     def _ask(self, session: requests.Session) -> None:
