@@ -138,11 +138,16 @@ class Distribution:
 
 
 def _deciles(values: np.ndarray) -> tuple[float, ...]:
-    """The edges between bins of about as many rows each; fewer where many rows have the same value."""
-    if not len(values):
+    """The edges between bins of about as many rows each; fewer where many rows have the same value.
+
+    An edge lies halfway between two values, as another runtime's answers to the same rows differ in the last bit.
+    """
+    there = np.unique(values)
+    if len(there) < 2:
         return ()
-    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS).astype(np.float32))
-    return tuple(edges[edges > values.min()].tolist())
+    at = np.searchsorted(there, np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    at = np.unique(at[at > 0])
+    return tuple(((there[at - 1].astype(np.float64) + there[at]) / 2).astype(np.float32).tolist())
 
 
 def _psi(then: np.ndarray, now: np.ndarray) -> float:

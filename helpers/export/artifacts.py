@@ -9,6 +9,7 @@ which data, and what each file must be.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -156,7 +157,9 @@ def _digest(model) -> str | None:
     None where a layer of one's own does not say how it is configured.
     """
     try:
-        digest = hashlib.sha256(model.to_json().encode())
+        described = json.loads(model.to_json())
+        described.pop("compile_config", None)  # how it is trained on is nothing that answers
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     except (NotImplementedError, TypeError, ValueError):
         return None
     for weight in model.get_weights():

@@ -62,7 +62,7 @@ def _predictions(model: Callable, rows: Rows, watch) -> str:
         chunk = matrix[start : start + CHUNK_ROWS]
         answers = _run(model, chunk)
         texts += _texts(answers)
-        if watch is not None and start == 0:  # the first rows of a long list stand for all
+        if watch is not None:
             watch.saw_list(chunk, answers)
     if bad:
         answered = iter(texts)

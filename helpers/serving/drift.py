@@ -82,9 +82,9 @@ class Drift:
             self.fold()
 
     def saw_list(self, matrix: np.ndarray, scores: np.ndarray) -> None:
-        """The rows of one request, all of them at once."""
+        """Rows that came together."""
         with self._lock:
-            self._add(matrix, scores)
+            self._add(matrix[:: self.every], scores[:: self.every])
 
     def fold(self) -> None:
         """Count the rows that wait."""

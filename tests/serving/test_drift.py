@@ -159,6 +159,15 @@ def test_each_of_several_models_has_its_own(model, exported):
     assert "requests of the last hour" in client.get("/").text
 
 
+def test_the_same_rows_answered_by_another_runtime_are_no_drift(model):
+    """Few rows have many answers alike: an edge on such an answer would tell the runtimes apart."""
+    rows = np.repeat(model.signature.parse(rows_of(20)), 50, axis=0)
+    scores = model(rows)
+    distribution = Distribution.of(model.signature, rows, scores)
+    for other in (np.nextafter(scores, np.float32(0)), np.nextafter(scores, np.float32(1))):
+        assert distribution.score_psi(distribution.count(rows, other)) == 0
+
+
 @pytest.mark.slow
 def test_the_workers_of_a_service_count_together(passengers_model, free_port):
     with serving(passengers_model, free_port, "--workers", "2") as (process, url):

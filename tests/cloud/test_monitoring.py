@@ -1,0 +1,74 @@
+"""The files for Prometheus and Grafana: what they ask for is what the service tells."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from helpers import PROJECT
+from helpers.export.predictors import load_predictor
+from helpers.serving.drift import AT_LEAST
+from helpers.serving.services import create_predict_app
+
+FOLDER = PROJECT / "helpers" / "cloud" / "monitoring"
+WORDS = {"sum", "by", "rate", "histogram_quantile", "topk", "le", "code", "path", "job", "up"}  # of PromQL
+
+
+def expressions() -> list[str]:
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    dashboard = json.loads((FOLDER / "dashboard.json").read_text())
+    rules = [rule["expr"] for group in groups for rule in group["rules"]]
+    return rules + [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_each_metric_that_they_name_is_told_by_the_service(passengers_model):
+    predictor = load_predictor(passengers_model)
+    client = create_predict_app(predictor).test_client()
+    client.post("/predict", json=predictor.signature.sample_rows(AT_LEAST))
+    told = set(re.findall(r"^(\w+)(?:\{| )", client.get("/metrics").text, re.MULTILINE))
+    for expression in expressions():
+        named = set(re.findall(r"[a-z_]{2,}", re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]', "", expression))) - WORDS
+        assert named <= told or expression.startswith("up{"), (expression, named - told)
+
+
+def test_each_alert_says_what_to_do():
+    [group] = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        assert rule["for"] and rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["annotations"]["summary"] and rule["annotations"]["what_to_do"]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
+def test_prometheus_takes_them(tmp_path):
+    assert check("check", "config", str(FOLDER / "prometheus.yml")).returncode == 0
+    wrong = tmp_path / "alerts.yml"
+    wrong.write_text((FOLDER / "alerts.yml").read_text().replace("model_score_psi > 0.25", "model_score_psi >> 0.25"))
+    assert check("check", "rules", str(wrong)).returncode != 0
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here: apt-get install prometheus")
+def test_prometheus_raises_the_alert_after_its_patience_and_not_before(tmp_path):
+    (tmp_path / "alerts.yml").write_text((FOLDER / "alerts.yml").read_text())
+    labels = {"severity": "page", "version": "v"}
+    raised = {"exp_labels": labels, "exp_annotations": {
+        "summary": "The scores of v are not those of the training any more (PSI 0.5)",
+        "what_to_do": "Look at model_feature_psi: which feature moved? Is it the callers, or what sends them?",
+    }}  # fmt: skip
+    tests = [{
+        "interval": "1m",
+        "input_series": [{"series": 'model_score_psi{version="v"}', "values": "0.05x10 0.5x30"}],
+        "alert_rule_test": [
+            {"eval_time": "15m", "alertname": "ScoresLeftTheTraining", "exp_alerts": []},
+            {"eval_time": "30m", "alertname": "ScoresLeftTheTraining", "exp_alerts": [raised]},
+        ],
+    }]  # fmt: skip
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": ["alerts.yml"], "tests": tests}))
+    done = check("test", "rules", str(tmp_path / "test.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
