@@ -143,10 +143,8 @@ def proves_nothing(limit: float, expected: np.ndarray) -> str:
     return ""
 
 
-def compare(
-    folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, limit: float
-) -> tuple[str | None, float]:
-    """What is wrong with a format that was written, or None; and its largest difference from the model."""
+def compare(folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, limit: float) -> float:
+    """The largest difference of a format that was written from the model; `ArtifactError` where it is another one."""
     try:
         if name == "pmml":
             signature = Signature.from_dict(read_card(folder)["signature"])
@@ -154,9 +152,11 @@ def compare(
         else:
             found = blockwise(_loaded(folder, name), inputs)
     except Exception as error:
-        return f"it cannot be read back ({first_line(error)})", np.inf
+        raise ArtifactError(f"it cannot be read back ({first_line(error)})") from error
     difference = float(np.abs(found - expected).max())
-    return (None if difference <= limit else f"its answers differ from Keras by up to {difference:.1e}"), difference
+    if not difference <= limit:
+        raise ArtifactError(f"its answers differ from Keras by up to {difference:.1e}")
+    return difference
 
 
 def _loaded(folder: Path, name: str) -> Callable:

@@ -360,6 +360,17 @@ def answer(model) -> list:
     return [float(number) for output in outputs for number in np.asarray(output).ravel()]
 
 
+def write_saved_model(folder: Path) -> None:
+    """The folder that `model.save` of Keras 2 writes where a name has no ending, and what its model answers."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [layers.Dense(4, activation="relu", input_shape=(10,)), layers.Dense(3, activation="softmax")]
+    )
+    name = f"keras-{VERSION}-saved-model"
+    model.save(str(folder / name))
+    (folder / f"{name}.json").write_text(json.dumps(model.predict(rows(), verbose=0).tolist()) + "\n")
+
+
 def main(folder: Path, kinds: list) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"answers-{VERSION}.json"
@@ -372,6 +383,8 @@ def main(folder: Path, kinds: list) -> None:
         save(str(folder / name))
         answers[name] = answer(answering)
     path.write_text(json.dumps(answers, indent=1) + "\n")
+    if not GRAPHS and VERSION.startswith("tf-") and (not kinds or "saved-model" in kinds):
+        write_saved_model(folder)
 
 
 if __name__ == "__main__":
