@@ -86,7 +86,7 @@ def export_model(
     signature, shape = _signature(model, signature, label)
     if signature.outputs == ONE_PROBABILITY:
         signature = replace(signature, outputs=outputs_of(model, signature))
-    inputs, described = inputs_of(signature)
+    inputs, described = inputs_of(signature, _parameters(model))
     check_replaceable(directory)
     # calls the model once, which Keras wants before it exports a freshly loaded one
     answer = on_rows(compiled(model), shape)
@@ -258,12 +258,16 @@ def _compare_all(
     return {name: each for name, each in differences.items() if name not in unproved}, unproved
 
 
+def _parameters(model) -> int:
+    return model.parameters if hasattr(model, "parameters") else model.count_params()
+
+
 def _described(model) -> dict:
     """What the model is, for the card."""
     return {
         "class": getattr(model, "kind", type(model).__name__),
         "layers": len(model.layers),
-        "parameters": model.parameters if hasattr(model, "parameters") else model.count_params(),
+        "parameters": _parameters(model),
         "weights": getattr(model, "digest", None) or _digest(model),
     }
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from helpers.data.inputs import InputSignature
-from helpers.data.outputs import ARRAY, CLASSES, NUMBER
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, distinct
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.artifacts import export_model
@@ -71,7 +72,8 @@ def export_file(
     path = Path(path)
     directory = registry.for_table(str(path)) if directory is None else Path(directory)
     check_owner(directory, path, replace)
-    wishes = Wishes(tuple(features), str(like), tuple(classes), label, pixels, takes)
+    classes = _distinct(tuple(classes))
+    wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
     brought = opened(path, Path(weights) if weights else None, custom)
     signature = signature_of(brought.ends, wishes, label=path.stem)
@@ -89,6 +91,15 @@ def export_file(
         beside=beside,
         instead={} if foreign else INSTEAD,
     )
+
+
+def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of classes; where two are the same, a warning says what they are called."""
+    own = distinct(classes)
+    changed = [f"{new!r}" for old, new in zip(classes, own, strict=True) if old != new]
+    if changed:
+        warnings.warn(f"several classes have one name: the later ones are called {', '.join(changed)}", stacklevel=3)
+    return own
 
 
 def import_layers(module: str, beside: Path) -> dict:

@@ -600,8 +600,8 @@ def _classes(word: str) -> tuple[str, ...]:
     numbered = [line.partition(" ") for line in lines]
     if all(number == str(i) and name for i, (number, _, name) in enumerate(numbered)):
         lines = [name.strip() for _, _, name in numbered]
-    if len(set(lines)) < max(len(lines), 2):
-        _wrong(f"{word} does not hold the names of classes, a different one in each line")
+    if len(set(lines)) < 2:
+        _wrong(f"{word} does not hold the names of classes, one in each line")
     return tuple(lines)
 
 

@@ -46,7 +46,9 @@ def main(chosen: argparse.Namespace) -> int:
     except (ArtifactError, DataError) as error:
         print(f"export: {error}", file=sys.stderr, flush=True)
         return 2
-    unproved = [str(remark.message) for remark in remarks if "not proved" in str(remark.message)]
-    print("\n".join([*unproved[:1], *own_model.told(card, signature_from(card["signature"]))]))
+    said = [str(remark.message) for remark in remarks]
+    unproved = [sentence for sentence in said if "not proved" in sentence]
+    renamed = [sentence for sentence in said if "have one name" in sentence]
+    print("\n".join([*unproved[:1], *renamed, *own_model.told(card, signature_from(card["signature"]))]))
     print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
     return 0

@@ -295,3 +295,18 @@ def test_the_card_says_how_good_a_model_is_where_its_owner_does(tmp_path):
     as_pytorch_writes(tmp_path / "net.onnx", "n")
     brought(tmp_path / "net.onnx", tmp_path / "m", metrics={"accuracy": 0.93, "data": "500 photos of 2026"})
     assert read_card(tmp_path / "m")["metrics"] == {"accuracy": 0.93, "data": "500 photos of 2026"}
+
+
+def test_classes_of_one_name_are_told_apart_and_that_is_said(tmp_path):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", softmax=True)
+    with pytest.warns(UserWarning, match=r"several classes have one name: the later ones are called 'crane \(2\)'"):
+        card = export_file(tmp_path / "net.onnx", tmp_path / "m", classes=("crane", "b", "crane", "d", "maillot"))
+    assert card["signature"]["outputs"][0]["classes"] == ["crane", "b", "crane (2)", "d", "maillot"]
+
+
+def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
+    from helpers.data.inputs import Array, InputSignature
+    from helpers.export.parity import FEWEST, inputs_of
+
+    words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
+    assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
