@@ -175,7 +175,9 @@ def _input_in_words(which) -> str:
     size = " x ".join("any" if part is None else str(part) for part in which.shape) or "one number"
     if which.kind == "image":
         size += ", channels first" if which.channels_first else ""
-        return f"a picture ({which.name}) of {size}, pixels scaled to {which.pixels} (--pixels says otherwise)"
+        scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
+        pixels = scaled.get(which.pixels, f"to {which.pixels}")
+        return f"a picture ({which.name}) of {size}, pixels scaled {pixels} (--pixels says otherwise)"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     return f"an array ({which.name}) of {size}{words}"
 

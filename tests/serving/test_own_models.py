@@ -403,6 +403,8 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
         page.evaluate(drop, [list(picture()[0])])
         expect(page.locator(".drop img")).to_be_visible()
         assert page.locator("input[type=file]").evaluate("chooser => chooser.files[0].name") == "a.png"
+        page.set_input_files("input[type=file]", [])  # as leaving the dialog without a choice does
+        assert page.locator("input[type=file]").evaluate("chooser => chooser.files[0].name") == "a.png"
         expect(page.locator(".classes .bar")).to_have_count(4)
         expect(page.locator("#curl")).to_contain_text("curl -F 'image=@a.png'")
         assert page.locator("#probability").inner_text() in LABELS["picture_classifier"]
