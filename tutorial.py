@@ -10,8 +10,8 @@ usage: python3 tutorial.py COMMAND [options]
   lab     open JupyterLab on the first notebook
   serve   serve a model on http://127.0.0.1:5000, that of the sample (trained first if need be) or another one
           --model NAME | PATH   a model in models/, or the folder of one
-          FILE   a Keras file of yours, exported first
-  export FILE   export a Keras file of yours to models/, with what it takes and answers
+          FILE   a model of yours, exported first: a Keras file, a SavedModel, model.json, ONNX, LiteRT
+  export FILE   export such a model of yours to models/, with what it takes and answers
   models  list the models and their versions: which is current, how good, who serves it
           rollback NAME [VERSION]   put the one before back    promote NAME   put the one beside in its place
   gate    say whether a new version may take the place of the one that answers

@@ -67,9 +67,9 @@ WRONG = [
     ("lab --no-browser broken.ipynb", "broken.ipynb is not a notebook"),
     ("serve titanic", "did you mean --model titanic?"),
     ("serve nowhere.keras", "there is no file nowhere.keras"),
-    ("serve --to mine", "--to is for a Keras file: name the file"),
-    ("serve --features a,b", "--features is for a Keras file"),
-    ("serve --import my_layers", "--import is for a Keras file"),
+    ("serve --to mine", "--to is for a model's file: name the file"),
+    ("serve --features a,b", "--features is for a model's file"),
+    ("serve --import my_layers", "--import is for a model's file"),
     ("serve net.h5 --to=", "a model needs a name"),
     ("serve net.h5 --to foreign", "foreign/ holds other files (thesis.txt)"),
     ("serve net.h5 --features=", "give it a value"),
@@ -85,7 +85,12 @@ WRONG = [
     ("serve net.h5 --replace=yes", "--replace"),
     ("export", "required: FILE"),
     ("export nowhere.keras", "there is no file nowhere.keras"),
-    ("export folder", "folder is a folder"),
+    ("export folder", "folder is a folder without a saved_model.pb"),
+    ("export served", "served/ holds the SavedModel 2: give served/2"),
+    ("export empty.onnx", "empty.onnx is empty"),
+    ("serve folder", "folder is a folder without a saved_model.pb"),
+    ("export net.h5 --weights nowhere.h5", "there is no file nowhere.h5"),
+    ("serve net.h5 --weights folder", "folder is a folder, not a file of weights"),
     ("export net.h5 --help=yes", "--help"),
     ("export net.h5 --tot mine", "did you mean --to?"),
     ("export net.h5 --to=", "a model needs a name"),
@@ -160,7 +165,7 @@ WRONG = [
     ("serve --canary games@abc=100", "does not end in a part of the callers"),
     ("serve --canary games@abc=nan", "does not end in a part of the callers"),
     ("serve --canary games=10", "games is a model: name one of its versions"),
-    ("serve net.h5 --model games", "a Keras file is served by itself"),
+    ("serve net.h5 --model games", "a model's file is served by itself"),
     ("models rollback titanic metrics", "titanic has no version 'metrics'"),
     ("models list", "choose from 'rollback', 'promote'"),
     ("models --help=yes", "--help"),
@@ -290,6 +295,9 @@ def here(tmp_path_factory) -> Path:
     """A folder that a person stands in, with things of their own."""
     here = tmp_path_factory.mktemp("here")
     (here / "folder").mkdir()
+    (here / "served" / "2").mkdir(parents=True)
+    (here / "served" / "2" / "saved_model.pb").touch()
+    (here / "empty.onnx").touch()
     for name in ("folder/model.keras", "net.h5", "net.onnx", "broken.ipynb"):
         (here / name).write_text("the user's own")
     (here / "mine.csv").write_text("age,label\n1,0\n2,1\n")

@@ -15,6 +15,7 @@ NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
 MOST_PIXELS = 50_000_000  # 200 MB while it is decoded; cameras of phones take 12 to 50 million
 START = 256  # bytes in which an SVG or a web page shows what it is
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, as `keras.applications.imagenet_utils`
+TORCH_MEAN, TORCH_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue, as torchvision's models
 
 # How a model wants its pixels, and what becomes of those from 0 to 255.
 PIXELS = {
@@ -22,7 +23,11 @@ PIXELS = {
     "0..1": lambda pixels: pixels / np.float32(255),
     "-1..1": lambda pixels: pixels / np.float32(127.5) - np.float32(1),
     "caffe": lambda pixels: pixels[..., ::-1] - np.array(CAFFE_MEAN, np.float32),
+    "torch": lambda pixels: (
+        (pixels / np.float32(255) - np.array(TORCH_MEAN, np.float32)) / np.array(TORCH_SPREAD, np.float32)
+    ),
 }
+THREE_CHANNELS = ("caffe", "torch")  # those of `PIXELS` that are of red, green and blue only
 
 
 class BadPicture(ValueError):

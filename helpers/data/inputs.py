@@ -147,12 +147,15 @@ class Array:
 class Image(Array):
     """A picture. shape: (height, width, channels), or (height, width) of grey. pixels: a key of `images.PIXELS`.
 
+    channels_first: the model takes (channels, height, width), as PyTorch does, and `shape` is that.
+
     A request holds its file, or in JSON its file in base64, `{"b64": "..."}`, as TensorFlow Serving takes it; or an
     array of the model's shape, whose pixels are scaled already.
     """
 
     kind: str = "image"
     pixels: str = "0..1"
+    channels_first: bool | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -160,8 +163,19 @@ class Image(Array):
             raise ValueError(f"the picture {self.name!r} of shape {self.shape!r} with the pixels {self.pixels!r}")
 
     @property
+    def height_and_width(self) -> tuple[int, ...]:
+        return self.shape[1:] if self.channels_first else self.shape[:2]
+
+    @property
     def channels(self) -> int:
-        return self.shape[2] if len(self.shape) == 3 else 1
+        return self.shape[0 if self.channels_first else 2] if len(self.shape) == 3 else 1
+
+    def _as_taken(self, pixels: np.ndarray) -> np.ndarray:
+        """Pictures, (..., height, width, channels) from 0 to 255, as the model takes them."""
+        scaled = images.PIXELS[self.pixels](pixels).astype(self.dtype)
+        if self.channels_first:
+            scaled = np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+        return scaled.reshape(*scaled.shape[:-3], *self.shape)
 
     def read(self, value) -> np.ndarray:
         if isinstance(value, Mapping) and set(value) == {"b64"}:
@@ -171,17 +185,16 @@ class Image(Array):
         if not isinstance(value, bytes):
             return super().read(value)
         try:
-            decoded = images.decode(value, *self.shape[:2], self.channels)
+            decoded = images.decode(value, *self.height_and_width, self.channels)
         except images.BadPicture as error:
             raise BadValue(str(error)) from error
-        return images.PIXELS[self.pixels](decoded).astype(self.dtype).reshape(self.shape)
+        return self._as_taken(decoded)
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
-        pixels = random.integers(0, 256, (k, *self.shape[:2], self.channels)).astype(np.float32)
-        return images.PIXELS[self.pixels](pixels).astype(self.dtype).reshape(k, *self.shape)
+        return self._as_taken(random.integers(0, 256, (k, *self.height_and_width, self.channels)).astype(np.float32))
 
     def example(self):
-        return {"b64": base64.b64encode(images.example(*self.shape[:2])).decode()}
+        return {"b64": base64.b64encode(images.example(*self.height_and_width)).decode()}
 
     def schema(self) -> dict:
         encoded = {

@@ -110,6 +110,18 @@ class Output:
 ONE_PROBABILITY = (Output(),)  # what a classifier of yes and no answers
 
 
+def distinct(names) -> tuple[str, ...]:
+    """Names of classes, of which none is there twice: in ImageNet, a crane is a bird and "crane (2)" a machine."""
+    found: list[str] = []
+    for name in names:
+        times = 2
+        another = name
+        while another in found:
+            another, times = f"{name} ({times})", times + 1
+        found.append(another)
+    return tuple(found)
+
+
 def as_arrays(answers) -> tuple[np.ndarray, ...]:
     """What a predictor returns, an array for one output, a tuple of them for several, as a tuple."""
     return answers if isinstance(answers, tuple) else (np.asarray(answers),)

@@ -28,6 +28,7 @@ from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.detection import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of, check_replaceable, replacing
+from helpers.export.foreign import ITSELF, is_foreign
 from helpers.export.formats import FILES, FORMATS, WRITERS
 from helpers.export.kept import is_same_model
 from helpers.export.parity import (
@@ -58,6 +59,7 @@ def export_model(
     source: Mapping | None = None,
     beside: bool = False,
     trained_on: np.ndarray | None = None,
+    instead: Mapping[str, str] | None = None,
 ) -> dict:
     """Write `model` to `directory` in each of `formats`, with its model card, and return the card.
 
@@ -67,7 +69,8 @@ def export_model(
     the model came from, for the card. beside: leave the model that `directory` holds in its place, and keep this one as
     a version beside it, which `versions.promote` puts there. trained_on: the rows that the model was trained on, (k, m)
     as it takes them, whose distribution the card then keeps for `serving.drift`; None: that of the export which is
-    replaced, where this is the same model.
+    replaced, where this is the same model. instead: formats that are written where another one cannot hold the model,
+    `{"onnx": "tflite"}`.
 
     Each file is read back and compared with the model before it counts. A format that cannot hold the model is left
     out, with a warning and the reason under "not_exported" in the card. It may differ by `TOLERANCE`; models of
@@ -84,7 +87,7 @@ def export_model(
     signature, shape = _signature(model, signature, label)
     if signature.outputs == ONE_PROBABILITY:
         signature = replace(signature, outputs=outputs_of(model, signature))
-    inputs, described = inputs_of(signature)
+    inputs, described = inputs_of(signature, _parameters(model))
     check_replaceable(directory)
     # calls the model once, which Keras wants before it exports a freshly loaded one
     answer = on_rows(compiled(model), shape)
@@ -100,12 +103,7 @@ def export_model(
     with replacing(directory, beside) as scratch:
         refused = _write_all(model, scratch, signature, formats)
         card = {
-            "model": {
-                "class": type(model).__name__,
-                "layers": len(model.layers),
-                "parameters": model.count_params(),
-                "weights": _digest(model),
-            },
+            "model": _described(model),
             "signature": signature.to_dict(),
             "metrics": {"data": "not stated", **(metrics or {})} if metrics else {},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -118,23 +116,15 @@ def export_model(
             "input_shape": list(shape) if shape and shape != (signature.width,) else None,
         }
         card |= {part: content for part, content in told.items() if content}
-        write_card(scratch, card | {"files": files_of(scratch)})
-        written = [name for name in formats if name not in refused]
-        unproved = {name: reason for name in written if (reason := not_evaluated(name))}
-        differences = {}
-        for name in [name for name in written if name not in unproved]:
-            problem, differences[name] = compare(scratch, name, inputs, expected, limit)
-            if problem:
-                refused[name] = problem
-                del differences[name]
-                _remove(scratch / FILES[name])
+        against = (inputs, expected, limit)
+        differences, unproved = _compare_all(model, scratch, signature, card, formats, refused, instead or {}, against)
         if not differences and not unproved:
             raise ArtifactError("; ".join(f"{FILES[name]}: {reason}" for name, reason in refused.items()))
         for name, reason in refused.items():
             warnings.warn(f"{FILES[name]} is left out: {reason}", stacklevel=2)
-        for name, reason in unproved.items():
+        for name, reason in {} if is_foreign(model) else unproved.items():
             warnings.warn(f"that {FILES[name]} answers like the model is not proved: {reason}", stacklevel=2)
-        card["formats"] = [name for name in formats if name in differences or name in unproved]
+        card["formats"] = [name for name in dict.fromkeys((*formats, *FILES)) if name in {*differences, *unproved}]
         card["not_exported"] = {name: {"file": FILES[name], "reason": reason} for name, reason in refused.items()}
         card["parity"] = {
             "inputs": described,
@@ -219,18 +209,70 @@ def _signature(model, signature, label: str) -> tuple[Signature | InputSignature
     return signature, shape
 
 
-def _write_all(model, folder: Path, signature: Signature, formats: tuple[str, ...]) -> dict[str, str]:
+def _write_all(model, folder: Path, signature: Signature | InputSignature, formats: Iterable[str]) -> dict[str, str]:
     """Write each format; return those that cannot hold the model, with the reason."""
     refused = {}
     for name in formats:
         try:
-            WRITERS[name](model, folder / FILES[name], signature)
+            if is_foreign(model):
+                (folder / FILES[name]).write_bytes(model.content)
+            else:
+                WRITERS[name](model, folder / FILES[name], signature)
         except OSError:
             raise  # a full disk is not the format's fault
         except Exception as error:
             refused[name] = first_line(error)
             _remove(folder / FILES[name])
     return refused
+
+
+def _compare_all(
+    model,
+    folder: Path,
+    signature: Signature | InputSignature,
+    card: dict,
+    formats: tuple[str, ...],
+    refused: dict[str, str],
+    instead: Mapping[str, str],
+    against: tuple,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Hold each format that was written against the model: how far they differ, and what was not proved and why.
+
+    refused: gains those that differ too much. instead: what is then written in their place. against: what `compare`
+    takes: the inputs, the model's answers, and the limit.
+    """
+    differences, unproved = {}, {}
+    waiting = list(formats)
+    for name in waiting:
+        if name not in refused:
+            write_card(folder, card | {"files": files_of(folder)})
+            reason = ITSELF if is_foreign(model) else not_evaluated(name)
+            try:
+                if not reason or is_foreign(model):
+                    differences[name] = compare(folder, name, *against)
+            except ArtifactError as error:
+                refused[name] = str(error)
+                _remove(folder / FILES[name])
+            else:
+                unproved |= {name: reason} if reason else {}
+        if name in refused and instead.get(name, name) not in waiting:
+            waiting.append(instead[name])
+            refused |= _write_all(model, folder, signature, [instead[name]])
+    return {name: each for name, each in differences.items() if name not in unproved}, unproved
+
+
+def _parameters(model) -> int:
+    return model.parameters if hasattr(model, "parameters") else model.count_params()
+
+
+def _described(model) -> dict:
+    """What the model is, for the card."""
+    return {
+        "class": getattr(model, "kind", type(model).__name__),
+        "layers": len(model.layers),
+        "parameters": _parameters(model),
+        "weights": getattr(model, "digest", None) or _digest(model),
+    }
 
 
 def _remove(path: Path) -> None:

@@ -11,20 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.data.images import THREE_CHANNELS
 from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.errors import ArtifactError
+from helpers.export.foreign import Tensor
 from helpers.export.predictors import compiled
 
 MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
 SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an array
+CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
 TAKES = ("row", "array", "image")
 # keras.applications whose pixels are not those of a Rescaling layer in the model
 APPLICATIONS = {
     "-1..1": ("mobilenet", "xception", "inception", "nasnet", "resnet50v2", "resnet101v2", "resnet152v2"),
     "caffe": ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"),
+    "torch": ("densenet",),
 }
 
 
@@ -145,7 +149,11 @@ def _input(model, tensor, wishes: Wishes) -> Array | Image | Text:
     if dtype == "bool" or dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
-        return Image(tensor.name, shape, dtype, pixels=wishes.pixels or _pixels(model, dtype))
+        pixels = wishes.pixels or _pixels(model, tensor)
+        picture = Image(tensor.name, shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
+        if pixels in THREE_CHANNELS and picture.channels != 3:
+            raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
+        return picture
     if wishes.takes == "image":
         raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
     words = _vocabulary(model, tensor)
@@ -157,12 +165,12 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
         wishes.takes == "array"
         or None in shape
         or len(shape) not in (2, 3)
-        or (len(shape) == 3 and shape[2] not in (1, 3, 4))
+        or (len(shape) == 3 and shape[2] not in CHANNELS and not _is_channels_first(shape))
     ):
         return False
     if wishes.takes == "image" or (wishes.pixels and len(shape) == 3):
         return True
-    if min(shape[:2]) < SMALLEST_PICTURE:
+    if min(shape[1:] if _is_channels_first(shape) else shape[:2]) < SMALLEST_PICTURE:
         return False
     if len(shape) == 3:
         return True
@@ -170,11 +178,18 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
     return shape[0] == shape[1] and bool(readers & {"Flatten", "Reshape", "Rescaling"})
 
 
-def _pixels(model, dtype: str) -> str:
+def _is_channels_first(shape) -> bool:
+    """Whether a picture is (channels, height, width), as PyTorch has it."""
+    return len(shape) == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS
+
+
+def _pixels(model, tensor) -> str:
     """How pixels are scaled: not at all where the model does it itself."""
     import keras
 
-    if dtype.startswith(("uint", "int")):
+    if getattr(tensor, "pixels", ""):
+        return tensor.pixels
+    if tensor.dtype.startswith(("uint", "int")):
         return "0..255"
     for layer in _nested(model):
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
@@ -207,6 +222,8 @@ def _readers(model, tensor) -> list:
 
 def _vocabulary(model, tensor) -> int | None:
     """How many words an Embedding knows that takes this input, or None."""
+    if isinstance(tensor, Tensor):
+        return tensor.words
     sizes = [layer.input_dim for layer in _readers(model, tensor) if type(layer).__name__ == "Embedding"]
     return min(sizes, default=None)
 
@@ -236,7 +253,7 @@ def _output(name: str, shape, activation: str, classes: tuple[str, ...]) -> Outp
     if len(shape) <= 1 and classes and (len(classes) == size or (len(classes), size) == (2, 1)):
         to_do = "" if activation in ("softmax", "sigmoid") else "sigmoid" if size == 1 else "softmax"
         return Output(name, CLASSES, classes, activation=to_do)
-    if len(shape) == 1 and size > 1 and activation == "softmax":
+    if len(shape) == 1 and size and size > 1 and activation == "softmax":
         if classes:
             raise ArtifactError(f"{len(classes)} classes are named, and the model tells {size} apart: name as many")
         return Output(name, CLASSES, tuple(map(str, range(size))))
@@ -260,6 +277,8 @@ def _activation(tensor) -> str | None:
     """
     import keras
 
+    if isinstance(tensor, Tensor):
+        return tensor.activation
     history = getattr(tensor, "_keras_history", None)
     if history is None:
         return None

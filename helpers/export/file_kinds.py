@@ -40,7 +40,7 @@ KINDS = [
     (rb"model_checkpoint_path", "the list of a TensorFlow checkpoint", CHECKPOINT),
     (rb"(?s)....TFL3", "a LiteRT model", "serve it as it is, or get the Keras file that it was made from"),
     (rb"\x93NUMPY", "a NumPy array", OTHER_READER),
-    (rb"\x08\x01\x12", "a TensorFlow graph (.pb)", "a SavedModel is read with its folder, by tf.saved_model.load"),
+    (rb"\x08\x01\x12", "a TensorFlow graph (.pb)", "a SavedModel is read with its folder: give that"),
     (rb"(?s)\x08[\x03-\x0f][\x12:].{0,200}\x3a", "an ONNX model", "run it with onnxruntime"),
     (
         rb"(?s)\n.{1,4}\n.{1,60}\x12.{1,40}",
@@ -59,6 +59,36 @@ KINDS = [
     (rb"%PDF", "a PDF file", DOWNLOAD),
 ]
 CHECKPOINT_INDEX = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # the end of a table of LevelDB, in which TensorFlow keeps it
+
+
+SAVED_MODEL = "saved_model.pb"  # in the folder of a SavedModel
+JSON, LITERT, ONNX = (
+    next(pattern for pattern, what, _ in KINDS if word in what) for word in ("JSON", "LiteRT", "ONNX")
+)
+
+
+def is_saved_model(path: Path) -> bool:
+    return (path / SAVED_MODEL).is_file()
+
+
+def kind_of(path: Path) -> str:
+    """ "SavedModel", "JSON", "LiteRT" or "ONNX", by the content; "Keras" for the rest, which `container_of` names."""
+    if path.is_dir():
+        if is_saved_model(path):
+            return "SavedModel"
+        versions = [each.name for each in path.iterdir() if each.name.isdigit() and is_saved_model(each)]
+        if versions:  # as TensorFlow Serving keeps them, under rising numbers
+            last = max(versions, key=lambda name: (len(name), name))
+            raise ArtifactError(f"{path.name}/ holds the SavedModel {last}: give {path.name}/{last}")
+        raise ArtifactError(f"{path.name} is a folder without a {SAVED_MODEL}, so it is no SavedModel")
+    if not path.is_file():
+        return "Keras"
+    with path.open("rb") as file:
+        start = file.read(LOOK)
+    if path.suffix.lower() == ".onnx" and not start.startswith((HDF5, ZIP, b"version https://git-lfs", b"<")) and start:
+        return "ONNX"
+    found = {"JSON": JSON, "LiteRT": LITERT, "ONNX": ONNX}
+    return next((kind for kind, pattern in found.items() if re.match(pattern, start)), "Keras")
 
 
 def container_of(path: Path) -> str:

@@ -56,6 +56,8 @@ def write_saved_model(model, path: Path, signature: Signature) -> None:
 
 def write_tflite(model, path: Path, signature: Signature) -> None:
     """LiteRT (once TensorFlow Lite): what phones and small devices read."""
+    if any(each.dtype == "string" for each in model.inputs):
+        raise ValueError("texts are taken apart by a look-up that LiteRT does not hold")
     with hushed(), quiet(), _dividing(model):
         model.export(path, format="litert", verbose=False)
 

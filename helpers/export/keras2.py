@@ -11,8 +11,8 @@ import inspect
 
 from helpers.export.errors import ArtifactError
 from helpers.export.keras2_calls import rewrite_calls
-from helpers.export.keras2_layers import CONVERSIONS, REBUILD, RENAMED
-from helpers.export.keras_tree import arguments_of, label_of, name_today
+from helpers.export.keras2_layers import CONVERSIONS, JOINING, REBUILD, RENAMED, joining, makes_mask
+from helpers.export.keras_tree import arguments_of, label_of, layers_of, name_today
 
 # Arguments that say how to compute, not what, or that were kept without being used: the answers are the same without.
 HOW_NOT_WHAT = {
@@ -45,14 +45,15 @@ def repair(tree: dict, custom: dict, notes: list[str], archive: bool = False) ->
     archive: the weights stand in a `.keras` archive, which finds them by the classes of the layers, one inside of the
     other: there a layer cannot be put around another.
     """
-    return _Repair(custom, notes, archive).value(tree)
+    masked = any(makes_mask(layer) for layer in layers_of(tree))
+    return _Repair(custom, notes, archive, masked).value(tree)
 
 
 class _Repair:
     """One walk through a tree, from the inside out."""
 
-    def __init__(self, custom: dict, notes: list[str], archive: bool):
-        self.custom, self.notes, self.archive = custom, notes, archive
+    def __init__(self, custom: dict, notes: list[str], archive: bool, masked: bool):
+        self.custom, self.notes, self.archive, self.masked = custom, notes, archive, masked
 
     def value(self, item, key: str = ""):
         if isinstance(item, list):
@@ -99,6 +100,8 @@ class _Repair:
             config["batch_shape"] = shape
         if kind == "Functional":
             rewrite_calls(config, self.notes, self.archive)
+        if kind in JOINING and self.masked:
+            item = joining(item, self.notes)
         if kind in CONVERSIONS:
             item = CONVERSIONS[kind](item, self.notes)
         if self.archive and item["class_name"] == "TimeMajor":

@@ -13,6 +13,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
 REBUILD = "build the model anew without it in Keras 3 and give it, load_keras(file, architecture=model)"
+JOINING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
 RENAMED = {
     "Model": "Functional",
     "BatchNormalizationV1": "BatchNormalization",
@@ -31,6 +32,20 @@ def around(kind: str, layer: dict, **config) -> dict:
 
 def _stand_in(kind: str, config: dict) -> dict:
     return {"class_name": kind, "config": config, "module": "keras2", "registered_name": f"keras2>{kind}"}
+
+
+def makes_mask(layer: dict) -> bool:
+    """Whether a layer says which steps of a sequence count."""
+    config = layer.get("config")
+    return layer["class_name"] == "Masking" or (isinstance(config, dict) and bool(config.get("mask_zero")))
+
+
+def joining(layer: dict, notes: list[str]) -> dict:
+    """A layer that joins sequences, in a model in which some steps do not count."""
+    notes.append(
+        f"{layer['class_name']} joins masks otherwise today: a step counts where it counts in every sequence, as then"
+    )
+    return layer | _stand_in(layer["class_name"], layer["config"])
 
 
 def _leaky_relu(layer: dict, notes: list[str]) -> dict:

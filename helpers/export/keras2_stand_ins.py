@@ -77,6 +77,84 @@ class RandomCrop(keras.layers.RandomCrop):
         return super().transform_images(images, transformation, training) if training else self.resizing(images)
 
 
+@register
+class JoinedMask(keras.Operation):
+    """Which steps of joined sequences count, as in Keras 2. A mask is (batch, steps), or None where every step counts.
+
+    axis: None for layers that join value by value: a step counts where it counts in every sequence; Keras 3 asks for
+    any, and for none where one sequence has no mask. Else that of a Concatenate, whose own operations Keras 3 gives
+    the names of its layers.
+    """
+
+    def __init__(self, axis=None, name=None):
+        super().__init__(name=name)
+        self.axis = axis
+
+    def call(self, inputs, masks):
+        if self.axis is None:
+            given = [mask for mask in masks if mask is not None]
+            together = given[0]
+            for mask in given[1:]:
+                together = ops.logical_and(together, mask)
+            return together
+        shaped = [_as_wide(mask, x) for mask, x in zip(masks, inputs, strict=True)]
+        return ops.all(ops.concatenate(shaped, axis=self.axis), axis=-1)
+
+    def get_config(self):
+        return {"axis": self.axis, "name": self.name}
+
+
+def _as_wide(mask, x):
+    if mask is None:
+        return ops.ones_like(x, dtype="bool")
+    return ops.expand_dims(mask, -1) if len(mask.shape) < len(x.shape) else mask
+
+
+class _JoinsMasks:
+    """A layer that joins sequences, whose masks are joined as in Keras 2."""
+
+    def compute_mask(self, inputs, mask=None):
+        if mask is None or all(one is None for one in mask):
+            return None
+        axis = self.axis if isinstance(self, keras.layers.Concatenate) else None
+        return JoinedMask(axis, name=f"{self.name}_mask")(inputs, mask)
+
+
+@register
+class Add(_JoinsMasks, keras.layers.Add):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Average(_JoinsMasks, keras.layers.Average):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Concatenate(_JoinsMasks, keras.layers.Concatenate):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Maximum(_JoinsMasks, keras.layers.Maximum):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Minimum(_JoinsMasks, keras.layers.Minimum):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Multiply(_JoinsMasks, keras.layers.Multiply):
+    """Keras 3's, with the mask of Keras 2."""
+
+
+@register
+class Subtract(_JoinsMasks, keras.layers.Subtract):
+    """Keras 3's, with the mask of Keras 2."""
+
+
 class _LocallyConnected(keras.layers.Layer):
     """A convolution whose kernel is another at every place of the output.
 
@@ -247,6 +325,47 @@ def _l2_normalize(x, axis=None, epsilon=1e-12):
     return x * ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=_axes(axis), keepdims=True), epsilon))
 
 
+def _norm(tensor, ord="euclidean", axis=None, keepdims=None, keep_dims=None):
+    if ord not in ("euclidean", 2):
+        raise ValueError(f"tf.norm of the order {ord!r} has no equivalent")
+    return ops.sqrt(ops.sum(ops.square(tensor), axis=_axes(axis), keepdims=bool(keepdims or keep_dims)))
+
+
+def _part(input_, begin, size):
+    ends = [None if length == -1 else first + length for first, length in zip(begin, size, strict=True)]
+    return input_[tuple(slice(first, end) for first, end in zip(begin, ends, strict=True))]
+
+
+def _argsort(values, axis=-1, direction="ASCENDING", stable=False):
+    return ops.cast(ops.argsort(-values if direction == "DESCENDING" else values, axis=axis), "int32")
+
+
+def _cumulative_product(x, axis=0, exclusive=False, reverse=False):
+    if exclusive or reverse:
+        raise ValueError("tf.math.cumprod that is exclusive or in reverse has no equivalent")
+    return ops.cumprod(x, axis=axis)
+
+
+def _pooling(op, **settings):
+    def call(x, ksize, strides, padding, data_format="NHWC"):
+        if data_format != "NHWC" or not isinstance(padding, str):
+            raise ValueError("a pooling of TensorFlow with channels first or a padding of its own has no equivalent")
+        size, steps = _window(ksize), _window(strides)
+        return op(x, size, strides=steps, padding=padding.lower(), data_format="channels_last", **settings)
+
+    return call
+
+
+def _window(size) -> tuple[int, ...]:
+    size = list(size) if isinstance(size, list | tuple) else [size]
+    return tuple(size * 2 if len(size) == 1 else size[1:3] if len(size) == 4 else size)
+
+
+def _grey(images):
+    # TensorFlow's weights of red, green and blue
+    return ops.sum(images * ops.cast([0.2989, 0.5870, 0.1140], images.dtype), axis=-1, keepdims=True)
+
+
 def _add_all(inputs):
     total = inputs[0]
     for one in inputs[1:]:
@@ -256,14 +375,22 @@ def _add_all(inputs):
 
 TENSORFLOW_FUNCTIONS = {
     "math.abs": ops.absolute,
+    "math.acos": ops.arccos,
+    "math.asin": ops.arcsin,
+    "math.atan": ops.arctan,
     "math.ceil": ops.ceil,
     "math.cos": ops.cos,
+    "math.cosh": ops.cosh,
     "math.erf": ops.erf,
     "math.exp": ops.exp,
     "math.expm1": ops.expm1,
     "math.floor": ops.floor,
     "math.log": ops.log,
+    "math.is_finite": ops.isfinite,
+    "math.is_inf": ops.isinf,
+    "math.is_nan": ops.isnan,
     "math.log1p": ops.log1p,
+    "math.log_sigmoid": ops.log_sigmoid,
     "math.logical_not": ops.logical_not,
     "math.negative": ops.negative,
     "math.reciprocal": ops.reciprocal,
@@ -272,9 +399,11 @@ TENSORFLOW_FUNCTIONS = {
     "math.sigmoid": ops.sigmoid,
     "math.sign": ops.sign,
     "math.sin": ops.sin,
+    "math.sinh": ops.sinh,
     "math.softplus": ops.softplus,
     "math.sqrt": ops.sqrt,
     "math.square": ops.square,
+    "math.tan": ops.tan,
     "math.tanh": ops.tanh,
     "nn.elu": ops.elu,
     "nn.relu": ops.relu,
@@ -324,6 +453,7 @@ TENSORFLOW_FUNCTIONS = {
             "math.reduce_std": ops.std,
             "math.reduce_any": ops.any,
             "math.reduce_all": ops.all,
+            "math.reduce_logsumexp": ops.logsumexp,
         }.items()
     },
     "nn.softmax": lambda x, axis=-1: ops.softmax(x, axis=axis),
@@ -333,6 +463,7 @@ TENSORFLOW_FUNCTIONS = {
     "nn.silu": lambda x, beta=1.0: x * ops.sigmoid(beta * x),
     "nn.bias_add": lambda x, bias, data_format=None: ops.add(x, bias),
     "math.l2_normalize": _l2_normalize,
+    "math.cumprod": _cumulative_product,
     "math.cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
     "math.argmax": lambda x, axis=0, output_type="int64": ops.cast(ops.argmax(x, axis=axis), output_type),
     "math.argmin": lambda x, axis=0, output_type="int64": ops.cast(ops.argmin(x, axis=axis), output_type),
@@ -357,6 +488,19 @@ TENSORFLOW_FUNCTIONS = {
     "compat.v1.gather": _gather,
     "gather": _gather,
     "where": _renamed(ops.where, "x", "y"),
+    "argsort": _argsort,
+    "slice": _part,
+    "norm": _norm,
+    "compat.v1.norm": _norm,
+    "ones": lambda shape, dtype="float32": ops.ones(tuple(shape), dtype=dtype),
+    "zeros": lambda shape, dtype="float32": ops.zeros(tuple(shape), dtype=dtype),
+    "repeat": lambda x, repeats, axis=None: ops.repeat(x, repeats, axis=axis),
+    "reverse": lambda tensor, axis: ops.flip(tensor, axis=_axes(axis)),
+    "roll": lambda x, shift, axis: ops.roll(x, _axes(shift), axis=_axes(axis)),
+    "nn.avg_pool2d": _pooling(ops.average_pool),
+    "nn.max_pool2d": _pooling(ops.max_pool),
+    "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
+    "image.rgb_to_grayscale": _grey,
     "one_hot": _renamed(ops.one_hot, "depth"),
     "sort": lambda x, axis=-1: ops.sort(x, axis=axis),
     "image.resize": _resize,

@@ -46,7 +46,9 @@ def label_of(layer: dict) -> str:
 
 
 def holds_code(layer: dict) -> bool:
-    """A Lambda layer with its function in the file, or a lambda anywhere among a layer's arguments."""
+    """A Lambda layer with its function in the file, a lambda anywhere among a layer's arguments, a TensorFlow graph."""
+    if layer["class_name"] == "SavedModelLayer":
+        return True
     if layer["class_name"] == "Lambda":
         return not isinstance(layer["config"].get("function"), str)
     return '"__lambda__"' in json.dumps(layer.get("config"))

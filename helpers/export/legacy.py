@@ -58,13 +58,25 @@ class KerasFile:
         return "\n".join([*lines, *(textwrap.fill(sentence, break_on_hyphens=False, **wrap) for sentence in told)])
 
 
-def describe_keras_file(path: str | Path, custom_objects: dict | None = None) -> KerasFile:
+def describe_keras_file(path: str | Path, custom_objects: dict | None = None, architecture=None) -> KerasFile:
     """What is in the Keras file at `path`, and what reading it with `load_keras` repairs; nothing in it is run.
 
-    custom_objects: as for `load_keras`. Raises `ArtifactError` for what is not a Keras model file or is damaged.
+    custom_objects, architecture: as for `load_keras`, the architecture as a file. Raises `ArtifactError` for what is
+    not a Keras model file or is damaged.
     """
     with _one_sentence(Path(path)):
-        return _Contents(Path(path), custom_objects or {}).describe()
+        return _Contents(Path(path), custom_objects or {}, architecture).describe()
+
+
+def is_weights_alone(path: Path) -> bool:
+    """Whether an HDF5 file holds the weights of a model without the model."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "model_config" not in file.attrs and _is_weights(file)
+    except OSError:
+        return False
 
 
 def load_keras(
@@ -348,7 +360,8 @@ def _import_keras() -> None:
     for setting in foreign_settings():
         raise ArtifactError(f"Keras cannot be used as this project needs it ({setting.found}): {setting.remedy}")
     with quiet():
-        import helpers.export.keras2_stand_ins  # noqa: F401
+        import helpers.export.keras2_stand_ins
+        import helpers.export.saved_model  # noqa: F401
 
 
 def _is_new_layout(file) -> bool:

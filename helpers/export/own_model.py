@@ -1,24 +1,24 @@
-"""Any Keras model file behind a URL: what it takes and answers is found, and it is exported as `export_model` does.
+"""Any model's file behind a URL, of Keras, a SavedModel, ONNX or LiteRT: what it takes and answers is found.
 
     from helpers.export.own_model import export_file
     card = export_file("my_model.keras", "models/my_model", classes=["setosa", "versicolor", "virginica"])
     predictor = load_predictor("models/my_model")
 
-What `python3 tutorial.py export` and `serve FILE` do. The file is only read.
+What `python3 tutorial.py export` and `serve FILE` do, by `artifacts.export_model`. The file is only read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from helpers.data.inputs import InputSignature
-from helpers.data.outputs import ARRAY, CLASSES, NUMBER
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, distinct
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.artifacts import export_model
@@ -26,11 +26,12 @@ from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import check_replaceable, is_export
-from helpers.export.legacy import describe_keras_file, load_keras
+from helpers.export.foreign import ForeignModel
+from helpers.export.opening import described, opened
 from helpers.export.predictors import best_backend
 
 FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
-OTHERWISE = ("keras", "onnx", "tflite")  # where the model does not go into ONNX
+INSTEAD = {"onnx": "tflite"}  # where the model does not go into ONNX
 
 COSTS = {
     "onnx": "ONNX Runtime, 85 MB a worker",
@@ -51,33 +52,54 @@ def export_file(
     pixels: str = "",
     takes: str = "",
     imports: str = "",
+    weights: str | Path = "",
+    metrics: Mapping | None = None,
     replace: bool = False,
     beside: bool = False,
 ) -> dict:
-    """Export the Keras file at `path` to `directory` (None: `models/` and its name), and return the card.
+    """Export the model at `path` to `directory` (None: `models/` and its name), and return the card.
 
-    features: names of the columns of a row; or like: the path of a table with those columns; neither: x1..xn. classes:
-    names of what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are
-    scaled, a key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module
-    with layers of your own, `my_layers`. replace: also where the folder holds another model. beside: keep it as a
-    version beside the model that the folder holds.
+    path: a Keras file, the folder of a SavedModel, the file of `model.to_json()`, an ONNX or a LiteRT file. features:
+    names of the columns of a row; or like: the path of a table with those columns; neither: x1..xn. classes: names of
+    what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are scaled, a
+    key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module with layers
+    of your own, `my_layers`. weights: the file with those of a model in JSON, where they do not lie beside it.
+    metrics: what you measured, for the card, with the data it was measured on under "data". replace: also where the
+    folder holds another model. beside: keep it as a version beside the model that the folder holds.
 
     Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
     """
     path = Path(path)
     directory = registry.for_table(str(path)) if directory is None else Path(directory)
     check_owner(directory, path, replace)
-    wishes = Wishes(tuple(features), str(like), tuple(classes), label, pixels, takes)
+    classes = _distinct(tuple(classes))
+    wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
-    model = load_keras(path, custom_objects=custom, compile=False)
-    signature = signature_of(model, wishes, label=path.stem)
-    source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "wishes": asdict(wishes)}
+    brought = opened(path, Path(weights) if weights else None, custom)
+    signature = signature_of(brought.ends, wishes, label=path.stem)
+    source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
     if imports:
         source["imports"] = imports
-    card = export_model(model, directory, signature, formats=FORMATS, source=source, beside=beside)
-    if "onnx" not in card["formats"] and isinstance(signature, Signature):
-        card = export_model(model, directory, signature, formats=OTHERWISE, source=source, beside=beside)
-    return card
+    foreign = isinstance(brought.model, ForeignModel)
+    return export_model(
+        brought.model,
+        directory,
+        signature,
+        metrics,
+        formats=(brought.model.format,) if foreign else FORMATS,
+        source=source,
+        beside=beside,
+        instead={} if foreign else INSTEAD,
+    )
+
+
+def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of classes; where two are the same, a warning says what they are called."""
+    own = distinct(classes)
+    changed = [f"{new!r}" for old, new in zip(classes, own, strict=True) if old != new]
+    if changed:
+        warnings.warn(f"several classes have one name: the later ones are called {', '.join(changed)}", stacklevel=3)
+    return own
 
 
 def import_layers(module: str, beside: Path) -> dict:
@@ -118,21 +140,26 @@ def check_owner(directory: Path, path: Path, replace: bool) -> None:
         )
 
 
-def found_in(path: Path) -> str:
+def found_in(path: Path, weights: Path | None = None) -> str:
     """What the file is, and what was repaired to read it, in lines."""
-    return str(describe_keras_file(path))
+    return described(path, weights)
 
 
 def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     """What was found and proved, as lines to print."""
-    parity = card["parity"]
     lines = [f"takes: {takes_in_words(signature)}", f"answers: {'; '.join(map(_output_in_words, signature.outputs))}"]
     reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
     lines += [f"left out: {reason}" for reason in reasons]
-    proved = f"agrees with Keras to {parity['largest_difference']:.1e} over {parity['inputs']}"
-    if not parity["proved"]:
-        proved += ", which proves nothing (see above)"
-    return [*lines, f"parity: {proved}", f"runs on: {COSTS[best_backend(card)]}"]
+    return [*lines, f"parity: {_parity_in_words(card)}", f"runs on: {COSTS[best_backend(card)]}"]
+
+
+def _parity_in_words(card: dict) -> str:
+    parity = card["parity"]
+    if parity["largest_difference"] is None:
+        return f"not measured: {next(iter(parity['not_evaluated'].values()))}"
+    reference = "the SavedModel" if card["model"]["class"] == "SavedModel" else "Keras"
+    agrees = f"agrees with {reference} to {parity['largest_difference']:.1e} over {parity['inputs']}"
+    return agrees if parity["proved"] else f"{agrees}, which proves nothing (see above)"
 
 
 def takes_in_words(signature: Signature | InputSignature) -> str:
@@ -147,7 +174,10 @@ def _input_in_words(which) -> str:
         return f"a text ({which.name})"
     size = " x ".join("any" if part is None else str(part) for part in which.shape) or "one number"
     if which.kind == "image":
-        return f"a picture ({which.name}) of {size}, pixels scaled to {which.pixels} (--pixels says otherwise)"
+        size += ", channels first" if which.channels_first else ""
+        scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
+        pixels = scaled.get(which.pixels, f"to {which.pixels}")
+        return f"a picture ({which.name}) of {size}, pixels scaled {pixels} (--pixels says otherwise)"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     return f"an array ({which.name}) of {size}{words}"
 

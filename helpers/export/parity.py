@@ -34,6 +34,7 @@ TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to r
 TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `_limit`
 MOST = 1e-4  # a limit above this would let a wrong file pass
 SAMPLE = 10_000  # rows compared where not every input can be listed
+SAMPLE_WORK = 1_000_000_000  # weights times rows at most: each weight takes part in a row at least once
 SAMPLE_NUMBERS = 4_000_000  # numbers in them at most: a row of a large picture holds 150,000
 FEWEST = 32  # rows all the same
 
@@ -77,27 +78,30 @@ def parity(directory: str | Path):
     return pd.DataFrame(rows)
 
 
-def inputs_of(signature: Signature | InputSignature) -> tuple[np.ndarray | Batch, str]:
-    """The rows on which formats are compared, (k, m) float32 or a `Batch`, and what to call them."""
+def inputs_of(signature: Signature | InputSignature, parameters: int = 0) -> tuple[np.ndarray | Batch, str]:
+    """The rows on which formats are compared, (k, m) float32 or a `Batch`, and what to call them.
+
+    parameters: how many weights the model has; a large one is asked fewer rows.
+    """
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
-    rows = _sample_size(signature)
+    rows = _sample_size(signature, parameters)
     return signature.sample(rows), f"a sample of {rows:,} inputs"
 
 
-def rows_of(signature: Signature) -> list[dict]:
+def rows_of(signature: Signature, parameters: int = 0) -> list[dict]:
     """The rows of `inputs_of` as a caller sends them, names and values, which PMML takes."""
     every = signature.every_input()
     if every is not None:
         return [dict(zip(signature.names, row, strict=True)) for row in every.tolist()]
-    return signature.sample_rows(_sample_size(signature))
+    return signature.sample_rows(_sample_size(signature, parameters))
 
 
-def _sample_size(signature: Signature | InputSignature) -> int:
-    """How many random rows are compared: fewer where a row is large."""
+def _sample_size(signature: Signature | InputSignature, parameters: int) -> int:
+    """How many random rows are compared: fewer where a row or the model is large."""
     size = signature.size if isinstance(signature, InputSignature) else signature.width
-    return min(SAMPLE, max(FEWEST, SAMPLE_NUMBERS // size))
+    return min(SAMPLE, max(FEWEST, min(SAMPLE_NUMBERS // size, SAMPLE_WORK // max(parameters, 1))))
 
 
 def not_evaluated(name: str) -> str:
@@ -143,20 +147,21 @@ def proves_nothing(limit: float, expected: np.ndarray) -> str:
     return ""
 
 
-def compare(
-    folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, limit: float
-) -> tuple[str | None, float]:
-    """What is wrong with a format that was written, or None; and its largest difference from the model."""
+def compare(folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, limit: float) -> float:
+    """The largest difference of a format that was written from the model; `ArtifactError` where it is another one."""
     try:
         if name == "pmml":
-            signature = Signature.from_dict(read_card(folder)["signature"])
-            found = pmml_evaluator.evaluate(folder / FILES[name], rows_of(signature))
+            card = read_card(folder)
+            rows = rows_of(Signature.from_dict(card["signature"]), card["model"]["parameters"])
+            found = pmml_evaluator.evaluate(folder / FILES[name], rows)
         else:
             found = blockwise(_loaded(folder, name), inputs)
     except Exception as error:
-        return f"it cannot be read back ({first_line(error)})", np.inf
+        raise ArtifactError(f"it cannot be read back ({first_line(error)})") from error
     difference = float(np.abs(found - expected).max())
-    return (None if difference <= limit else f"its answers differ from Keras by up to {difference:.1e}"), difference
+    if not difference <= limit:
+        raise ArtifactError(f"its answers differ from Keras by up to {difference:.1e}")
+    return difference
 
 
 def _loaded(folder: Path, name: str) -> Callable:
@@ -234,8 +239,9 @@ def _measure(directory: str, names: str, answers: str) -> None:
 
     process, measured = psutil.Process(), {}
     formats = names.split(",")
-    signature = signature_from(read_card(directory)["signature"])
-    inputs = rows_of(signature) if formats == ["pmml"] else inputs_of(signature)[0]
+    card = read_card(directory)
+    signature, parameters = signature_from(card["signature"]), card["model"]["parameters"]
+    inputs = rows_of(signature, parameters) if formats == ["pmml"] else inputs_of(signature, parameters)[0]
     row = inputs[:1]
     started = time.perf_counter()
     if formats[0] in TENSORFLOW:

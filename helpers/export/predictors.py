@@ -26,9 +26,8 @@ from helpers.export.kept import version_of
 from helpers.quiet import quiet
 
 FLOAT32 = np.dtype(np.float32)
-LITERT_BLOCK = (
-    1024  # rows per call of a LiteRT interpreter, which keeps the memory of the largest call that it has seen
-)
+# Rows, and numbers in them, per call of a LiteRT interpreter, which keeps the memory of the largest that it has seen.
+LITERT_BLOCK, LITERT_NUMBERS = 1024, 1_000_000
 
 
 class Predictor:
@@ -120,9 +119,7 @@ class KerasPredictor(Predictor):
         with quiet():
             import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
 
-        from helpers.export.legacy import load_keras
-
-        model = load_keras(artifact, compile=False)
+        model = self._model(artifact)
         self._check_shape(model.input_shape)
         return compiled(model)
 
@@ -130,10 +127,14 @@ class KerasPredictor(Predictor):
         with quiet():
             import tensorflow  # noqa: F401
 
+        answer = compiled(self._model(artifact))
+        return lambda batch: answer(*batch.arrays)
+
+    def _model(self, artifact):
         from helpers.export.legacy import load_keras
 
-        answer = compiled(load_keras(artifact, compile=False))
-        return lambda batch: answer(*batch.arrays)
+        # the graph of a SavedModel is a program: it was its owner who named it for the export
+        return load_keras(artifact, compile=False, allow_code=self.card["model"]["class"] == "SavedModel")
 
 
 class OnnxPredictor(Predictor):
@@ -142,32 +143,19 @@ class OnnxPredictor(Predictor):
     backend, file, package = "onnx", "model.onnx", "onnxruntime"
     threads = "one session shared by all threads, as ONNX Runtime allows; a call computes on its own thread"
 
-    @staticmethod
-    def _session(content: bytes):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # a damaged file is told by the exception
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
     def _load_arrays(self, artifact, content):
-        session = self._session(content)
-        feeds = [each.name for each in session.get_inputs()]
-        wanted = [each.name for each in session.get_outputs()]
+        session = onnx_session(content)
+        count = len(session.get_inputs()), len(session.get_outputs())
         expected = getattr(self.signature, "n", 1) if self._row_shape is None else 1
-        if (len(feeds), len(wanted)) != (expected, len(self.signature.outputs)):
-            raise ValueError(f"the model has {len(feeds)} inputs and {len(wanted)} outputs, its card says otherwise")
-
-        def run(batch):
-            return _answers(session.run(wanted, dict(zip(feeds, batch.arrays, strict=True))))
-
-        return run
+        if count != (expected, len(self.signature.outputs)):
+            raise ValueError(f"the model has {count[0]} inputs and {count[1]} outputs, its card says otherwise")
+        run = onnx_function(session)
+        return lambda batch: run(*batch.arrays)
 
     def _load(self, artifact, content):
         import onnxruntime
 
-        session = self._session(content)
+        session = onnx_session(content)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ValueError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs instead of one each")
@@ -175,12 +163,44 @@ class OnnxPredictor(Predictor):
         names = session.get_modelmeta().custom_metadata_map.get("features")
         if names is not None:
             self._check_names(names)
+        if inputs[0].shape[0] == 1:
+            return onnx_function(session)
         feed, wanted, run_options = inputs[0].name, [outputs[0].name], onnxruntime.RunOptions()
         # InferenceSession.run looks names up and checks its options again at every call: a third of the time of a row.
         run = getattr(session, "_sess", session).run
         if len(outputs[0].shape) == 2 and outputs[0].shape[1] == 1:
             return lambda rows: run(wanted, {feed: rows}, run_options)[0].reshape(-1)
         return lambda rows: run(wanted, {feed: rows}, run_options)[0]
+
+
+def onnx_session(content: bytes):
+    """An ONNX file as a session of ONNX Runtime that computes on the thread which calls it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # a damaged file is told by the exception
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_function(session) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
+    """A session as a function of an array for each input. A file made for one row at a time gets each row by itself."""
+    feeds = [each.name for each in session.get_inputs()]
+    wanted = [each.name for each in session.get_outputs()]
+    run = lambda *arrays: session.run(wanted, dict(zip(feeds, arrays, strict=True)))  # noqa: E731
+    if any(each.shape and each.shape[0] == 1 for each in session.get_inputs()):
+        run = _row_by_row(run)
+    return lambda *arrays: _answers(run(*arrays))
+
+
+def _row_by_row(run: Callable) -> Callable:
+    """A function of arrays of one row as one of any number of rows."""
+
+    def each(*arrays):
+        found = [run(*(array[i : i + 1] for array in arrays)) for i in range(len(arrays[0]))]
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    return each
 
 
 class LiteRTPredictor(Predictor):
@@ -190,46 +210,118 @@ class LiteRTPredictor(Predictor):
     threads = "an interpreter serves one thread at a time: each call takes one from a pool that grows"
 
     def _load(self, artifact, content):
+        run = self._function(content)
+        self._check_shape(next(iter(run.inputs.values()))["shape_signature"])
+        return run
+
+    def _load_arrays(self, artifact, content):
+        run = self._function(content)
+        return lambda batch: run(*batch.arrays)
+
+    def _function(self, content):
+        inputs = self.signature.names if self._row_shape is None else [None]
+        run = LiteRTFunction(content, inputs, [output.name for output in self.signature.outputs])
+        if (len(run.inputs), len(run.outputs)) != (len(inputs), len(self.signature.outputs)):
+            raise ValueError(
+                f"the model has {len(run.inputs)} inputs and {len(run.outputs)} outputs, its card says otherwise"
+            )
+        return run
+
+
+class LiteRTFunction:
+    """A LiteRT file as a function of an array for each input.
+
+    inputs, outputs: what they are called, in the order in which they are given and wanted; a file that calls them
+    otherwise has them in its own order. A file of whole numbers that stand for real ones (quantized) takes and gives
+    the real ones. The attributes `inputs` and `outputs` are LiteRT's details of each by name.
+    """
+
+    def __init__(self, content: bytes, inputs=(), outputs=()):
+        self._content = content
+        with quiet():  # the first interpreter of a process announces itself
+            self.first = self._new()
+        found = _litert_tensors(self.first)
+        self.inputs, self.outputs = (_in_order(*each) for each in zip(found, (inputs, outputs), strict=True))
+        row = sum(abs(int(np.prod(detail["shape_signature"]))) for detail in self.inputs.values())
+        one = any(detail["shape_signature"][0] == 1 for detail in self.inputs.values())
+        self._block = 1 if one else max(1, min(LITERT_BLOCK, LITERT_NUMBERS // max(row, 1)))
+        # Two pools, so that no interpreter of a fixed shape is ever resized: for one row, and for blocks that short
+        # ones are padded to.
+        self._single, self._blocks = deque([(self.first, ())]), deque()
+
+    def _new(self):
         from ai_edge_litert.interpreter import Interpreter
 
-        def new(rows: int):
-            interpreter = Interpreter(model_content=content, num_threads=1)
-            source = interpreter.get_input_details()[0]["index"]
-            if rows != 1:
-                interpreter.resize_tensor_input(source, (rows, *self._model_shape))
+        interpreter = Interpreter(model_content=self._content, num_threads=1)
+        try:
             interpreter.allocate_tensors()
-            return interpreter, source, interpreter.get_output_details()[0]["index"]
+        except RuntimeError as error:
+            if "Select TensorFlow op" not in str(error):
+                raise
+            raise ValueError("it holds operations of TensorFlow that LiteRT does not have") from error
+        return interpreter
 
-        with quiet():  # the first interpreter of a process announces itself
-            first = new(1)
-        self._check_shape(first[0].get_input_details()[0]["shape_signature"])
-        # Two pools, so that no interpreter is ever resized: for one row, and for blocks that short ones are padded to.
-        single, blocks = deque([first]), deque()
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        rows = len(arrays[0])
+        if rows == 1:
+            return _answers(self._invoke(self._single, arrays))
+        pool, found = (self._blocks if self._block > 1 else self._single), []
+        for start in range(0, rows, self._block):
+            block = [array[start : start + self._block] for array in arrays]
+            short = self._block - len(block[0])
+            padded = [np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)]) for part in block]
+            found.append([answer[: len(block[0])] for answer in self._invoke(pool, padded)])
+        if not found:
+            one = self._invoke(self._single, [np.zeros((1, *array.shape[1:]), array.dtype) for array in arrays])
+            return _answers([answer[:0] for answer in one])
+        return _answers([np.concatenate(parts) for parts in zip(*found, strict=True)])
 
-        def invoke(pool, size, rows):
-            try:
-                entry = pool.pop()  # pop and append of a deque are atomic
-            except IndexError:
-                entry = new(size)
-            interpreter, source, target = entry
-            interpreter.set_tensor(source, rows)
-            interpreter.invoke()
-            answer = interpreter.get_tensor(target)  # a copy
-            pool.append(entry)
-            return answer
+    def _invoke(self, pool: deque, arrays) -> list[np.ndarray]:
+        try:
+            interpreter, shapes = pool.pop()  # pop and append of a deque are atomic
+        except IndexError:
+            interpreter, shapes = self._new(), ()
+        wanted = tuple([array.shape for array in arrays])
+        if shapes != wanted:
+            for detail, shape in zip(self.inputs.values(), wanted, strict=True):
+                interpreter.resize_tensor_input(detail["index"], shape)
+            interpreter.allocate_tensors()
+        for detail, array in zip(self.inputs.values(), arrays, strict=True):
+            interpreter.set_tensor(detail["index"], _quantized(array, detail))
+        interpreter.invoke()
+        found = [_real(interpreter.get_tensor(detail["index"]), detail) for detail in self.outputs.values()]  # copies
+        pool.append((interpreter, wanted))
+        return found
 
-        def run(rows):
-            if len(rows) == 1:
-                return _flat(invoke(single, 1, rows))
-            answers = [np.empty((0, *invoke(single, 1, np.zeros((1, *rows.shape[1:]), FLOAT32)).shape[1:]), FLOAT32)]
-            for start in range(0, len(rows), LITERT_BLOCK):
-                block = rows[start : start + LITERT_BLOCK]
-                padded = np.zeros((LITERT_BLOCK, *rows.shape[1:]), FLOAT32)
-                padded[: len(block)] = block
-                answers.append(invoke(blocks, LITERT_BLOCK, padded)[: len(block)])
-            return _flat(np.concatenate(answers))
 
-        return run
+def _litert_tensors(interpreter) -> tuple[dict[str, dict], dict[str, dict]]:
+    """LiteRT's details of the inputs and of the outputs, by the names of the file's signature where it has one."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(signatures) != 1:
+        return {each["name"]: each for each in inputs}, {each["name"]: each for each in outputs}
+    runner = interpreter.get_signature_runner(next(iter(signatures)))
+    return tuple(
+        {name: next(each for each in details if each["index"] == own["index"]) for name, own in named.items()}
+        for details, named in ((inputs, runner.get_input_details()), (outputs, runner.get_output_details()))
+    )
+
+
+def _in_order(found: dict[str, dict], names) -> dict[str, dict]:
+    return {name: found[name] for name in names} if set(names) == set(found) else found
+
+
+def _quantized(array: np.ndarray, detail: dict) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    if not scale or array.dtype != FLOAT32 or np.dtype(detail["dtype"]).kind not in "iu":
+        return array
+    ends = np.iinfo(detail["dtype"])
+    return np.clip(np.round(array / scale + zero), ends.min, ends.max).astype(detail["dtype"])
+
+
+def _real(answer: np.ndarray, detail: dict) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    return (answer.astype(FLOAT32) - zero) * np.float32(scale) if scale and answer.dtype.kind in "iu" else answer
 
 
 class NumpyPredictor(Predictor):
@@ -311,9 +403,13 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
 def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
     """A Keras model as a function of an array for each of its inputs, compiled once for every number of rows.
 
+    A model that is not Keras's (`foreign`) says by itself how it is asked.
+
     `model.predict` sets up a data pipeline at every call, and `model(rows)` runs layer by layer in Python; this runs
     the graph. Answers in half precision come as float32.
     """
+    if hasattr(model, "answer"):
+        return model.answer
     import tensorflow as tf
 
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]

@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 from helpers import PROJECT
 from helpers.export import versions
 from helpers.export.errors import ArtifactError
+from helpers.export.file_kinds import is_saved_model
 from helpers.export.folder import CARD, is_export
 
 MODELS = PROJECT / "models"
 DEFAULT = MODELS / "games"  # the model of the sample: the only one that a command trains where there is none
 
 KERAS_FILES = {".keras", ".h5", ".hdf5"}
-OTHER_MODEL_FILES = {".onnx", ".tflite", ".npz", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"}
+OTHER_MODEL_FILES = {".npz", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"}
 TABLES = {".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".xls", ".json", ".jsonl"}
 
 
@@ -103,7 +104,7 @@ def for_table(data: str) -> Path:
     """The folder of the model of a table, "sample", or a path or address: the name of the table, which no other has."""
     if data == "sample":
         return DEFAULT
-    name = Path(urlsplit(data).path if "://" in data else data).stem or "table"
+    name = Path(urlsplit(data).path if "://" in data else data).stem.removesuffix(".weights") or "table"
     return MODELS / (f"my-{name}" if name == DEFAULT.name else name)
 
 
@@ -149,7 +150,13 @@ def _line(*words: str) -> str:
     return shlex.join(["python3", launcher, *words])
 
 
+def _serve_file(file: Path) -> str:
+    return f"serve it with `{shlex.join(['python3', 'tutorial.py', 'serve', str(file)])}`, which exports it first"
+
+
 def _other_folder(folder: Path) -> str:
+    if is_saved_model(folder):
+        return f"the folder {folder} is a SavedModel: {_serve_file(folder)}"
     if (folder / CARD).exists():
         return f"the model card {folder / CARD} is damaged: export the model again, to another folder"
     holds = sorted(path.name for path in folder.iterdir() if path.suffix in KERAS_FILES)
@@ -159,8 +166,9 @@ def _other_folder(folder: Path) -> str:
 
 def _other_file(file: Path) -> str:
     if file.suffix.lower() in KERAS_FILES:
-        serve = shlex.join(["python3", "tutorial.py", "serve", str(file)])
-        return f"{file} is a Keras file: serve it with `{serve}`, which exports it first"
+        return f"{file} is a Keras file: {_serve_file(file)}"
+    if file.suffix.lower() in (".onnx", ".tflite"):
+        return f"{file} is a model's file alone: {_serve_file(file)}"
     if file.suffix.lower() in OTHER_MODEL_FILES:
         return f"{file} is a model's file alone, and the folder of a whole export is served: {there_are()}"
     if file.suffix.lower() in TABLES:

@@ -24,6 +24,7 @@ from helpers.batch import paths
 from helpers.batch.paths import CannotScore
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
+from helpers.export.file_kinds import kind_of
 from helpers.export.folder import check_replaceable, is_export
 from helpers.serving import golden
 from helpers.serving.addresses import check_names
@@ -203,7 +204,7 @@ def _lab(cli: _Parser) -> None:
 
 def _serve(cli: _Parser) -> None:
     cli.description = (
-        "Serve an exported model over HTTP, or several, or a Keras file, which is exported to models/ first."
+        "Serve an exported model over HTTP, or several, or a model's file, which is exported to models/ first."
     )
     cli.epilog = (
         "A model that is trained or exported again under its name, or rolled back, is taken up within two seconds by a "
@@ -211,7 +212,7 @@ def _serve(cli: _Parser) -> None:
         "/NAME/predict each. A canary answers the same callers each time: they are told by the header X-Caller-ID, or "
         "else by their address, which behind a proxy is the proxy's for all, so let the proxy set the header."
     )
-    cli.option("file", type=_served_file, nargs="?", metavar="FILE", help="a Keras file of yours (.keras, .h5)")
+    cli.option("file", type=_served_file, nargs="?", metavar="FILE", help=f"a model of yours: {MODEL_FILES}")
     cli.option(
         "--host", type=_address, default="127.0.0.1", help="127.0.0.1 (default): this machine only; 0.0.0.0: everyone"
     )
@@ -277,7 +278,7 @@ def _serve(cli: _Parser) -> None:
         given = [name for name in OWN_MODEL if getattr(chosen, name.replace("-", "_")) not in (None, (), False)]
         if chosen.file is None and given:
             option = {"imports": "import"}.get(given[0], given[0])
-            _wrong(f"--{option} is for a Keras file: name the file, as in serve my_model.keras")
+            _wrong(f"--{option} is for a model's file: name the file, as in serve my_model.keras")
         _check_own_model(chosen)
         _check_models(chosen)
         free_port(chosen.host, chosen.port)
@@ -289,7 +290,7 @@ def _check_models(chosen: argparse.Namespace) -> None:
     """What concerns the models and versions to be served together."""
     if chosen.file is not None:
         if chosen.model or chosen.shadow or chosen.canary:
-            _wrong("a Keras file is served by itself: export it first to serve it beside a model or a version")
+            _wrong("a model's file is served by itself: export it first to serve it beside a model or a version")
         return
     chosen.models = chosen.model or [registry.Choice(registry.find(str(registry.DEFAULT)))]
     if len(chosen.models) > 1:
@@ -318,14 +319,15 @@ def _check_beside(option: str, beside: registry.Choice, models: list[registry.Ch
 
 
 def _export(cli: _Parser) -> None:
-    cli.description = "Export a Keras file of yours to models/, with what it takes and answers, as `serve FILE` does."
-    cli.option("file", type=_keras_file, metavar="FILE", help="a Keras file (.keras, .h5)")
+    cli.description = "Export a model of yours to models/, with what it takes and answers, as `serve FILE` does."
+    cli.option("file", type=_model_file, metavar="FILE", help=MODEL_FILES)
     _own_model_options(cli)
     _beside_option(cli)
     cli.check = _check_own_model
 
 
-OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "imports", "replace")
+OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "imports", "weights", "replace")
+MODEL_FILES = "a Keras file (.keras, .h5), model.json, the folder of a SavedModel, .onnx or .tflite"
 
 
 def _own_model_options(cli: _Parser) -> None:
@@ -339,6 +341,7 @@ def _own_model_options(cli: _Parser) -> None:
     cli.option("--pixels", choices=PIXELS, help="how the pixels of a picture are scaled (default: found)")
     cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")
     cli.option("--import", type=_module, dest="imports", metavar="MODULE", help="a module with your layers")
+    cli.option("--weights", type=_weights_file, metavar="FILE", help="of a model.json (default: found beside it)")
     cli.option("--replace", action="store_true", help="also where another model has that name")
 
 
@@ -556,16 +559,27 @@ def _kind(word: str) -> tuple[str, str]:
     return name, kind
 
 
-def _keras_file(word: str) -> Path:
-    return _readable(word, "a Keras file").resolve()
+def _model_file(word: str) -> Path:
+    """The file of a model, or the folder of a SavedModel."""
+    path = Path(os.path.expanduser(_text(word)))
+    if path.is_dir():
+        if is_export(path):
+            _wrong(f"{word} is a model that was exported already: serve it with --model {word}")
+        kind_of(path.resolve())
+        return path.resolve()
+    return _readable(word, "a model's file").resolve()
 
 
 def _served_file(word: str) -> Path:
-    """A Keras file, told by its being there; any other word was meant as the name of a model."""
+    """A model's file, told by its being there; any other word was meant as the name of a model."""
     path = Path(os.path.expanduser(_text(word)))
-    if not path.suffix and not path.is_file():
+    if not path.suffix and not path.is_file() and (not path.is_dir() or is_export(path)):
         _wrong(f"{word!r} is none of its options: did you mean --model {word}?")
-    return _keras_file(word)
+    return _model_file(word)
+
+
+def _weights_file(word: str) -> Path:
+    return _readable(word, "a file of weights").resolve()
 
 
 def _table_file(word: str) -> str:
@@ -586,8 +600,8 @@ def _classes(word: str) -> tuple[str, ...]:
     numbered = [line.partition(" ") for line in lines]
     if all(number == str(i) and name for i, (number, _, name) in enumerate(numbered)):
         lines = [name.strip() for _, _, name in numbered]
-    if len(set(lines)) < max(len(lines), 2):
-        _wrong(f"{word} does not hold the names of classes, a different one in each line")
+    if len(set(lines)) < 2:
+        _wrong(f"{word} does not hold the names of classes, one in each line")
     return tuple(lines)
 
 

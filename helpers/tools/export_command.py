@@ -1,4 +1,4 @@
-"""`tutorial.py export`: a Keras file becomes a model in `models/`, and nothing else happens.
+"""`tutorial.py export`: a model's file becomes a model in `models/`, and nothing else happens.
 
 Checked options come in. What the file is, what the model takes and answers, and how far what was written agrees with
 Keras is printed, and the line that serves it.
@@ -26,7 +26,7 @@ def main(chosen: argparse.Namespace) -> int:
     logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
     try:
         own_model.check_owner(chosen.to, chosen.file, chosen.replace)
-        print(own_model.found_in(chosen.file), flush=True)
+        print(own_model.found_in(chosen.file, chosen.weights), flush=True)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)
             card = own_model.export_file(
@@ -39,13 +39,16 @@ def main(chosen: argparse.Namespace) -> int:
                 pixels=chosen.pixels or "",
                 takes=chosen.takes or "",
                 imports=chosen.imports or "",
+                weights=chosen.weights or "",
                 replace=chosen.replace,
                 beside=chosen.beside,
             )
     except (ArtifactError, DataError) as error:
         print(f"export: {error}", file=sys.stderr, flush=True)
         return 2
-    unproved = [str(remark.message) for remark in remarks if "not proved" in str(remark.message)]
-    print("\n".join([*unproved[:1], *own_model.told(card, signature_from(card["signature"]))]))
+    said = [str(remark.message) for remark in remarks]
+    unproved = [sentence for sentence in said if "not proved" in sentence]
+    renamed = [sentence for sentence in said if "have one name" in sentence]
+    print("\n".join([*unproved[:1], *renamed, *own_model.told(card, signature_from(card["signature"]))]))
     print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
     return 0

@@ -39,7 +39,12 @@ function pictureControl(input) {
     shown.classList.toggle("small", shown.naturalWidth < 96);
   });
   shown.addEventListener("error", () => { shown.hidden = true; }); // no picture, which the service says
-  chooser.addEventListener("change", () => take(chooser.files[0]));
+  chooser.addEventListener("change", () => {
+    if (chooser.files.length || !file) return take(chooser.files[0]);
+    const before = new DataTransfer(); // the dialog was left without a choice: what is shown stays chosen
+    before.items.add(file);
+    chooser.files = before.files;
+  });
   chooser.addEventListener("input", (event) => event.stopPropagation()); // `take` says it
   place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
   place.addEventListener("dragleave", () => place.classList.remove("over"));

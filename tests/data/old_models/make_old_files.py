@@ -175,6 +175,33 @@ def tensorflow_functions():
     return keras.Model(inputs, layers.Dense(1)(tf.reduce_mean(x, axis=1)))
 
 
+def more_tensorflow_functions():
+    """Further calls: of trigonometry, of order, of products, of pictures."""
+    inputs = keras.Input((10,))
+    x = layers.Dense(6)(inputs)
+    x = tf.concat([tf.atan(x), tf.math.log_sigmoid(x), tf.reverse(x, [1]), tf.math.cumprod(x, 1)], axis=1)
+    x = tf.slice(tf.roll(x, 2, 1), [0, 0], [-1, 24]) / tf.norm(x, axis=1, keepdims=True)
+    x = tf.repeat(x, 2, axis=1) + tf.reduce_logsumexp(x, axis=1, keepdims=True)
+    picture = tf.image.rgb_to_grayscale(tf.reshape(x, (-1, 4, 4, 3)))
+    x = layers.Flatten()(tf.nn.max_pool2d(tf.image.flip_left_right(picture), 3, 2, "SAME"))
+    return keras.Model(inputs, layers.Dense(1)(x + tf.cast(tf.argsort(x), "float32")))
+
+
+def joined_masks():
+    """Sequences of which some steps do not count, joined: by value, end to end, with one of which every step counts."""
+    left, right = keras.Input((10,)), keras.Input((10,))
+    first, second = (layers.Embedding(2, 3, mask_zero=True)(each) for each in (left, right))
+    whole = layers.Embedding(2, 3)(right)
+    joined = [
+        layers.Add()([first, second]),
+        layers.Multiply()([first, whole]),
+        layers.Dense(3)(layers.Concatenate()([first, whole])),
+        layers.Concatenate(axis=1)([first, second]),
+    ]
+    last = layers.SimpleRNN(2)
+    return keras.Model([left, right], layers.Dense(1)(layers.Concatenate()([last(each) for each in joined])))
+
+
 def tensorflow_function_without_equivalent():
     inputs = keras.Input((4, 4, 4))
     x = tf.nn.depth_to_space(inputs, 2)
@@ -339,6 +366,8 @@ def models():
         locally_connected,
         activations,
         tensorflow_functions,
+        more_tensorflow_functions,
+        joined_masks,
         tensorflow_function_without_equivalent,
         fixed_mode,
         nested,
@@ -360,6 +389,17 @@ def answer(model) -> list:
     return [float(number) for output in outputs for number in np.asarray(output).ravel()]
 
 
+def write_saved_model(folder: Path) -> None:
+    """The folder that `model.save` of Keras 2 writes where a name has no ending, and what its model answers."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [layers.Dense(4, activation="relu", input_shape=(10,)), layers.Dense(3, activation="softmax")]
+    )
+    name = f"keras-{VERSION}-saved-model"
+    model.save(str(folder / name))
+    (folder / f"{name}.json").write_text(json.dumps(model.predict(rows(), verbose=0).tolist()) + "\n")
+
+
 def main(folder: Path, kinds: list) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"answers-{VERSION}.json"
@@ -372,6 +412,8 @@ def main(folder: Path, kinds: list) -> None:
         save(str(folder / name))
         answers[name] = answer(answering)
     path.write_text(json.dumps(answers, indent=1) + "\n")
+    if not GRAPHS and VERSION.startswith("tf-") and (not kinds or "saved-model" in kinds):
+        write_saved_model(folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,291 @@
+"""Models that no Keras file holds, an ONNX or a LiteRT file: what each takes and answers, and how it is asked.
+
+`OnnxFile(path)` and `LiteRTFile(path)` stand where a Keras model does: `detection.signature_of` finds their signature,
+`artifacts.export_model` writes them. There is nothing to hold such a file against: it is its own reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.images import PIXELS
+from helpers.export.errors import ArtifactError
+from helpers.export.predictors import LiteRTFunction, onnx_function, onnx_session
+
+ITSELF = "it is the file that was given, run as it is: there is no Keras model to hold it against"
+OPENED = "ask whoever made it for one whose first dimension is open"
+# Operations that hand each number on as it is, and those that scale it.
+HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
+SCALES = ("Mul", "Div", "RealDiv", "Sub", "Add", "AddV2", "MUL", "DIV", "SUB", "ADD")
+LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
+SHARES = {"Softmax": "softmax", "SOFTMAX": "softmax", "Sigmoid": "sigmoid", "LOGISTIC": "sigmoid"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output of a model: shape with None where it is open, the first for the rows.
+
+    activation: of an output, what makes it, "softmax", "sigmoid" or "linear"; None where that is unknown. words: of an
+    input, how many words the look-up knows that takes it. pixels: of a picture, how they are scaled, "" if unknown.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    activation: str | None = None
+    words: int | None = None
+    pixels: str = ""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a graph, with the names of what it reads and writes."""
+
+    kind: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+class Graph:
+    """Operations, and the first dimension of each constant: enough to tell what a graph makes of its ends."""
+
+    def __init__(self, operations: Iterable[Operation], constants: dict[str, int | None]):
+        self.operations, self.constants = list(operations), constants
+        self.made_by = {name: each for each in self.operations for name in each.writes}
+
+    def activation(self, output: str) -> str:
+        made = self.made_by.get(output)
+        while made is not None and made.kind in HANDS_ON:
+            made = self.made_by.get(made.reads[0])
+        return SHARES.get(made.kind, "linear") if made else "linear"
+
+    def words(self, source: str) -> int | None:
+        """How many rows the table has that an input is looked up in."""
+        for each in self._readers(source):
+            tables = [self.constants[name] for name in each.reads if name in self.constants]
+            if each.kind in LOOKS_UP and each.reads[0] in self.constants and tables[0]:
+                return tables[0]
+        return None
+
+    def scales(self, source: str) -> bool:
+        """Whether the first thing done to an input is to scale it."""
+        return any(
+            each.kind in SCALES and any(name in self.constants for name in each.reads) for each in self._readers(source)
+        )
+
+    def _readers(self, source: str) -> list[Operation]:
+        found = []
+        for each in [each for each in self.operations if source in each.reads]:
+            found += self._readers(each.writes[0]) if each.kind in HANDS_ON else [each]
+        return found
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a model takes and answers, and how it is asked, for `detection`."""
+
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
+    layers = ()
+
+    @property
+    def output_names(self) -> list[str]:
+        return [each.name for each in self.outputs]
+
+
+class ForeignModel:
+    """A model that is not Keras's. `answer(*arrays)` runs it, an array for each of `inputs`."""
+
+    format: str  # the key in `formats.FILES` of the only one that holds it
+    kind: str
+    layers = ()
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    maker = ""
+    answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
+
+    def __init__(self, path: Path):
+        self.name, self.file = path.stem, path.name
+        self.content = self._read(path)
+        self.digest = hashlib.sha256(self.content).hexdigest()
+
+    def _read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    @property
+    def output_names(self) -> list[str]:
+        return [each.name for each in self.outputs]
+
+    def __str__(self) -> str:
+        maker = f" made by {self.maker}" if self.maker else ""
+        return f"{self.file}: {self.kind} file{maker}, {self.parameters:,} parameters"
+
+
+def is_foreign(model) -> bool:
+    return isinstance(model, ForeignModel)
+
+
+class OnnxFile(ForeignModel):
+    """An ONNX file, run by ONNX Runtime. Weights that lie beside it, in files of their own, are taken in."""
+
+    format, kind = "onnx", "ONNX"
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        try:
+            session = onnx_session(self.content)
+        except Exception as error:
+            raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {_first_line(error)}") from error
+        made = self._model.graph
+        self.maker = " ".join([self._model.producer_name, *self._model.producer_version.split()[:1]])
+        self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
+        constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in made.initializer}
+        constants |= {each.output[0]: None for each in made.node if each.op_type == "Constant"}
+        graph = Graph((Operation(each.op_type, tuple(each.input), tuple(each.output)) for each in made.node), constants)
+        self.inputs = tuple(
+            Tensor(
+                each.name,
+                _rows_first(path, each.name, each.shape),
+                _onnx_dtype(path, each),
+                words=graph.words(each.name),
+                pixels=self._pixels(graph, each),
+            )
+            for each in session.get_inputs()
+        )
+        self.outputs = tuple(
+            Tensor(each.name, (None, *_open(each.shape)[1:]), _onnx_dtype(path, each), graph.activation(each.name))
+            for each in session.get_outputs()
+        )
+        self.answer = onnx_function(session)
+
+    def _pixels(self, graph: Graph, source) -> str:
+        if graph.scales(source.name):
+            return "0..255"
+        is_rgb = len(source.shape) == 4 and source.shape[1] == 3
+        return "torch" if is_rgb and self._model.producer_name == "pytorch" else ""
+
+    def _read(self, path: Path) -> bytes:
+        import onnx
+
+        content = path.read_bytes()
+        try:
+            self._model = onnx.load_model_from_string(content)
+        except Exception as error:
+            raise ArtifactError(f"{path.name} is damaged or no ONNX file: get it again") from error
+        outside = [each for each in self._model.graph.initializer if each.data_location == each.EXTERNAL]
+        if not outside:
+            return content
+        files = {entry.value for each in outside for entry in each.external_data if entry.key == "location"}
+        try:
+            onnx.load_external_data_for_model(self._model, str(path.parent))
+        except Exception as error:
+            beside = ", ".join(sorted(files))
+            raise ArtifactError(f"{path.name} keeps its weights in {beside}, which must lie beside it") from error
+        return self._model.SerializeToString(deterministic=True)
+
+
+class LiteRTFile(ForeignModel):
+    """A LiteRT file (once TensorFlow Lite), run by LiteRT."""
+
+    format, kind = "tflite", "LiteRT"
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        try:
+            self.answer = run = LiteRTFunction(self.content)
+        except Exception as error:
+            raise ArtifactError(f"{path.name} cannot be run by LiteRT: {_first_line(error)}") from error
+        tensors, operations = _litert_graph(self.content)
+        written = {name for each in operations for name in each.writes}
+        given = {str(each["index"]) for each in run.inputs.values()}
+        constants = {
+            str(index): int(each["shape"][0]) if len(each["shape"]) else None
+            for index, each in tensors.items()
+            if str(index) not in written | given
+        }
+        self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
+        graph = Graph(operations, constants)
+        self.inputs = tuple(
+            Tensor(
+                name,
+                _rows_first(path, name, each["shape_signature"]),
+                _litert_dtype(each),
+                words=graph.words(str(each["index"])),
+                pixels=_quantized_pixels(each) or ("0..255" if graph.scales(str(each["index"])) else ""),
+            )
+            for name, each in run.inputs.items()
+        )
+        self.outputs = tuple(
+            Tensor(
+                name,
+                (None, *_open(each["shape_signature"])[1:]),
+                _litert_dtype(each),
+                graph.activation(str(each["index"])),
+            )
+            for name, each in run.outputs.items()
+        )
+
+
+def _litert_graph(content: bytes) -> tuple[dict[int, dict], list[Operation]]:
+    """LiteRT's details of all tensors by their numbers, and the operations as they stand in the file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate puts one operation of its own for many
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
+    operations = [
+        Operation(each["op_name"], tuple(map(str, each["inputs"])), tuple(map(str, each["outputs"])))
+        for each in interpreter._get_ops_details()
+    ]
+    return {each["index"]: each for each in interpreter.get_tensor_details()}, operations
+
+
+def _litert_dtype(detail: dict) -> str:
+    is_scaled = detail["quantization"][0] and np.dtype(detail["dtype"]).kind in "iu"
+    return "float32" if is_scaled else np.dtype(detail["dtype"]).name
+
+
+def _quantized_pixels(detail: dict) -> str:
+    """How pixels are scaled, from how the whole numbers of a file stand for real ones."""
+    scale, zero = detail["quantization"]
+    if not scale or np.dtype(detail["dtype"]).itemsize > 1:
+        return ""
+    ends = np.iinfo(detail["dtype"])
+    low, high = ((end - zero) * scale for end in (ends.min, ends.max))
+    known = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
+    return next((name for name in PIXELS if name in known and np.allclose((low, high), known[name], rtol=0.02)), "")
+
+
+def _rows_first(path: Path, name: str, shape) -> tuple[int | None, ...]:
+    """The shape of an input, the first of it open: a file made for one row at a time is asked so."""
+    if not len(shape):
+        raise ArtifactError(f"the input {name} of {path.name} is a single number, not one for each row: {OPENED}")
+    rows, *rest = _open(shape)
+    if rows not in (None, 1):
+        raise ArtifactError(f"{path.name} takes exactly {rows} rows at a time ({name}): {OPENED}")
+    return (None, *rest)
+
+
+def _open(shape) -> tuple[int | None, ...]:
+    """A shape with None for what is open, which runtimes write as a name, as -1 or as None."""
+    return tuple(int(size) if not isinstance(size, str | type(None)) and size >= 0 else None for size in shape)
+
+
+def _onnx_dtype(path: Path, tensor) -> str:
+    kinds = {"float": "float32", "double": "float64"}
+    kind = tensor.type.removeprefix("tensor(").removesuffix(")")
+    if "(" in kind or not tensor.type.startswith("tensor("):
+        zipped = ": convert it anew with options={'zipmap': False}" if "map" in tensor.type else ""
+        raise ArtifactError(f"{tensor.name} of {path.name} is a {tensor.type}, and an array is served{zipped}")
+    return kinds.get(kind, kind)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

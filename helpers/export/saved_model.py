@@ -1,0 +1,154 @@
+"""TensorFlow's SavedModel, a folder, as a Keras model: what Keras 3's `model.export`, Keras 2 and TensorFlow write.
+
+`read_saved_model(folder)` returns a Keras model around its function `serving_default`, which is all that Keras 3 can do
+with such a folder. The model can be saved: its `.keras` file carries the folder within. A graph of TensorFlow is a
+program, which can read and write files: it is as trustworthy as whoever made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from helpers.export.errors import ArtifactError
+from helpers.export.foreign import Ends, Graph, Operation, Tensor
+from helpers.export.predictors import compiled
+from helpers.quiet import quiet
+
+NAME = "saved_model.pb"
+FUNCTION = "serving_default"
+
+
+@keras.saving.register_keras_serializable("tutorial")
+class SavedModelLayer(keras.layers.Layer):
+    """The function of a SavedModel as a layer: takes a tensor for each of `takes`, returns one for each of `answers`.
+
+    takes, answers: [name, shape, dtype] of each, the first size of a shape None for the rows.
+    """
+
+    def __init__(self, takes, answers, **kwargs):
+        super().__init__(**kwargs)
+        self.takes, self.answers = takes, answers
+        self.folder = self.loaded = None
+
+    def load(self, folder: str | Path) -> None:
+        import tensorflow as tf
+
+        self.folder = str(folder)
+        with quiet():
+            self.loaded = tf.saved_model.load(self.folder)
+
+    def call(self, tensors):
+        tensors = tensors if isinstance(tensors, list | tuple) else [tensors]
+        given = {name: tensor for (name, _, _), tensor in zip(self.takes, tensors, strict=True)}
+        found = self.loaded.signatures[_function(self.loaded)](**given)
+        return [found[name] for name, _, _ in self.answers]
+
+    def compute_output_spec(self, *args, **kwargs):
+        return [keras.KerasTensor(shape, dtype, name=name) for name, shape, dtype in self.answers]
+
+    def get_config(self):
+        return {**super().get_config(), "takes": self.takes, "answers": self.answers}
+
+    def save_assets(self, inner_path: str) -> None:
+        shutil.copytree(self.folder, inner_path, dirs_exist_ok=True)
+
+    def load_assets(self, inner_path: str) -> None:
+        # Keras removes the unpacked archive: what the graph reads later, as a vocabulary, must outlive that
+        self._kept = tempfile.TemporaryDirectory()
+        shutil.copytree(inner_path, self._kept.name, dirs_exist_ok=True)
+        self.load(self._kept.name)
+
+
+def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
+    """The SavedModel in a folder as a Keras model, and what is known of its ends; `ArtifactError`."""
+    layer = SavedModelLayer([], [], name="saved_model")
+    try:
+        layer.load(folder)
+        function = layer.loaded.signatures[_function(layer.loaded)]
+    except ArtifactError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ArtifactError(f"{folder.name}/ cannot be read as a SavedModel: {reason}") from error
+    specs = function.structured_input_signature[1]
+    layer.takes = [_described(folder, name, spec) for name, spec in specs.items()]
+    answers = sorted(function.structured_outputs.items())
+    layer.answers = [[name, [None, *_shape(spec)[1:]], spec.dtype.name] for name, spec in answers]
+    inputs = [keras.Input(shape[1:], dtype=dtype, name=name) for name, shape, dtype in layer.takes]
+    inputs = inputs[0] if len(inputs) == 1 else inputs
+    outputs = dict(zip((name for name, _, _ in layer.answers), layer(inputs), strict=True))
+    model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=folder.name)
+    variables = [each for each in getattr(layer.loaded, "variables", ()) if each is not None]
+    model.parameters = sum(int(np.prod(each.shape)) for each in variables)
+    model.kind, model.digest = "SavedModel", digest_of(folder)
+    return model, Ends(folder.name, *_ends(function, layer), compiled(model))
+
+
+def digest_of(folder: Path) -> str:
+    """The SHA-256 of all files in a folder, with their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _function(loaded) -> str:
+    names = list(loaded.signatures)
+    if FUNCTION in names:
+        return FUNCTION
+    if len(names) == 1:
+        return names[0]
+    found = f"has {', '.join(names)}" if names else "has none"
+    raise ArtifactError(f"a SavedModel is asked by its function {FUNCTION}, this one {found}: export the model anew")
+
+
+def _described(folder: Path, name: str, spec) -> list:
+    shape = _shape(spec)
+    if not shape or shape[0] is not None:
+        rows = f"exactly {shape[0]} row(s) at a time" if shape else "a single number"
+        raise ArtifactError(f"the input {name} of {folder.name}/ takes {rows}: export it anew with an open first size")
+    return [name, list(shape), spec.dtype.name]
+
+
+def _shape(spec) -> list[int | None]:
+    if spec.shape.rank is None:
+        raise ArtifactError(f"the SavedModel does not say the shape of {spec.name}: export the model anew with it")
+    return spec.shape.as_list()
+
+
+def _ends(function, layer) -> tuple[list[Tensor], list[Tensor]]:
+    """What the graph makes of its inputs and outputs; unknown where it holds a look-up of texts."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    inputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.takes]
+    outputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.answers]
+    try:
+        with quiet():
+            frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    except Exception:  # what is found here spares options, and is not needed
+        return inputs, outputs
+    operations = frozen.graph.get_operations()
+    constants = {
+        op.outputs[0].name: (op.outputs[0].shape.as_list() or [None])[0] for op in operations if op.type == "Const"
+    }
+    graph = Graph(
+        (Operation(op.type, tuple(t.name for t in op.inputs), tuple(t.name for t in op.outputs)) for op in operations),
+        constants,
+    )
+    places = {tensor.name.partition(":")[0]: tensor.name for tensor in frozen.inputs}
+    for i, each in enumerate(inputs):
+        place = places.get(each.name)
+        if place:
+            pixels = "0..255" if graph.scales(place) else ""
+            inputs[i] = Tensor(each.name, each.shape, each.dtype, words=graph.words(place), pixels=pixels)
+    if len(outputs) == len(frozen.outputs):  # both by their names
+        ends = zip(outputs, frozen.outputs, strict=True)
+        outputs = [Tensor(each.name, each.shape, each.dtype, graph.activation(end.name)) for each, end in ends]
+    return inputs, outputs

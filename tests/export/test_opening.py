@@ -1,0 +1,312 @@
+"""What people bring that is no Keras file: a SavedModel, model.json with weights, an ONNX or a LiteRT file."""
+
+import hashlib
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from helpers.data.inputs import Batch
+from helpers.export.card import read_card
+from helpers.export.errors import ArtifactError
+from helpers.export.own_model import export_file, found_in, told
+from helpers.export.predictors import load_predictor
+
+OLD = Path(__file__).parents[1] / "data" / "old_models"
+RANDOM = np.random.default_rng(0)
+
+
+def digest(path: Path) -> dict[str, str]:
+    """The SHA-256 of a file, or of each in a folder."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return {str(each): hashlib.sha256(each.read_bytes()).hexdigest() for each in files}
+
+
+def brought(path: Path, target: Path, **options):
+    """The card and the predictor of a model that was exported; what was brought must stay as it was."""
+    before = digest(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # formats that are left out
+        card = export_file(path, target, **options)
+    assert digest(path) == before
+    return card, load_predictor(target)
+
+
+def two_by_two(seed: int = 4):
+    """A Keras model with two inputs and two outputs, by name."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
+    x = layers.Dense(6, "tanh")(layers.Concatenate()([left, right]))
+    outputs = {"price": layers.Dense(1, name="price")(x), "kind": layers.Dense(3, "softmax", name="kind")(x)}
+    return keras.Model([right, left], outputs)
+
+
+# ---- SavedModel ----
+
+
+@pytest.mark.slow
+def test_a_saved_model_of_keras_2_is_served_as_it_answered_then(tmp_path):
+    path = OLD / "keras-tf-2.21.0-saved-model"
+    card, predictor = brought(path, tmp_path / "m", classes=("a", "b", "c"))
+    rows = np.array([[(1 + 37 * i >> j % 10) & 1 for j in range(10)] for i in range(32)], dtype="float32")
+    expected = json.loads((OLD / f"{path.name}.json").read_text())
+    np.testing.assert_allclose(predictor(rows), expected, atol=1e-6)
+    assert card["model"]["class"] == "SavedModel" and card["model"]["parameters"] == 4 * 11 + 3 * 5
+    assert card["formats"] == ["keras", "onnx"] and card["parity"]["proved"]
+    assert "agrees with the SavedModel" in "\n".join(told(card, predictor.signature))
+    assert predictor.signature.outputs[0].classes == ("a", "b", "c")
+
+
+@pytest.mark.slow
+def test_a_saved_model_of_several_inputs_and_outputs_keeps_their_names(tmp_path):
+    model = two_by_two()
+    model.export(tmp_path / "sm", format="tf_saved_model", verbose=False)
+    _, predictor = brought(tmp_path / "sm", tmp_path / "m")
+    assert sorted(predictor.signature.names) == ["left", "right"]
+    given = {"left": RANDOM.normal(size=(5, 3)).astype("f"), "right": RANDOM.normal(size=(5, 2)).astype("f")}
+    found = predictor(Batch([given[name] for name in predictor.signature.names]))
+    expected = model(given, training=False)
+    for output, answers in zip(predictor.signature.outputs, found, strict=True):
+        np.testing.assert_allclose(np.reshape(answers, expected[output.name].shape), expected[output.name], atol=1e-6)
+    kinds = {each.name: each.kind for each in predictor.signature.outputs}
+    assert kinds == {"kind": "classes", "price": "number"}
+
+
+@pytest.mark.slow
+def test_a_saved_model_that_goes_into_nothing_else_is_run_by_tensorflow_and_carried_along(tmp_path):
+    import keras
+
+    layers = keras.layers
+    words = layers.TextVectorization(max_tokens=30, output_sequence_length=4)
+    words.adapt(["a good one", "this was bad"])
+    inputs = keras.Input((1,), dtype="string", name="review")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(30, 4)(words(inputs)))
+    model = keras.Model(inputs, layers.Dense(1, "sigmoid")(x))
+    model.export(tmp_path / "sm", format="tf_saved_model", verbose=False)
+    texts = np.array([["a good one"], ["bad"]], dtype=object)
+    card, _ = brought(tmp_path / "sm", tmp_path / "m")
+    shutil.rmtree(tmp_path / "sm")
+    predictor = load_predictor(tmp_path / "m")
+    assert predictor.backend == "keras" and card["signature"]["inputs"][0]["kind"] == "text"
+    np.testing.assert_allclose(predictor(Batch([texts])), np.ravel(model(texts.astype(str))), atol=1e-6)
+
+
+def test_a_keras_file_with_a_graph_in_it_is_refused_as_code_unless_it_is_trusted(tmp_path):
+    import tensorflow as tf
+
+    from helpers.export.legacy import load_keras
+
+    class Doubling(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+        def __call__(self, x):
+            return {"y": 2 * x}
+
+    module = Doubling()
+    tf.saved_model.save(module, str(tmp_path / "sm"), signatures=module.__call__)
+    brought(tmp_path / "sm", tmp_path / "m")
+    with pytest.raises(ArtifactError, match="holds Python code .*saved_model"):
+        load_keras(tmp_path / "m" / "model.keras")
+    again = load_keras(tmp_path / "m" / "model.keras", allow_code=True)
+    assert np.ravel(again(np.float32([[1, 2]]))).tolist() == [2, 4]
+
+
+def test_a_saved_model_without_a_function_is_refused_and_so_is_another_folder(tmp_path):
+    import tensorflow as tf
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "sm"))
+    with pytest.raises(ArtifactError, match="serving_default, this one has none"):
+        export_file(tmp_path / "sm", tmp_path / "m")
+    with pytest.raises(ArtifactError, match=r"holds the SavedModel 12: give .*/12"):
+        for number in ("9", "12"):
+            shutil.copytree(tmp_path / "sm", tmp_path / "numbers" / number)
+        export_file(tmp_path / "numbers", tmp_path / "m")
+    with pytest.raises(ArtifactError, match="is a folder without a saved_model.pb"):
+        export_file(tmp_path, tmp_path / "m")
+
+
+# ---- model.json with weights ----
+
+
+@pytest.mark.parametrize(
+    ("weights", "named"),
+    [("model.weights.h5", None), ("other.h5", None), ("elsewhere/my.weights.h5", "elsewhere/my.weights.h5")],
+)
+def test_a_model_in_json_finds_its_weights_or_is_given_them(tmp_path, weights, named):
+    import keras
+
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    folder = tmp_path / "mine"
+    (folder / weights).parent.mkdir(parents=True)
+    (folder / "model.json").write_text(model.to_json())
+    model.save_weights(folder / "saved.weights.h5")
+    (folder / "saved.weights.h5").rename(folder / weights)
+    _, predictor = brought(folder / "model.json", tmp_path / "m", weights=folder / named if named else "")
+    rows = RANDOM.normal(size=(3, 4)).astype("f")
+    np.testing.assert_allclose(predictor(rows), np.ravel(model(rows)), atol=1e-6)
+    if not named:
+        assert weights in found_in(folder / "model.json")
+
+
+def test_weights_alone_find_their_model_in_json(tmp_path):
+    for kind, name in (("weights.h5", "mine.h5"), ("architecture.json", "mine.json")):
+        shutil.copy(OLD / f"keras-2.2.4-{kind}", tmp_path / name)
+    card, predictor = brought(tmp_path / "mine.h5", tmp_path / "m")
+    rows = np.array([[(1 + 37 * i >> j % 10) & 1 for j in range(10)] for i in range(32)], dtype="float32")
+    expected = json.loads((OLD / "answers-2.2.4.json").read_text())["keras-2.2.4-weights.h5"]
+    np.testing.assert_allclose(predictor(rows), np.ravel(expected), atol=1e-6)
+    assert card["source"]["file"] == "mine.h5"
+
+
+def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
+    shutil.copy(OLD / "keras-2.2.4-architecture.json", tmp_path / "model.json")
+    with pytest.raises(ArtifactError, match="beside it there are none: name them, --weights FILE"):
+        export_file(tmp_path / "model.json", tmp_path / "m")
+    for name in ("a.h5", "b.h5"):
+        shutil.copy(OLD / "keras-2.2.4-weights.h5", tmp_path / name)
+    with pytest.raises(ArtifactError, match="there are a.h5, b.h5: name them"):
+        export_file(tmp_path / "model.json", tmp_path / "m")
+    (tmp_path / "settings.json").write_text('{"port": 5000}')
+    with pytest.raises(ArtifactError, match="settings.json is not an architecture"):
+        export_file(tmp_path / "settings.json", tmp_path / "m", weights=tmp_path / "a.h5")
+
+
+# ---- ONNX ----
+
+
+def as_pytorch_writes(path: Path, rows, softmax: bool = False, outside: bool = False) -> None:
+    """A small convolution over pictures with their channels first, as `torch.onnx.export` lays one out."""
+    random = np.random.default_rng(1)
+    weights = {"conv.weight": (4, 3, 3, 3), "fc.weight": (5, 4), "fc.bias": (5,)}
+    nodes = [
+        helper.make_node("Conv", ["input", "conv.weight"], ["c"], kernel_shape=[3, 3]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["logits" if softmax else "output"], transB=1),
+        *([helper.make_node("Softmax", ["logits"], ["output"], axis=1)] if softmax else []),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "main_graph",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [rows, 3, 32, 24])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [rows, 5])],
+        [numpy_helper.from_array(random.normal(size=s).astype("f"), name) for name, s in weights.items()],
+    )
+    model = helper.make_model(graph, producer_name="pytorch", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    outside = {"save_as_external_data": True, "location": f"{path.name}.data", "size_threshold": 0} if outside else {}
+    onnx.save(model, path, **outside)
+
+
+def run_onnx(path: Path, pixels: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"input": one[None]})[0] for one in pixels])
+
+
+@pytest.mark.parametrize("rows", [1, "batch"])
+def test_an_onnx_file_of_pytorch_takes_pictures_with_their_channels_first(tmp_path, rows):
+    from PIL import Image
+
+    as_pytorch_writes(tmp_path / "net.onnx", rows, softmax=True)
+    card, predictor = brought(tmp_path / "net.onnx", tmp_path / "m", classes=("a", "b", "c", "d", "e"))
+    [picture] = predictor.signature.inputs
+    assert (picture.kind, picture.shape, picture.pixels) == ("image", (3, 32, 24), "torch") and picture.channels_first
+    pixels = np.random.default_rng(2).integers(0, 256, (32, 24, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    read = predictor.signature.reader().read_body((tmp_path / "a.png").read_bytes()).matrix
+    scaled = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(read.arrays[0][0], scaled.transpose(2, 0, 1), atol=1e-5)
+    sample = predictor.signature.sample(7)
+    np.testing.assert_allclose(predictor(sample), run_onnx(tmp_path / "net.onnx", sample.arrays[0]), atol=1e-6)
+    assert (tmp_path / "m" / "model.onnx").read_bytes() == (tmp_path / "net.onnx").read_bytes()
+    parity = card["parity"]
+    assert not parity["proved"] and parity["largest_difference"] is None and not parity["by_format"]
+    assert "parity: not measured: it is the file that was given" in "\n".join(told(card, predictor.signature))
+
+
+def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", outside=True)
+    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m", pixels="0..1")
+    sample = predictor.signature.sample(3)
+    np.testing.assert_allclose(predictor(sample), run_onnx(tmp_path / "net.onnx", sample.arrays[0]), atol=1e-6)
+    (tmp_path / "net.onnx.data").unlink()
+    with pytest.raises(ArtifactError, match="keeps its weights in net.onnx.data, which must lie beside it"):
+        export_file(tmp_path / "net.onnx", tmp_path / "m", replace=True)
+
+
+def test_what_cannot_be_asked_row_by_row_or_read_is_refused(tmp_path):
+    as_pytorch_writes(tmp_path / "four.onnx", 4)
+    with pytest.raises(ArtifactError, match="takes exactly 4 rows at a time"):
+        export_file(tmp_path / "four.onnx", tmp_path / "m")
+    (tmp_path / "broken.onnx").write_bytes((tmp_path / "four.onnx").read_bytes()[:300])
+    with pytest.raises(ArtifactError, match="is damaged or no ONNX file"):
+        export_file(tmp_path / "broken.onnx", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+# ---- LiteRT ----
+
+
+@pytest.mark.slow
+def test_a_litert_file_is_served_with_the_names_in_it(tmp_path):
+    model = two_by_two()
+    model.export(tmp_path / "net.tflite", format="litert", verbose=False)
+    card, predictor = brought(tmp_path / "net.tflite", tmp_path / "m")
+    assert predictor.backend == "litert" and card["formats"] == ["tflite"]
+    sample = predictor.signature.sample(1500)  # more than one block
+    given = dict(zip(predictor.signature.names, sample.arrays, strict=True))
+    expected = model(given, training=False)
+    found = dict(zip([each.name for each in predictor.signature.outputs], predictor(sample), strict=True))
+    for name, answers in found.items():
+        np.testing.assert_allclose(np.reshape(answers, expected[name].shape), expected[name], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_litert_file_of_whole_numbers_takes_and_gives_real_ones(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((12, 12, 1)), layers.Conv2D(4, 3), layers.Flatten()])
+    model.add(layers.Dense(3, "softmax"))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([RANDOM.random((1, 12, 12, 1), np.float32)] for _ in range(50))
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    (tmp_path / "net.tflite").write_bytes(converter.convert())
+    _, predictor = brought(tmp_path / "net.tflite", tmp_path / "m")
+    [picture], [output] = predictor.signature.inputs, predictor.signature.outputs
+    assert (picture.kind, picture.pixels, output.kind) == ("image", "0..1", "classes")
+    sample = predictor.signature.sample(20)
+    np.testing.assert_allclose(predictor(sample), model(sample.arrays[0]), atol=0.05)  # as far as 8 bits go
+
+
+def test_the_card_says_how_good_a_model_is_where_its_owner_does(tmp_path):
+    as_pytorch_writes(tmp_path / "net.onnx", "n")
+    brought(tmp_path / "net.onnx", tmp_path / "m", metrics={"accuracy": 0.93, "data": "500 photos of 2026"})
+    assert read_card(tmp_path / "m")["metrics"] == {"accuracy": 0.93, "data": "500 photos of 2026"}
+
+
+def test_classes_of_one_name_are_told_apart_and_that_is_said(tmp_path):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", softmax=True)
+    with pytest.warns(UserWarning, match=r"several classes have one name: the later ones are called 'crane \(2\)'"):
+        card = export_file(tmp_path / "net.onnx", tmp_path / "m", classes=("crane", "b", "crane", "d", "maillot"))
+    assert card["signature"]["outputs"][0]["classes"] == ["crane", "b", "crane (2)", "d", "maillot"]
+
+
+def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
+    from helpers.data.inputs import Array, InputSignature
+    from helpers.export.parity import FEWEST, inputs_of
+
+    words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
+    assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
