@@ -297,7 +297,7 @@ def test_the_lines_of_the_readme_do_what_they_say(tmp_path):
     lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
     serves, exports = (line.split()[2:] for line in lines if line.startswith("python3 tutorial.py "))
     assert serves == ["serve", "my_model.keras"]
-    assert parser_of("serve").read([str(project / "my_model.keras")]).to.name == "my_model"
+    assert parser_of("serve").read([str(project / "my_model.keras"), "--port", "0"]).to.name == "my_model"
     run = {"capture_output": True, "text": True, "timeout": 200, "env": environment_in(project), "cwd": project}
     exported = subprocess.run([sys.executable, "-m", "helpers", *exports], check=False, **run)
     assert exported.returncode == 0, exported.stderr
