@@ -51,7 +51,11 @@ class Scorer:
             texts[wrong] = [self._reason(batch, int(i), answers[i]) for i in np.flatnonzero(wrong)]
             errors = pa.array(texts, pa.string())
         added = [pa.array(answers, mask=wrong), pa.repeat(self.version, len(bad)), errors]
-        return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=with_answers(batch.schema))
+        return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=self.with_answers(batch.schema))
+
+    def with_answers(self, schema: pa.Schema) -> pa.Schema:
+        """The columns of a table that was scored."""
+        return pa.schema([*schema, *ADDED])
 
     def check(self, names: list[str]) -> None:
         """Raise `DataError` where a table with these columns cannot be scored."""
@@ -73,11 +77,6 @@ class Scorer:
         except InvalidRequest as error:
             return "; ".join(f"{field}: {what}" for field, what in error.fields.items())
         return f"the model answered {answer}"
-
-
-def with_answers(schema: pa.Schema) -> pa.Schema:
-    """The columns of a table that was scored."""
-    return pa.schema([*schema, *ADDED])
 
 
 def rows_per_call(predictor: Callable[[np.ndarray], np.ndarray]) -> int:
