@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from helpers.batch.parts import Part
-from helpers.batch.scoring import ERROR, Scorer
+from helpers.batch.scoring import ERROR, NOTES, Scorer
 from helpers.batch.sources import Decoded, Position, Source
 from helpers.data.reading import DataError
 
@@ -78,7 +78,7 @@ def _rejected(source: Source, decoded: Decoded, scored: pa.RecordBatch) -> list[
 
 def fill(part: Part, done: Done) -> None:
     """Write a block to a part."""
-    part.write(done.good)
+    part.write(done.good, noted=done.good.num_rows - done.good.column(NOTES).null_count)
     for cells in done.rejected:
         part.reject(cells)
 

@@ -167,7 +167,7 @@ class Part:
 
     def __init__(self, rows: Path, rejected: Path, schema: pa.Schema, header: bool):
         self.record: dict | None = None
-        self.rows = self.refused = 0
+        self.rows = self.noted = self.refused = 0
         with ExitStack() as opened:
             self._reject = csv.writer(opened.enter_context(rejected.open("w", encoding="utf-8", newline="")))
             file = opened.enter_context(rows.open("wb"))
@@ -187,8 +187,9 @@ class Part:
     def __exit__(self, *exc) -> None:
         self._opened.close()
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(self, batch: pa.RecordBatch, noted: int = 0) -> None:
         self.rows += batch.num_rows
+        self.noted += noted
         self._writer.write_batch(batch)
 
     def reject(self, cells: list) -> None:
@@ -196,7 +197,7 @@ class Part:
         self._reject.writerow(cells)
 
     def finish(self, **record) -> None:
-        self.record = {**record, "rows": self.rows, "rejected": self.refused}
+        self.record = {**record, "rows": self.rows, "noted": self.noted, "rejected": self.refused}
 
 
 def _parquet_writer(file, schema: pa.Schema) -> pq.ParquetWriter:

@@ -98,8 +98,9 @@ from helpers.batch.beam_job import HERE
 people, model, output = sys.argv[1:]
 batches = pq.read_table(people).to_batches(max_chunksize=50)
 schema = pq.read_schema(people)
-for name, kind in (("probability", pa.float32()), ("model_version", pa.string()), ("error", pa.string())):
-    schema = schema.append(pa.field(name, kind))
+schema = schema.append(pa.field("probability", pa.float32()))
+for name in ("model_version", "notes", "error"):
+    schema = schema.append(pa.field(name, pa.string()))
 with beam.Pipeline(argv=[HERE]) as pipeline:
     (
         pipeline

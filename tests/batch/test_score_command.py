@@ -105,7 +105,10 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
     done = score("mine.csv", "scores.csv")
     assert done.returncode == 0
     assert f"4 rows rejected, each with the reason: {tmp_path / 'scores.csv.rejected'}" in done.stdout
-    assert pd.read_csv(tmp_path / "scores.csv")["id"].tolist() == [1, 6]
+    assert "1 row holds a number outside of what the model was trained on: see the column notes" in done.stdout
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert scores["id"].tolist() == [1, 6]
+    assert pd.isna(scores["notes"][0]) and scores["notes"][1].startswith("siblings: 99 is outside of 0 to 4")
     bad = rejected(tmp_path / "scores.csv.rejected")
     assert [(row["line"], row["id"], row["reason"]) for row in bad] == [
         ("4", "2", "Größe: not a number"),
@@ -139,7 +142,7 @@ def test_a_folder_and_a_pattern_become_a_folder_of_parts(score, people, passenge
         done = score(*words, output.name, "--keep", "id")
         assert done.returncode == 0, done.stderr
         scores = pd.read_parquet(output)
-        assert list(scores.columns) == ["id", "probability", "model_version"]
+        assert list(scores.columns) == ["id", "probability", "model_version", "notes"]
         assert scores["id"].tolist() == list(range(240))
         np.testing.assert_array_equal(scores["probability"], answers(passengers_model, people))
 
