@@ -175,7 +175,16 @@ def test(chosen: Namespace) -> int:
 def bench(chosen: Namespace) -> int:
     from helpers.tools.bench import main
 
-    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output, chosen.peers, chosen.publish)
+    return main(
+        chosen.model,
+        chosen.seconds,
+        chosen.rounds,
+        chosen.epochs,
+        chosen.output,
+        chosen.peers,
+        chosen.publish,
+        chosen.batches,
+    )
 
 
 def doctor(chosen: Namespace) -> int:

@@ -204,6 +204,8 @@ WRONG = [
     ("score mine.csv scores.csv -- --runner=FlinkRunner", "follows --, where an engine's options stand"),
     ("score mine.csv scores.csv --engine beam --threads 2", "--threads is for this process alone"),
     ("score mine.csv scores.csv --engine beam --runner=FlinkRunner", "there is no option --runner"),
+    ("bench --batches many", "'many' is not a whole number from 100000 to"),
+    ("bench --batches 10", "'10' is not a whole number from 100000 to"),
     ("setup --engine flink", "invalid choice: 'flink'"),
     ("score", "required: INPUT, OUTPUT"),
     ("score mine.csv", "required: OUTPUT"),

@@ -495,6 +495,15 @@ def _bench(cli: _Parser) -> None:
     cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
     cli.option("--publish", action="store_true", help="write the README's table and picture from this run")
     cli.option("--peers", action="store_true", help="beside FastAPI and Fastify, too, installed into build/peers")
+    cli.option(
+        "--batches",
+        type=_whole(100_000, 10**9),
+        nargs="?",
+        const=10_000_000,
+        default=0,
+        metavar="ROWS",
+        help="also score so many rows (10 M) by each engine, beside polars and DuckDB",
+    )
 
 
 def _doctor(cli: _Parser) -> None:
