@@ -18,6 +18,7 @@ usage: python3 tutorial.py COMMAND [options]
           --golden FILE   requests and bounds of their answers    --data TABLE   compare the AUC, too
   score   score the rows of files, millions of them, with a model
           INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
+          --engine beam | spark   on a cluster, too
   lambda  pack a model and its service into one zip for AWS Lambda
           --model NAME | PATH   as for `serve`    --run   call it on this machine, too
   test    pass every test; with --quick those that a commit waits for

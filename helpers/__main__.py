@@ -175,7 +175,16 @@ def test(chosen: Namespace) -> int:
 def bench(chosen: Namespace) -> int:
     from helpers.tools.bench import main
 
-    return main(chosen.model, chosen.seconds, chosen.rounds, chosen.epochs, chosen.output, chosen.peers, chosen.publish)
+    return main(
+        chosen.model,
+        chosen.seconds,
+        chosen.rounds,
+        chosen.epochs,
+        chosen.output,
+        chosen.peers,
+        chosen.publish,
+        chosen.batches,
+    )
 
 
 def doctor(chosen: Namespace) -> int:
@@ -199,7 +208,16 @@ def renew(chosen: Namespace) -> int:
 
 
 def setup(chosen: Namespace) -> int:
-    """Nothing is left to do: the launcher has set up the environment, in which this runs."""
+    """Install an engine; but for that the launcher has set up the environment, in which this runs."""
+    if chosen.engine:
+        from helpers.batch import engines
+        from helpers.batch.paths import CannotScore
+
+        try:
+            print(engines.install(chosen.engine))
+        except CannotScore as error:
+            return failure("setup", error)
+        return 0
     print(f"The environment is set up in {Path(sys.prefix)}.")
     return 0
 

@@ -120,6 +120,21 @@ def passengers_model(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def many(made_once) -> Path:
+    """Three and a half million rows of the games in Parquet, of which a part of an output takes a million."""
+
+    def make(folder: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        random, rows = np.random.default_rng(0), 3_500_000
+        games = {f"G{i}": random.integers(0, 2, rows, np.int8) for i in range(1, 11)}
+        pq.write_table(pa.table({"id": np.arange(rows), **games}), folder / "many.parquet")
+
+    return made_once("many", make) / "many.parquet"
+
+
+@pytest.fixture(scope="session")
 def podman(request):
     """podman, with a store in pytest's cache. Without it the tests are skipped; in CI that is a failure."""
     if sys.platform != "linux":

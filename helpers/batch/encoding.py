@@ -61,22 +61,25 @@ class Encoder:
             )
         return found
 
-    def encode(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-        """The (k, m) float32 matrix of a batch of k rows, and a (k,) mask of rows that are bad.
+    def encode(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """The (k, m) float32 matrix of a batch of k rows, a (k,) mask of rows that are bad, and notes on some rows.
 
-        A bad row's part of the matrix means nothing. Raises `DataError` where the columns are another table's.
+        A bad row's part of the matrix means nothing, nor does its note. A note names the numbers that lie outside of
+        what training saw, in the service's words. Raises `DataError` where the columns are another table's.
         """
         found = self.columns(batch.schema.names)
         matrix = np.zeros((batch.num_rows, self.signature.width), np.float32)
-        bad = np.zeros(batch.num_rows, bool)
-        for feature in self.signature.features:
-            field = self.reader.field(feature.name)
+        bad, notes = np.zeros(batch.num_rows, bool), {}
+        for name in [*found, *(name for name in self.signature.names if name not in found)]:
+            field = self.reader.field(name)
             part = matrix[:, field.at : field.at + field.width]
-            if feature.name not in found:
+            if name not in found:
                 part[:] = self._meaning(field, None)[0]
-            else:
-                self._encode(field, batch.column(found[feature.name]), part, bad)
-        return matrix, bad
+                continue
+            for row, note in self._encode(field, batch.column(found[name]), part, bad):
+                said = f"{found[name]}: {note}"
+                notes[row] = f"{notes[row]}; {said}" if row in notes else said
+        return matrix, bad, notes
 
     def row(self, batch: pa.RecordBatch, i: int) -> dict:
         """The features of row `i` as a request would hold them: whatever stands for no value is None."""
@@ -88,18 +91,19 @@ class Encoder:
 
     # ---- one column ----
 
-    def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
-        """Fill a feature's columns of the matrix, and mark its bad rows."""
+    # Each fills a feature's columns of the matrix, marks its bad rows, and returns rows with a note on each.
+
+    def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> Iterable[tuple[int, str]]:
         is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
         as_numbers = not field.feature.values and _is_numeric(values.type)
         if as_numbers:
-            self._encode_numbers(field, values, part, bad)
-        elif is_text and field.feature.kind == REAL:
-            self._encode_texts_of_numbers(field, values, part, bad)
-        else:
-            self._encode_distinct(field, values, part, bad)
+            return self._encode_numbers(field, values, part, bad)
+        if is_text and field.feature.kind == REAL:
+            return self._encode_texts_of_numbers(field, values, part, bad)
+        return self._encode_distinct(field, values, part, bad)
 
-    def _encode_numbers(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+    def _encode_numbers(self, field, values: pa.Array, part, bad, there=True) -> list[tuple[int, str]]:
+        """there: a mask of the values that are meant, where the others only take their place."""
         feature = field.feature
         if values.null_count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
             values = values.cast(pa.float64(), safe=False)  # bits and decimals as numbers, NaN where one is missing
@@ -112,15 +116,27 @@ class Encoder:
         else:
             usual = (numbers == 0) | (numbers == 1)
             part[:, 0] = numbers
-        if usual.all():
-            return
-        absent = np.isnan(numbers)
-        if feature.missing and absent.any():
-            part[absent] = self._meaning(field, None)[0]
-            usual |= absent
-        bad |= ~usual
+        outside = self._outside(feature, numbers, part[:, 0]) & usual & there if feature.kind == REAL else None
+        if not usual.all():
+            absent = np.isnan(numbers)
+            if feature.missing and absent.any():
+                part[absent] = self._meaning(field, None)[0]
+                usual |= absent
+            bad |= ~usual
+        if outside is None or not outside.any():
+            return []
+        rows = np.flatnonzero(outside)
+        notes = [self._meaning(field, number)[2] for number in numbers[rows].tolist()]
+        return [(row, note) for row, note in zip(rows.tolist(), notes, strict=True) if note]
 
-    def _encode_texts_of_numbers(self, field, texts: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+    @staticmethod
+    def _outside(feature, numbers: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """Which numbers may lie outside of what training saw, also as the model takes them, in float32."""
+        low, high = (np.float32(feature.scaled(end)) for end in (feature.low, feature.high))
+        usual = (numbers >= feature.low) & (numbers <= feature.high)
+        return ~(usual | ((scaled >= low) & (scaled <= high)))
+
+    def _encode_texts_of_numbers(self, field, texts: pa.Array, part, bad) -> list[tuple[int, str]]:
         """Plain decimals are parsed as a column; what is none goes the way of distinct values."""
         texts = pc.ascii_trim_whitespace(texts)
         if self.decimal == ",":
@@ -129,41 +145,46 @@ class Encoder:
             texts = pc.if_else(pc.fill_null(written, False), point, texts)
         plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN), False)
         numbers = pc.if_else(plain, texts, pa.scalar("0", texts.type)).cast(pa.float64())
-        self._encode_numbers(field, numbers, part, bad)
         others = ~plain.to_numpy(zero_copy_only=False)
+        notes = self._encode_numbers(field, numbers, part, bad, ~others)
         if others.any():
             where = np.flatnonzero(others)
             rest, wrong = np.zeros((len(where), field.width), np.float32), np.zeros(len(where), bool)
-            self._encode_distinct(field, texts.filter(pa.array(others)), rest, wrong)
+            found = self._encode_distinct(field, texts.filter(pa.array(others)), rest, wrong)
+            notes += [(int(where[row]), note) for row, note in found]
             part[where] = rest
             bad[where] |= wrong
+        return notes
 
-    def _encode_distinct(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> None:
+    def _encode_distinct(self, field, values: pa.Array, part, bad) -> list[tuple[int, str]]:
         """Read each distinct value once, and spread what it means over the rows that hold it."""
         if not pa.types.is_dictionary(values.type):
             try:
                 values = values.dictionary_encode()
             except pa.ArrowNotImplementedError:  # lists and structures: no value of a feature is one
                 bad |= True
-                return
+                return []
         distinct = [*values.dictionary.to_pylist(), None]
         meanings = [self._meaning(field, value) for value in distinct]
         codes = values.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False)
-        part[:] = np.array([filled for filled, _ in meanings])[codes]
-        wrong = np.array([problem for _, problem in meanings])
+        part[:] = np.array([filled for filled, _, _ in meanings])[codes]
+        wrong = np.array([problem for _, problem, _ in meanings])
         if wrong.any():
             bad |= wrong[codes]
+        noted = np.array([note is not None for _, _, note in meanings])
+        rows = np.flatnonzero(noted[codes]).tolist() if noted.any() else []
+        return [(row, meanings[codes[row]][2]) for row in rows]
 
-    def _meaning(self, field, value) -> tuple[np.ndarray, bool]:
-        """What a value fills a feature's (width,) columns with, and whether the reader of requests refuses it."""
+    def _meaning(self, field, value) -> tuple[np.ndarray, bool, str | None]:
+        """What a value fills a feature's (width,) columns with, whether the reader of requests refuses it, its note."""
         known = self._known[field.name]
         key = (type(value), value)
         if key not in known:
             row = np.zeros(self.signature.width, np.float32)
-            problem, _ = field.read(self._plain(field, value), row)
+            problem, note = field.read(self._plain(field, value), row)
             if len(known) >= MOST_REMEMBERED:
                 known.clear()
-            known[key] = row[field.at : field.at + field.width], problem is not None
+            known[key] = row[field.at : field.at + field.width], problem is not None, note
         return known[key]
 
     def _plain(self, field, value):

@@ -1,7 +1,8 @@
 """The output of a long run, in parts: what is finished is kept, and what is not finished is not seen.
 
-Parts are written to a hidden folder beside the output. Each that is finished leaves a record, by which a later run of
-the same work goes on. Only when all are there does the output get its name, whole.
+Parts are written to a hidden folder beside the output, by one process or by many that see the same folder. Each that is
+finished leaves a record, by which a later run of the same work goes on; written twice, it counts once. Only when all
+are there does the output get its name, whole.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,11 +27,12 @@ import pyarrow.parquet as pq
 from helpers.batch.paths import CSV_GZ, PARQUET, hidden_of, rejected_of, suffix_of
 from helpers.data.reading import DataError
 
+PART_ROWS = 2**20  # rows after which a part is finished: as many are scored again after an interruption
 GZIP_LEVEL = 3  # a third of the time of the usual 9, and a tenth more bytes
 
 
 class Parts:
-    """The parts of one output. `records` are the records of those that are finished, in order.
+    """The parts of one output. `records` are the records of those that are finished, by name, in order.
 
     output: a file's name with one of `paths.SUFFIXES`, or one without any for a folder of parts, each in `suffix`.
     key: what the work is (files, model, columns), as JSON has it; parts of any other work are deleted.
@@ -38,15 +41,15 @@ class Parts:
     def __init__(self, output: Path, suffix: str, key: dict):
         self.output, self.suffix = output, suffix
         self.one_file = suffix_of(output) is not None
-        self.rejected, self._folder = rejected_of(output), hidden_of(output)
+        self.rejected, self.folder = rejected_of(output), hidden_of(output)
         self._key = json.dumps(key, sort_keys=True, indent=1)
-        self.records: list[dict] = []
+        self.records: dict[str, dict] = {}
 
     @contextmanager
     def opened(self) -> Iterator[Parts]:
         """The hidden folder, kept from other runs meanwhile. Raises `DataError` where another has it."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(f"{self._folder}.lock")
+        lock = filelock.FileLock(f"{self.folder}.lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -63,18 +66,30 @@ class Parts:
 
     def _take_up(self) -> None:
         """Read the records of the parts that are finished; delete everything where they are of other work."""
-        work = self._folder / "work.json"
+        work = self.folder / "work.json"
         if not work.exists() or work.read_text() != self._key:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            (self._folder / "rows").mkdir(parents=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / "rows").mkdir(parents=True)
             work.write_text(self._key)
-        while (record := self._file("record", len(self.records), ".json")).exists():
-            self.records.append(json.loads(record.read_text()))
+        self.look()
 
-    def _file(self, what: str, number: int, suffix: str) -> Path:
+    def look(self) -> None:
+        """Read the records of the parts that have been finished since, whoever has written them."""
+        for path in self.folder.glob("record-*.json"):
+            name = path.stem.removeprefix("record-")
+            if name not in self.records:
+                self.records[name] = json.loads(path.read_text())
+        self.records = dict(sorted(self.records.items()))
+
+    def forget(self, name: str) -> dict:
+        """Let a part be written anew; returns the record that it had."""
+        self._file("record", name, ".json").unlink()
+        return self.records.pop(name)
+
+    def _file(self, what: str, name: str, suffix: str) -> Path:
         if what == "rows":  # the folder that becomes the output where that is one
-            return self._folder / "rows" / f"part-{number:05}{suffix}"
-        return self._folder / f"{what}-{number:05}{suffix}"
+            return self.folder / "rows" / f"part-{name}{suffix}"
+        return self.folder / f"{what}-{name}{suffix}"
 
     def check(self, schema: pa.Schema) -> None:
         """Raise `DataError` where a column holds what the output cannot."""
@@ -87,40 +102,44 @@ class Parts:
             )
 
     @contextmanager
-    def part(self, schema: pa.Schema) -> Iterator[Part]:
-        """A new part to write to, which is kept once its `finish` has been called and forgotten where it was not."""
-        number = len(self.records)
-        rows = self._file("rows", number, self.suffix)
-        unfinished = self._folder / f"unfinished{self.suffix}"
-        rejected = self._file("rejected", number, ".csv")
-        with Part(unfinished, rejected, schema, header=not self.one_file) as part:
+    def part(self, schema: pa.Schema, name: str | None = None) -> Iterator[Part]:
+        """A new part to write to, which is kept once its `finish` has been called and forgotten where it was not.
+
+        name: its place among the others, which are sorted by it (default: after them).
+        """
+        name = f"{len(self.records):05}" if name is None else name
+        own = self.folder / f"unfinished-{uuid.uuid4().hex}"  # a cluster may have two processes write the same part
+        rows, rejected = own.with_suffix(self.suffix), own.with_suffix(".rejected")
+        with Part(rows, rejected, schema, header=not self.one_file) as part:
             yield part
         if part.record is not None:
-            os.replace(unfinished, rows)
-            record = self._file("record", number, ".json")
-            record.with_suffix(".tmp").write_text(json.dumps(part.record))
-            os.replace(record.with_suffix(".tmp"), record)
-            self.records.append(part.record)
+            os.replace(rows, self._file("rows", name, self.suffix))
+            os.replace(rejected, self._file("rejected", name, ".csv"))
+            own.write_text(json.dumps(part.record))
+            os.replace(own, self._file("record", name, ".json"))
+            self.records[name] = part.record
 
     def publish(self, schema: pa.Schema, columns: list[str]) -> None:
         """Give the output its name, and the rejected rows theirs where there are any; the hidden folder goes."""
-        if any(record["rejected"] for record in self.records):
-            whole = self._folder / "rejected.csv"
+        if any(record["rejected"] for record in self.records.values()):
+            whole = self.folder / "rejected.csv"
             with whole.open("wb") as file:
                 file.write(_csv_line(columns))
                 self._append("rejected", ".csv", file)
             os.replace(whole, self.rejected)
         if not self.one_file:
-            os.replace(self._folder / "rows", self.output)
+            for number, name in enumerate(self.records):
+                os.replace(self._file("rows", name, self.suffix), self._file("rows", f"{number:05}", self.suffix))
+            os.replace(self.folder / "rows", self.output)
         else:
-            whole = self._folder / f"whole{self.suffix}"
+            whole = self.folder / f"whole{self.suffix}"
             self._join(whole, schema)
             os.replace(whole, self.output)
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _join(self, whole: Path, schema: pa.Schema) -> None:
         """All rows in one file: texts follow each other as they are (gzip allows it, too), row groups are copied."""
-        parts = [self._file("rows", number, self.suffix) for number in range(len(self.records))]
+        parts = [self._file("rows", name, self.suffix) for name in self.records]
         if self.suffix == PARQUET and len(parts) == 1:
             os.replace(parts[0], whole)
         elif self.suffix == PARQUET:
@@ -138,8 +157,8 @@ class Parts:
                 self._append("rows", self.suffix, file)
 
     def _append(self, what: str, suffix: str, file: BinaryIO) -> None:
-        for number in range(len(self.records)):
-            with self._file(what, number, suffix).open("rb") as part:
+        for name in self.records:
+            with self._file(what, name, suffix).open("rb") as part:
                 shutil.copyfileobj(part, file, 1024**2)
 
 
@@ -148,7 +167,7 @@ class Part:
 
     def __init__(self, rows: Path, rejected: Path, schema: pa.Schema, header: bool):
         self.record: dict | None = None
-        self.rows = self.refused = 0
+        self.rows = self.noted = self.refused = 0
         with ExitStack() as opened:
             self._reject = csv.writer(opened.enter_context(rejected.open("w", encoding="utf-8", newline="")))
             file = opened.enter_context(rows.open("wb"))
@@ -168,8 +187,9 @@ class Part:
     def __exit__(self, *exc) -> None:
         self._opened.close()
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(self, batch: pa.RecordBatch, noted: int = 0) -> None:
         self.rows += batch.num_rows
+        self.noted += noted
         self._writer.write_batch(batch)
 
     def reject(self, cells: list) -> None:
@@ -177,7 +197,7 @@ class Part:
         self._reject.writerow(cells)
 
     def finish(self, **record) -> None:
-        self.record = {**record, "rows": self.rows, "rejected": self.refused}
+        self.record = {**record, "rows": self.rows, "noted": self.noted, "rejected": self.refused}
 
 
 def _parquet_writer(file, schema: pa.Schema) -> pq.ParquetWriter:

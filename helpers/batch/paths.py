@@ -12,6 +12,7 @@ from pathlib import Path
 
 PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
 SUFFIXES = (PARQUET, CSV_GZ, CSV)
+ENGINES = ("beam", "spark")  # those of `engines`, beside this process
 REJECTED = ".rejected"  # what the name of the output is followed by for the rows that could not be scored
 
 

@@ -42,7 +42,7 @@ def score(chosen: argparse.Namespace) -> str:
     """Score what the options name, with a progress bar; returns what came of it, in words."""
     from tqdm import tqdm
 
-    from helpers.batch.local import score_files
+    from helpers.batch import engines, local
     from helpers.batch.parts import Parts
     from helpers.batch.scoring import Scorer
     from helpers.batch.sources import open_source
@@ -59,6 +59,13 @@ def score(chosen: argparse.Namespace) -> str:
     keep = _kept(sources[0], chosen.keep)
     suffix = paths.suffix_of(chosen.output) or _suffix_like(files[0])
     work = {"files": [source.key() for source in sources], "model": predictor.version, "keep": keep, "as": suffix}
+    work["in pieces"] = bool(chosen.engine)  # of which the parts have other names
+    score_files = local.score_files
+    how = {"threads": chosen.threads}
+    if chosen.engine:
+        engines.python_of(chosen.engine)  # before anything is written
+        score_files = functools.partial(engines.score_files, chosen.engine, chosen.engine_options)
+        how = {"wanted": list(chosen.keep), "model": chosen.model}
     parts = Parts(chosen.output, suffix, work)
     started, counts = time.perf_counter(), [source.rows for source in sources]
     total = None if None in counts else sum(counts)
@@ -70,9 +77,9 @@ def score(chosen: argparse.Namespace) -> str:
                 lambda source: scorer(source.absent, source.decimal),
                 parts,
                 keep,
-                chosen.threads,
-                chosen.strict,
-                lambda good, rejected: bar.update(good + rejected),
+                strict=chosen.strict,
+                progress=lambda good, rejected: bar.update(good + rejected),
+                **how,
             )
     return _came_of_it(parts, before, time.perf_counter() - started)
 
@@ -93,15 +100,18 @@ def _suffix_like(file: Path) -> str:
         return paths.PARQUET if opened.read(4) == b"PAR1" else paths.CSV
 
 
-def _rows(records: list[dict]) -> int:
-    return sum(record["rows"] + record["rejected"] for record in records)
+def _rows(records: dict[str, dict]) -> int:
+    return sum(record["rows"] + record["rejected"] for record in records.values())
 
 
 def _came_of_it(parts, before: int, seconds: float) -> str:
     rows = _rows(parts.records)
-    rejected = sum(record["rejected"] for record in parts.records)
+    rejected = sum(record["rejected"] for record in parts.records.values())
     resumed = f", {before:,} of them in an earlier run" if before else ""
     lines = [f"{rows - rejected:,} rows scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
+    if noted := sum(record["noted"] for record in parts.records.values()):
+        row_holds = "row holds" if noted == 1 else "rows hold"
+        lines.append(f"{noted:,} {row_holds} a number outside of what the model was trained on: see the column notes")
     if rejected:
         lines.append(f"{rejected:,} row{'s' * (rejected != 1)} rejected, each with the reason: {parts.rejected}")
     return "\n".join(lines)

@@ -1,8 +1,9 @@
 """The one function that scores many rows: an Arrow record batch in, the same rows with their answers out.
 
-`Scorer(predictor)(batch)` adds three columns: `probability`, float32, null where the row was refused; `model_version`;
-and `error`, why the row was refused, null where it was not. Every other column passes through, in its order. A row is
-answered and refused as the service answers and refuses it, to the last bit and word, whichever engine brings it.
+`Scorer(predictor)(batch)` adds the columns of `answer_fields`, null where the row was refused; `model_version`;
+`notes`, which of its numbers lie outside of what the model was trained on; and `error`, why the row was refused, null
+where it was not. Every other column passes through, in its order. A row is answered, noted and refused as the service
+does it, to the last bit and word, whichever engine brings it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from helpers.batch.encoding import Encoder
-from helpers.data.outputs import ONE_PROBABILITY
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, Output, as_arrays
 from helpers.data.parameters import InvalidRequest
 from helpers.data.reading import DataError
+from helpers.data.signature import Signature
 
-PROBABILITY, VERSION, ERROR = "probability", "model_version", "error"
-ADDED = (pa.field(PROBABILITY, pa.float32()), pa.field(VERSION, pa.string()), pa.field(ERROR, pa.string()))
+TEXTS = VERSION, NOTES, ERROR = "model_version", "notes", "error"
 ROWS_PER_CALL = (4096, 512, 1)  # tried in this order; a matrix of 4,096 rows stays in a core's cache
 TRIED_ROWS = 1024  # random rows on which a block's answers are held against those of single rows
 
@@ -26,70 +28,150 @@ TRIED_ROWS = 1024  # random rows on which a block's answers are held against tho
 class Scorer:
     """Scores record batches with a predictor (see `predictors.Predictor`); safe to call from several threads.
 
-    absent, decimal: how the texts of a CSV file are read (see `Encoder`). rows_per_call: the rows of one call of the
-    model, as many as give the very bits that a single row gets, which is how the service calls it.
+    absent, decimal: how the texts of a CSV file are read (see `Encoder`). `added`: the columns that it adds.
+    rows_per_call: the rows of one call of the model, as many as give the very bits that a single row gets, which is how
+    the service calls it. Raises `DataError` for a model that takes something else than a row of a table.
     """
 
-    def __init__(self, predictor: Callable[[np.ndarray], np.ndarray], absent: Iterable[str] = (), decimal: str = "."):
-        if predictor.signature.outputs != ONE_PROBABILITY:
-            raise DataError(
-                "files are scored by models that answer a row of a table with one probability: ask its service"
-            )
+    def __init__(self, predictor: Callable, absent: Iterable[str] = (), decimal: str = "."):
+        if not isinstance(predictor.signature, Signature):
+            raise DataError("files are scored by models that take a row of a table: ask the service of this one")
         self.predictor, self.version = predictor, predictor.version
+        self.outputs = predictor.signature.outputs
         self.encoder = Encoder(predictor.signature, absent, decimal)
+        texts = [pa.field(name, pa.string()) for name in TEXTS]
+        self.added = (*answer_fields(self.outputs), *texts)
         self.rows_per_call = rows_per_call(predictor)
+        self._widths = [numbers.shape[1] for numbers in _numbers(predictor, predictor.signature.sample(1))]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with its answers. Raises `DataError` where its columns are another table's."""
         self.check(batch.schema.names)
-        matrix, bad = self.encoder.encode(batch)
-        answers = self._answers(matrix)
-        errors = pa.nulls(len(bad), pa.string())
-        wrong = bad | ~np.isfinite(answers)
-        if wrong.any():
-            texts = np.full(len(wrong), None, object)
-            texts[wrong] = [self._reason(batch, int(i), answers[i]) for i in np.flatnonzero(wrong)]
-            errors = pa.array(texts, pa.string())
-        added = [pa.array(answers, mask=wrong), pa.repeat(self.version, len(bad)), errors]
-        return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=with_answers(batch.schema))
+        matrix, bad, notes = self.encoder.encode(batch)
+        answers, wrong = self._answers(matrix)
+        wrong |= bad
+        where = np.flatnonzero(wrong)
+        errors = _texts(len(wrong), where, [self._reason(batch, int(i), matrix) for i in where])
+        noted = [row for row in sorted(notes) if not wrong[row]]
+        added = [
+            *(
+                column
+                for output, numbers in zip(self.outputs, answers, strict=True)
+                for column in _columns(output, numbers)
+            ),
+            pa.repeat(self.version, len(wrong)),
+            _texts(len(wrong), noted, [notes[row] for row in noted]),
+            errors,
+        ]
+        if len(where):
+            refused, count = pa.array(wrong), len(added) - len(TEXTS)
+            added[:count] = [pc.if_else(refused, pa.scalar(None, each.type), each) for each in added[:count]]
+        return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=self.with_answers(batch.schema))
+
+    def with_answers(self, schema: pa.Schema) -> pa.Schema:
+        """The columns of a table that was scored."""
+        return pa.schema([*schema, *self.added])
 
     def check(self, names: list[str]) -> None:
         """Raise `DataError` where a table with these columns cannot be scored."""
         self.encoder.columns(names)
-        taken = [field.name for field in ADDED if field.name in names]
+        taken = [field.name for field in self.added if field.name in names]
         if taken:
             raise DataError(f"the table has a column {taken[0]!r} already, which scoring adds: rename it")
 
-    def _answers(self, matrix: np.ndarray) -> np.ndarray:
-        answers = np.empty(len(matrix), np.float32)
+    def _answers(self, matrix: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The (k, n) numbers of each output, and a (k,) mask of rows of which one is none that may be answered."""
+        answers = [np.empty((len(matrix), width), np.float32) for width in self._widths]
+        wrong = np.zeros(len(matrix), bool)
         for start in range(0, len(matrix), self.rows_per_call):
-            answers[start : start + self.rows_per_call] = self.predictor(matrix[start : start + self.rows_per_call])
-        return answers
+            block = slice(start, start + self.rows_per_call)
+            for output, whole, found in zip(
+                self.outputs, answers, as_arrays(self.predictor(matrix[block])), strict=True
+            ):
+                whole[block] = _numbers_of(output, found)
+                if self.outputs == ONE_PROBABILITY:
+                    wrong[block] = ~np.isfinite(found)
+                elif output.problem(found, len(found)):
+                    wrong[block] |= [bool(output.problem(found[i : i + 1], 1)) for i in range(len(found))]
+        return answers, wrong
 
-    def _reason(self, batch: pa.RecordBatch, i: int, answer: float) -> str:
-        """What is wrong with row `i`, in the service's words: every bad field of it."""
+    def _reason(self, batch: pa.RecordBatch, i: int, matrix: np.ndarray) -> str:
+        """What is wrong with row `i`, in the service's words: every bad field of it, or the model's answer."""
         try:
             self.encoder.reader.read(self.encoder.row(batch, i))
         except InvalidRequest as error:
             return "; ".join(f"{field}: {what}" for field, what in error.fields.items())
-        return f"the model answered {answer}"
+        answers = as_arrays(self.predictor(matrix[i : i + 1]))
+        if self.outputs == ONE_PROBABILITY:
+            return f"the model answered {answers[0][0]}"
+        problems = (output.problem(found, 1) for output, found in zip(self.outputs, answers, strict=True))
+        return next(problem for problem in problems if problem)
 
 
-def with_answers(schema: pa.Schema) -> pa.Schema:
-    """The columns of a table that was scored."""
-    return pa.schema([*schema, *ADDED])
+def answer_fields(outputs: Iterable[Output]) -> list[pa.Field]:
+    """The columns of a model's answers, as the service names them.
+
+    A probability is `probability`, a number `value`; classes are `prediction`, the best one, its `probability`, and
+    `probability_NAME` for each; an array is `prediction`, a list. Of several outputs each name follows the output's.
+    """
+    outputs, fields = list(outputs), []
+    for output in outputs:
+        before = f"{output.name}_" if len(outputs) > 1 else ""
+        if output.kind == CLASSES:
+            names = ["probability", *(f"probability_{name}" for name in output.classes)]
+            columns = [("prediction", pa.string()), *((name, pa.float32()) for name in names)]
+        elif output.kind == ARRAY:
+            columns = [("prediction", pa.list_(pa.float32()))]
+        else:
+            columns = [("value" if output.kind == NUMBER else "probability", pa.float32())]
+        fields += [pa.field(before + name, kind) for name, kind in columns]
+    return fields
 
 
-def rows_per_call(predictor: Callable[[np.ndarray], np.ndarray]) -> int:
+def rows_per_call(predictor: Callable) -> int:
     """The largest block of rows whose answers equal, bit by bit, the answers to the same rows one at a time.
 
     Which sum is formed in which order is the business of a runtime and its processor: it is tried, on random rows.
     """
     rows = predictor.signature.sample(TRIED_ROWS)
-    single = np.concatenate([predictor(rows[i : i + 1]) for i in range(len(rows))])
+    single = np.concatenate([np.hstack(_numbers(predictor, rows[i : i + 1])) for i in range(len(rows))])
     for size in ROWS_PER_CALL[:-1]:
         filled = np.resize(rows, (size, rows.shape[1]))
-        ends = [filled[:n] for n in (2, 3, 5, 17, size - 1, size)]  # the last block of a batch may be of any size
-        if all(np.array_equal(predictor(block), np.resize(single, len(block))) for block in ends):
+        expected = np.resize(single, (size, single.shape[1]))
+        ends = (2, 3, 5, 17, size - 1, size)  # the last block of a batch may be of any size
+        if all(np.array_equal(np.hstack(_numbers(predictor, filled[:n])), expected[:n]) for n in ends):
             return size
     return ROWS_PER_CALL[-1]
+
+
+def _numbers(predictor: Callable, rows: np.ndarray) -> list[np.ndarray]:
+    """The (k, n) numbers of each output."""
+    found = as_arrays(predictor(rows))
+    return [_numbers_of(output, each) for output, each in zip(predictor.signature.outputs, found, strict=True)]
+
+
+def _numbers_of(output: Output, answers: np.ndarray) -> np.ndarray:
+    """The (k, n) numbers that an answer is told in: of classes the probability of each."""
+    return output.probabilities(answers) if output.kind == CLASSES else answers.reshape(len(answers), -1)
+
+
+def _columns(output: Output, numbers: np.ndarray) -> list[pa.Array]:
+    """The columns of an output's numbers, those of `answer_fields`."""
+    if output.kind == CLASSES:
+        best = numbers.argmax(axis=1) if len(numbers) else np.zeros(0, np.int64)
+        names = pa.array(output.classes, pa.string()).take(pa.array(best))
+        every = [pa.array(np.ascontiguousarray(column)) for column in numbers.T]
+        return [names, pa.array(numbers[np.arange(len(best)), best]), *every]
+    if output.kind == ARRAY:
+        ends = np.arange(len(numbers) + 1, dtype=np.int32) * numbers.shape[1]
+        return [pa.ListArray.from_arrays(pa.array(ends), pa.array(numbers.reshape(-1)))]
+    return [pa.array(numbers[:, 0])]
+
+
+def _texts(count: int, where: Iterable[int], texts: list[str]) -> pa.Array:
+    """A column of `count` texts, of which those at `where` are there."""
+    if not texts:
+        return pa.nulls(count, pa.string())
+    every = np.full(count, None, object)
+    every[where] = texts
+    return pa.array(every, pa.string())

@@ -1,7 +1,8 @@
 """Tables of any length, read block by block: a file comes in, Arrow record batches of its rows go out.
 
 A `Source` knows the columns of its file, and gives its rows as `Block`s from any place at which a block has ended, so
-that what was interrupted goes on from there. A block is decoded by whoever takes it, in a thread of its own.
+that what was interrupted goes on from there, and that many read one file, each a piece. A block is decoded by whoever
+takes it, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import bz2
 import codecs
 import csv
+import functools
 import gzip
 import io
+import itertools
 import lzma
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +31,8 @@ from helpers.data.reading import MISSING, DataError, older_encoding, read_head
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
 TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
+PIECE_ROWS = 2**19  # of a Parquet file, at least, where whole row groups are as many
+PIECE_BYTES = 32 * 1024**2  # of a text, at least
 HEAD_BYTES = 256 * 1024  # of a text from which is told how it is written
 LONGEST_BLOCK = 2 * TEXT_BYTES  # beyond it a quotation mark that is never closed is taken for a character
 QUOTES_TRIED = 8  # places to cut a text at, before more of it is read
@@ -66,6 +72,8 @@ class Source:
     """A file of rows. `schema`: its columns; `rows`: how many, where the file says so; `where`: "line" or "row".
 
     absent, decimal: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
+    blocks(start, end): its rows from a position up to the next place `end`, None for the end of the file. cuts(): the
+    positions at which it can be cut into pieces; none where it can only be read from its beginning.
     """
 
     path: Path
@@ -73,7 +81,8 @@ class Source:
     rows: int | None
     where: str
     start: Position
-    blocks: Callable[[Position], Iterator[Block]] = field(repr=False)
+    blocks: Callable[..., Iterator[Block]] = field(repr=False)
+    cuts: Callable[[], Iterator[Position]] = field(repr=False)
     absent: frozenset[str] = frozenset()
     decimal: str = "."
 
@@ -118,35 +127,55 @@ def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
         metadata = file.metadata
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         sizes = [group.num_rows for group in groups]
+        ends = list(itertools.accumulate(sizes))
         size = sum(group.total_byte_size for group in groups) / max(1, metadata.num_rows)
     rows_at_a_time = int(min(BLOCK_ROWS, max(1, BLOCK_BYTES // max(1, size))))
 
-    def blocks(start: Position) -> Iterator[Block]:
+    def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
+        end = metadata.num_rows if end is None else end
         at, first = 0, 0
         while first < len(sizes) and at + sizes[first] <= start[0]:
             at += sizes[first]
             first += 1
         with pq.ParquetFile(path, buffer_size=1024**2) as file:
-            groups = list(range(first, len(sizes)))
+            groups = [i for i in range(first, len(sizes)) if ends[i] - sizes[i] < end]
             for batch in file.iter_batches(rows_at_a_time, row_groups=groups, columns=names, use_threads=False):
                 done = max(0, start[0] - at)  # rows of the row group's beginning that were scored before
+                wanted = batch.slice(done, max(0, end - at - done))
                 at += batch.num_rows
-                if done < batch.num_rows:
-                    yield Block(_decoded(batch.slice(done), at - batch.num_rows + done), (at, at + 1))
+                if wanted.num_rows:
+                    before = at - batch.num_rows + done
+                    after = before + wanted.num_rows
+                    yield Block(_decoded(wanted, before), (after, after + 1))
+                if at >= end:
+                    return
 
-    return Source(path, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks))
+    def cuts() -> Iterator[Position]:
+        last = 0
+        for at in ends:
+            while at - last >= PIECE_ROWS:
+                # a row group is cut only where it is large: whoever reads its end decodes its beginning in vain
+                last = at if at - last < 4 * PIECE_ROWS else last + 2 * PIECE_ROWS
+                if last < metadata.num_rows:
+                    yield last, last + 1
+
+    return Source(path, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts)
 
 
 def _decoded(batch: pa.RecordBatch, before: int) -> Callable[[], Decoded]:
-    return lambda: Decoded(batch, lambda rows: [before + row + 1 for row in rows], [])
+    return lambda: Decoded(batch, functools.partial(_row_numbers, before), [])
 
 
-def _reading(path: Path, blocks: Callable[[Position], Iterator[Block]]) -> Callable[[Position], Iterator[Block]]:
+def _row_numbers(before: int, rows: Iterable[int]) -> list[int]:
+    return [before + row + 1 for row in rows]
+
+
+def _reading(path: Path, blocks: Callable[..., Iterator[Block]]) -> Callable[..., Iterator[Block]]:
     """`blocks` with what goes wrong in reading as a `DataError`."""
 
-    def read(start: Position) -> Iterator[Block]:
+    def read(start: Position, end: int | None = None) -> Iterator[Block]:
         try:
-            yield from blocks(start)
+            yield from blocks(start, end)
         except _UNREADABLE as error:
             raise unreadable(path, error) from None
 
@@ -188,21 +217,39 @@ def _text(path: Path, keep: Callable[[str], bool]) -> Source:
         if content.count(b'"') % 2:  # Arrow passes over a last record whose quotation is never closed
             records = sum(1 for _ in _records(content, line, layout.delimiter))
             ragged += range(batch.num_rows + len(ragged), records)
-        lines = _lines_of(content, line, layout.delimiter, ragged)
+        lines = functools.partial(_lines_of, content, line, layout.delimiter, frozenset(ragged))
         return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
 
-    def blocks(start: Position) -> Iterator[Block]:
-        with _unpacked(path) as stream:  # from its beginning: a compressed text, too, can only be read so
+    def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
+        for piece, before, after in _pieces(start, end):
+            if before >= layout.first_line and piece.strip():
+                yield Block(_later(decode, piece, before), after)
+
+    def _pieces(start: Position, end: int | None) -> Iterator[tuple[bytes, int, Position]]:
+        """The text from `start` in pieces of whole lines: the line that each begins with, and the position after it."""
+        with _unpacked(path) as stream:
             at, line = 0, 1
-            for content in _whole_lines(_as_utf8(stream, layout.encoding), newline, str(path)):
+            if start[0] and can_seek:
+                at, line = start
+                stream.seek(at)
+            limit = None if end is None else end - at
+            for content in _whole_lines(_as_utf8(stream, layout.encoding, limit), newline, str(path)):
                 for piece in _without_header(content, line, layout.first_line, newline):
                     at += len(piece)
                     before, line = line, line + piece.count(newline)
-                    if at > start[0] and before >= layout.first_line and piece.strip():
-                        yield Block(_later(decode, piece, before), (at, line))
+                    if at > start[0]:
+                        yield piece, before, (at, line)
 
+    def cuts() -> Iterator[Position]:
+        last = 0
+        for _, _, after in _pieces((0, 1), None) if can_seek else ():
+            if after[0] - last >= PIECE_BYTES:
+                last = after[0]
+                yield after
+
+    can_seek = layout.encoding == "utf-8" and not _is_packed(path)  # a packed text can only be read from its beginning
     at_first_row = (0, layout.first_line)
-    return Source(path, schema, None, "line", at_first_row, _reading(path, blocks), ABSENT, layout.decimal)
+    return Source(path, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.decimal)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -232,10 +279,18 @@ def _unpacked(path: Path) -> BinaryIO:
     return archive.open(members[0])
 
 
-def _as_utf8(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
-    """A text in pieces, in UTF-8. What turns out later to be no UTF-8 is seen to where it is decoded."""
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        magic = file.read(8)
+    return magic.startswith((*COMPRESSED, b"PK\x03\x04"))
+
+
+def _as_utf8(stream: BinaryIO, encoding: str, limit: int | None = None) -> Iterator[bytes]:
+    """A text in pieces, in UTF-8, up to `limit` bytes. What turns out later to be no UTF-8 is seen to in decoding."""
     decoder = codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None
-    while piece := stream.read(TEXT_BYTES):
+    left = math.inf if limit is None else limit
+    while piece := stream.read(min(TEXT_BYTES, left)):
+        left -= len(piece)
         yield decoder.decode(piece).encode() if decoder else piece
     if decoder:
         yield decoder.decode(b"", final=True).encode()
@@ -275,18 +330,13 @@ def _without_header(content: bytes, line: int, first_line: int, newline: bytes) 
     return [piece for piece in (content[:end], content[end:]) if piece]
 
 
-def _lines_of(content: bytes, line: int, delimiter: str, ragged: list[int]) -> Callable:
-    """A function from rows of a block to lines of the file, which looks at the text only when it is asked."""
-
-    def lines(wanted: Iterable[int]) -> list[int]:
-        wanted = list(wanted)
-        if not wanted:
-            return []
-        left_out = set(ragged)
-        kept = [start for i, (start, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
-        return [kept[row] for row in wanted]
-
-    return lines
+def _lines_of(content: bytes, line: int, delimiter: str, left_out: frozenset[int], rows: Iterable[int]) -> list[int]:
+    """The lines of the file in which rows of a block stand; the records `left_out` are none of its rows."""
+    rows = list(rows)
+    if not rows:
+        return []
+    kept = [start for i, (start, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
+    return [kept[row] for row in rows]
 
 
 def _ragged(found: list[int], content: bytes, line: int, delimiter: str, names: list[str]) -> list[Ragged]:

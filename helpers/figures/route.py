@@ -31,6 +31,7 @@ STATIONS = (
     Station("05", GREEN, "Run on EC2", "the same service,\non a public machine", (5.25, 0.5)),
     Station("06", PINK, "Your own model", "pictures, and\nany Keras file"),
     Station("07", PINK, "Scale out", "the application\non AWS Lambda"),
+    Station("08", PINK, "Score a file", "a million rows,\nby one function"),
     Station("09", PINK, "Watch it", "drift, an alert,\nand what to do"),
     Station("10", PINK, "Replace it", "a new version,\nand a way back"),
     Station("11", PINK, "Train faster", "an epoch in one\ncompiled call"),

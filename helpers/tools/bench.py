@@ -35,6 +35,7 @@ from helpers.serving.serve_command import CannotServe, ensure_exported
 from helpers.tools import readme
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
+BATCH_ROUNDS = 3  # some minutes each
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}  # wrk's, in milliseconds
 
 
@@ -81,11 +82,12 @@ def main(
     output: Path,
     peers: bool = False,
     publish: bool = False,
+    batch_rows: int = 0,
 ) -> int:
     """Measure, print and write every figure; 1 where requests failed, 2 where the model cannot be served.
 
     peers: hold the service against FastAPI and Fastify, too (`bench_peers`). publish: write what the README shows from
-    this run, instead of files in `output`.
+    this run, instead of files in `output`. batch_rows: how many rows are scored in batches, too (`bench_batches`).
     """
     try:
         ensure_exported(model, *BACKENDS)
@@ -98,7 +100,7 @@ def main(
         machine["load"] = round(os.getloadavg()[0], 1)  # of the minute before, by other programs
     figures = []
     print(f"{'':44}{'':>14}  {'beside':<28}{'':>12}{'ratio':>9}")
-    for figure in measure(model.resolve(), seconds, rounds, epochs, peers):
+    for figure in measure(model.resolve(), seconds, rounds, epochs, peers, batch_rows):
         figures.append(figure)
         print(line(figure), flush=True)
     output = readme.IMAGES if publish else output
@@ -114,7 +116,9 @@ def main(
     return 1 if any(figure.what.startswith("failed") and figure.value for figure in figures) else 0
 
 
-def measure(model: Path, seconds: float, rounds: int, epochs: int, peers: bool = False) -> Iterator[Figure]:
+def measure(
+    model: Path, seconds: float, rounds: int, epochs: int, peers: bool = False, batch_rows: int = 0
+) -> Iterator[Figure]:
     """Every figure in turn, as soon as it is measured."""
     signature = Signature.from_dict(read_card(model)["signature"])
     yield from _services(model, signature, seconds, rounds, peers)
@@ -125,6 +129,11 @@ def measure(model: Path, seconds: float, rounds: int, epochs: int, peers: bool =
     yield Figure(
         f"training, {epochs} epochs, compiling included", ours, "s", "fit with keras.metrics.AUC", theirs, theirs / ours
     )
+    if batch_rows:
+        from helpers.tools import bench_batches
+
+        for what, ours, beside, theirs in bench_batches.measure(model, batch_rows, min(rounds, BATCH_ROUNDS)):
+            yield Figure(what, ours, "rows/s", beside, theirs, ours / theirs)
 
 
 def _services(model: Path, signature: Signature, seconds: float, rounds: int, peers: bool) -> Iterator[Figure]:

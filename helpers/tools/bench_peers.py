@@ -49,8 +49,8 @@ def peer(kind: str, model: Path, names: tuple[str, ...], port: int, workers: int
 def _fastapi(folder: Path, port: int, workers: int) -> list[str]:
     python = folder / "bin" / "python" if os.name == "posix" else folder / "Scripts" / "python.exe"
     if not (folder / "installed").exists():
-        _install(FASTAPI, [sys.executable, "-m", "uv", "venv", "--quiet", "--clear", str(folder)])
-        _install(FASTAPI, [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *_PYTHON])
+        install(FASTAPI, [sys.executable, "-m", "uv", "venv", "--quiet", "--clear", str(folder)])
+        install(FASTAPI, [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *_PYTHON])
         (folder / "installed").touch()
     shutil.copy(SOURCES / "fastapi_app.py", folder)
     options = ["--port", str(port), "--workers", str(workers), "--log-level", "error", "--no-access-log"]
@@ -65,13 +65,14 @@ def _fastify(folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")
         # the package holds the runtime for the CPU; its script would fetch one for a graphics card
-        _install(FASTIFY, [npm, "install", "--ignore-scripts", "--silent", "--prefix", str(folder), *_NODE])
+        install(FASTIFY, [npm, "install", "--ignore-scripts", "--silent", "--prefix", str(folder), *_NODE])
         (folder / "installed").touch()
     shutil.copy(SOURCES / "fastify_app.js", folder)
     return [node, "fastify_app.js"]
 
 
-def _install(kind: str, command: list[str]) -> None:
+def install(kind: str, command: list[str]) -> None:
+    """Run what installs a peer; raises `PeerMissing` where it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]

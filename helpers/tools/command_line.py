@@ -74,6 +74,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but an error is one sentence without the usage, and no option is guessed from its first letters."""
 
     hands_on = False  # whether what it does not know belongs to another program
+    hands_on_rest = False  # whether what follows `--` does, as the list `.rest`
     check: Callable[[argparse.Namespace], None] | None = None  # what concerns more than one option
 
     def __init__(self, command: str):
@@ -95,12 +96,18 @@ class _Parser(argparse.ArgumentParser):
                 self.exit()
             chosen = argparse.Namespace(options=options)
         else:
+            rest = []
+            if self.hands_on_rest and "--" in options:
+                at = options.index("--")
+                options, rest = options[:at], options[at + 1 :]
             for word in options:  # before what follows it is taken for something else
                 if word.startswith("--") and word.partition("=")[0] not in (*self.names, "--"):
                     self.error(self._unknown(word))
             chosen, unknown = self.parse_known_args(options)
             if unknown:
                 self.error(self._unknown(unknown[0]))
+            if self.hands_on_rest:
+                chosen.rest = rest
         try:
             if self.check:
                 self.check(chosen)
@@ -128,6 +135,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 def _setup(cli: _Parser) -> None:
     cli.description = "Set up the environment in .venv, as every other command does first where it is missing."
+    cli.option("--engine", choices=paths.ENGINES, help="what `score --engine` needs, too, in build/engines")
 
 
 def _run(cli: _Parser) -> None:
@@ -357,7 +365,9 @@ def _score(cli: _Parser) -> None:
     cli.description = "Score the rows of files with an exported model, millions of them."
     cli.epilog = (
         "Rows that cannot be scored are written to OUTPUT.rejected, each with its line and the reason. "
-        "After an interruption the same command goes on where it was."
+        "After an interruption the same command goes on where it was. What follows -- goes to the engine: "
+        "`--engine spark -- --master spark://host:7077`, `--engine beam -- --runner FlinkRunner`; all its workers "
+        "must see the files under the same names."
     )
     cli.option("input", nargs="+", metavar="INPUT", help="CSV (gzip, too) or Parquet files, folders, patterns as *.csv")
     cli.option(
@@ -368,10 +378,18 @@ def _score(cli: _Parser) -> None:
     )
     _model_option(cli)
     cli.option("--keep", type=_names, default=(), metavar="A,B", help="columns that pass through (default: all)")
-    cli.option("--threads", type=_whole(1, MOST_WORKERS), default=_cores(), help="that score (default: one per core)")
+    cli.option("--threads", type=_whole(1, MOST_WORKERS), help="that score (default: one per core)")
     cli.option("--strict", action="store_true", help="stop at the first row that cannot be scored")
+    cli.option("--engine", choices=paths.ENGINES, help="what scores instead of this process")
+    cli.hands_on_rest = True
 
     def check(chosen: argparse.Namespace) -> None:
+        chosen.engine_options = chosen.rest
+        if chosen.rest and not chosen.engine:
+            _wrong(f"{chosen.rest[0]!r} follows --, where an engine's options stand: name it with --engine")
+        if chosen.threads and chosen.engine:
+            _wrong("--threads is for this process alone: an engine's options follow --")
+        chosen.threads = chosen.threads or _cores()
         paths.files_of(chosen.input)
 
     cli.check = check
@@ -477,6 +495,15 @@ def _bench(cli: _Parser) -> None:
     cli.option("--output", type=_folder, default=str(BUILD), metavar="DIR", help="for figures (default: build)")
     cli.option("--publish", action="store_true", help="write the README's table and picture from this run")
     cli.option("--peers", action="store_true", help="beside FastAPI and Fastify, too, installed into build/peers")
+    cli.option(
+        "--batches",
+        type=_whole(100_000, 10**9),
+        nargs="?",
+        const=10_000_000,
+        default=0,
+        metavar="ROWS",
+        help="also score so many rows (10 M) by each engine, beside polars and DuckDB",
+    )
 
 
 def _doctor(cli: _Parser) -> None:

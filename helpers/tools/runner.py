@@ -34,6 +34,7 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "05_run-on-ec2": ("03_export-the-model",),
     "06_serve-your-own-model": (),
     "07_scale-out": ("03_export-the-model",),
+    "08_score-in-batches": ("03_export-the-model",),
     "09_watch-it": ("03_export-the-model",),
     "10_replace-it": ("03_export-the-model",),
     "11_train-faster": (),

@@ -1,23 +1,20 @@
 """`tutorial.py score`: files of any usual kind in, whole files out, bad rows named by line, nothing lost on the way."""
 
-import csv
 import gzip
 import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from batch_tools import ENV, command, rejected
 from conftest import passengers
 
-from helpers import PROJECT
 from helpers.batch.parts import Parts
 from helpers.data.reading import DataError
 from helpers.export.predictors import load_predictor
@@ -37,12 +34,6 @@ def score(passengers_model, tmp_path):
 
 
 HEADER = "Größe,gender,class,smoker,siblings\n".encode()
-ENV = {**os.environ, "PYTHONPATH": str(PROJECT)}
-
-
-def command(*words, model) -> list[str]:
-    named = [] if "--model" in words else ["--model", str(model)]
-    return [sys.executable, "-m", "helpers", "score", *map(str, words), *named]
 
 
 @pytest.fixture
@@ -64,11 +55,6 @@ def refused(done: subprocess.CompletedProcess) -> str:
     assert done.stdout == ""
     (sentence,) = [line for line in done.stderr.splitlines() if "rows/s" not in line]
     return sentence
-
-
-def rejected(path) -> list[dict]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_csv_comes_out_with_its_columns_the_probability_and_the_version(score, people, passengers_model, tmp_path):
@@ -119,7 +105,10 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
     done = score("mine.csv", "scores.csv")
     assert done.returncode == 0
     assert f"4 rows rejected, each with the reason: {tmp_path / 'scores.csv.rejected'}" in done.stdout
-    assert pd.read_csv(tmp_path / "scores.csv")["id"].tolist() == [1, 6]
+    assert "1 row holds a number outside of what the model was trained on: see the column notes" in done.stdout
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert scores["id"].tolist() == [1, 6]
+    assert pd.isna(scores["notes"][0]) and scores["notes"][1].startswith("siblings: 99 is outside of 0 to 4")
     bad = rejected(tmp_path / "scores.csv.rejected")
     assert [(row["line"], row["id"], row["reason"]) for row in bad] == [
         ("4", "2", "Größe: not a number"),
@@ -153,7 +142,7 @@ def test_a_folder_and_a_pattern_become_a_folder_of_parts(score, people, passenge
         done = score(*words, output.name, "--keep", "id")
         assert done.returncode == 0, done.stderr
         scores = pd.read_parquet(output)
-        assert list(scores.columns) == ["id", "probability", "model_version"]
+        assert list(scores.columns) == ["id", "probability", "model_version", "notes"]
         assert scores["id"].tolist() == list(range(240))
         np.testing.assert_array_equal(scores["probability"], answers(passengers_model, people))
 
@@ -213,18 +202,6 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(
     assert not (tmp_path / "scores.csv").exists()
     assert score("people.csv", "scores.csv").returncode == 0
     assert len(pd.read_csv(tmp_path / "scores.csv")) == 240
-
-
-@pytest.fixture(scope="module")
-def many(made_once):
-    """Three and a half million rows of the games in Parquet, of which a part takes a million."""
-
-    def make(folder) -> None:
-        random, rows = np.random.default_rng(0), 3_500_000
-        games = {f"G{i}": random.integers(0, 2, rows, np.int8) for i in range(1, 11)}
-        pq.write_table(pa.table({"id": np.arange(rows), **games}), folder / "many.parquet")
-
-    return made_once("many", make) / "many.parquet"
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was_with_every_row_once(many, exported, tmp_path):

@@ -42,20 +42,23 @@ def scorer(passengers_model):
 
 @pytest.fixture(scope="module")
 def ask(passengers_model):
-    """One row asked of the service: its probability and "", or None and the reason in words."""
+    """One row asked of the service: its probability, its notes and None, or None, None and the reason in words."""
     client = create_predict_app(load_predictor(passengers_model)).test_client()
 
     def ask(row: dict) -> tuple:
         answer = client.post("/predict", json=row).get_json()
-        reason = "; ".join(f"{field}: {what}" for field, what in answer.get("fields", {}).items())
-        return np.float32(answer["probability"]) if answer["success"] else None, reason or None
+        reason, notes = (
+            "; ".join(f"{field}: {what}" for field, what in answer.get(key, {}).items()) or None
+            for key in ("fields", "notes")
+        )
+        return np.float32(answer["probability"]) if answer["success"] else None, notes, reason
 
     return ask
 
 
 def check_as_the_service(scorer, ask, batch: pa.RecordBatch) -> None:
     for row, got in zip(batch.to_pylist(), scorer(batch).to_pylist(), strict=True):
-        assert (got["probability"], got["error"]) == ask(_as_json(row)), row
+        assert (got["probability"], got["notes"], got["error"]) == ask(_as_json(row)), row
 
 
 def _as_json(row: dict) -> dict:
@@ -93,7 +96,7 @@ def test_every_bad_field_of_a_row_is_named_and_the_rows_around_it_are_answered(s
     batch = pa.RecordBatch.from_pydict({k: [v if v is None else str(v) for v in (r[k] for r in rows)] for k in bad})
     first, middle, last = scorer(batch).to_pylist()
     assert middle["probability"] is None
-    assert middle["error"] == ask(bad)[1]
+    assert middle["error"] == ask(bad)[2]
     assert all(f"{name}: " in middle["error"] for name in ("Größe", "gender", "class", "siblings"))
     assert first["error"] is last["error"] is None
     assert first["probability"] == last["probability"] == ask(SOMEBODY)[0]
@@ -103,7 +106,7 @@ def test_other_columns_pass_through_in_their_order_and_type(scorer):
     id_, born = pa.array([7, 5]), pa.array([1, 2], pa.timestamp("s"))
     rows = {name: [value] * 2 for name, value in SOMEBODY.items()}
     scored = scorer(pa.RecordBatch.from_pydict({"id": id_, **rows, "born": born}))
-    assert scored.schema.names == ["id", *rows, "born", "probability", "model_version", "error"]
+    assert scored.schema.names == ["id", *rows, "born", "probability", "model_version", "notes", "error"]
     assert scored["id"].equals(id_) and scored["born"].equals(born)
     assert scored["model_version"].to_pylist() == [scorer.version] * 2
     assert scored["error"].null_count == 2
@@ -153,6 +156,88 @@ def test_lists_are_no_values_and_no_rows_no_error(scorer):
     assert row["probability"] is None and row["error"] == "siblings: not a number"
     empty = pa.RecordBatch.from_pylist([], schema=pa.RecordBatch.from_pylist([SOMEBODY]).schema)
     assert scorer(empty).num_rows == 0
+
+
+def test_every_number_outside_of_what_training_saw_is_noted(scorer, ask):
+    rows = [SOMEBODY | {"Größe": 250.0, "siblings": -3.0}, SOMEBODY, SOMEBODY | {"Größe": math.nan, "siblings": 40.5}]
+    batch = pa.RecordBatch.from_pylist(rows)
+    check_as_the_service(scorer, ask, batch)
+    both, none, one = scorer(batch)["notes"].to_pylist()
+    assert both.startswith("Größe: 250 is outside of ") and "; siblings: -3 is outside of " in both
+    assert none is None and one.startswith("siblings: 40.5 is outside of ")
+
+
+OUTPUTS = {  # the last layer's width and activation, and the classes
+    "classes": (3, "softmax", ["a", "b", "c"]),
+    "logits": (3, None, ["a", "b", "c"]),
+    "yes or no": (1, "sigmoid", ["no", "yes"]),
+    "number": (1, None, ()),
+    "array": (4, None, ()),
+    "several": (1, None, ()),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_whatever_a_model_answers_becomes_columns_with_the_numbers_of_the_service(kind, tmp_path):
+    predictor = exported_as(kind, tmp_path)
+    client = create_predict_app(predictor).test_client()
+    rows = [{"a": a, "b": b} for a, b in np.random.default_rng(0).normal(0, 1, (300, 2)).round(3).tolist()]
+    rows.append({"a": "tall", "b": 1})
+    batch = pa.RecordBatch.from_pydict({name: [str(row[name]) for row in rows] for name in "ab"})
+    scored = Scorer(predictor)(batch).to_pylist()
+    for row, got in zip(rows, scored, strict=True):
+        answer = client.post("/predict", json=row).get_json()
+        answers = {
+            name: value for name, value in got.items() if name not in ("a", "b", "model_version", "notes", "error")
+        }
+        if answer["success"]:
+            assert answers == in_columns(answer, kind), row
+        else:
+            assert got["error"] == "a: not a number" and set(answers.values()) == {None}
+
+
+def exported_as(kind: str, folder):
+    """A network of random weights that takes two numbers, exported as one that answers what `OUTPUTS` says."""
+    import keras
+
+    from helpers.export.own_model import export_file
+
+    keras.utils.set_random_seed(3)
+    width, activation, classes = OUTPUTS[kind]
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(8, "relu")(inputs)
+    outputs = keras.layers.Dense(width, activation, name="days")(hidden)
+    if kind == "several":
+        outputs = [keras.layers.Dense(1, "sigmoid", name="risk")(hidden), outputs]
+    keras.Model(inputs, outputs).save(folder / "net.keras")
+    export_file(folder / "net.keras", folder / "model", features=["a", "b"], classes=classes)
+    return load_predictor(folder / "model")
+
+
+def in_columns(answer: dict, kind: str) -> dict:
+    """The service's answer to one row as the columns of a table, each number as the float32 that it stands for."""
+
+    def number(value):
+        return float(np.float32(value))
+
+    if kind == "several":
+        risk, days = answer["outputs"]["risk"], answer["outputs"]["days"]
+        return {"risk_probability": number(risk["probability"]), "days_value": number(days["value"])}
+    if kind == "number":
+        return {"value": number(answer["value"])}
+    if kind == "array":
+        return {"prediction": [number(value) for value in answer["prediction"]]}
+    each = {f"probability_{name}": number(share) for name, share in answer["probabilities"].items()}
+    return {"prediction": answer["prediction"], "probability": number(answer["probability"]), **each}
+
+
+def test_a_model_that_takes_no_row_of_a_table_is_named(exported):
+    class Picture:
+        signature, version = object(), ""
+
+    with pytest.raises(DataError, match="models that take a row of a table: ask the service of this one"):
+        Scorer(Picture())
 
 
 @pytest.mark.slow

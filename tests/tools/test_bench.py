@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 
+from helpers import PROJECT
+from helpers.batch import engines
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
-from helpers.tools import bench, bench_peers
+from helpers.tools import bench, bench_batches, bench_peers
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -105,3 +107,18 @@ def test_the_figure_names_each_service_as_what_it_is():
         "Fastify, Node by JSON": 8.4,
         "predict, tutorial.py serve": 9.0,
     }
+
+
+@pytest.mark.slow
+def test_batches_are_measured_and_an_engine_that_is_missing_is_said(exported, monkeypatch, capfd):
+    monkeypatch.setattr(engines, "HOMES", PROJECT / "build" / "nowhere")
+    monkeypatch.setattr(bench_batches, "PEERS", {})  # what they bring is not for a test to install
+    compared = {
+        what: (ours, beside, theirs) for what, ours, beside, theirs in bench_batches.measure(exported, 50_000, 1)
+    }
+    assert list(compared) == ["batches, mixed table of 7 columns"]
+    ours, beside, theirs = compared["batches, mixed table of 7 columns"]
+    assert beside == "one process, plain numbers" and ours > 0 and theirs > 0
+    said = capfd.readouterr().err
+    for engine in engines.PACKAGES:
+        assert f"bench: {engines.NAMES[engine]} is not installed: `python3 tutorial.py setup --engine {engine}`" in said

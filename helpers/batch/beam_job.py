@@ -1,0 +1,35 @@
+"""The process of `score --engine beam`: `python -m helpers.batch.beam_job JOB [options of Beam]`."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from helpers.batch import pieces
+from helpers.batch.beam import score_pieces
+
+# Beam's runner on one machine. "DirectRunner" would first ask the network for another one, Prism.
+HERE = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+
+def main(job: Path, options: list[str]) -> None:
+    worker = pieces.worker(job)
+    worker.parts.look()
+    todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))
+    threading.excepthook = _end_where_a_worker_was_lost
+    with beam.Pipeline(options=PipelineOptions([HERE, *options], save_main_session=False)) as pipeline:
+        score_pieces(pipeline, job, todo)
+
+
+def _end_where_a_worker_was_lost(args: threading.ExceptHookArgs) -> None:
+    """Beam's runner on one machine would wait for ever for the answer of a worker process that was killed."""
+    threading.__excepthook__(args)
+    if args.thread is not None and args.thread.name == "run_worker":
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

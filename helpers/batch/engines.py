@@ -1,0 +1,167 @@
+"""Scoring under another engine than this process: Apache Beam or Spark, in a process of its own.
+
+A job is written down, the engine's process does its pieces wherever the engine is told to, and this one watches the
+parts of the output appear, puts them together and says what went wrong. An engine is found in this environment, or
+in one of its own in `build/engines/`, as what Beam pins is not what the notebooks need.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from helpers import PROJECT
+from helpers.batch import pieces
+from helpers.batch.blocks import columns_of
+from helpers.batch.parts import Parts
+from helpers.batch.paths import CannotScore
+from helpers.batch.pieces import Job
+from helpers.batch.sources import Source
+
+PACKAGES = {"beam": "apache_beam", "spark": "pyspark"}
+NAMES = {"beam": "Apache Beam", "spark": "Apache Spark"}
+SIZES = {"beam": 520, "spark": 830}  # MB of an environment of its own
+HOMES = PROJECT / "build" / "engines"
+GLANCE = 0.2  # seconds from one look at what is finished to the next
+
+
+def python_of(engine: str) -> str:
+    """The Python that has an engine; `CannotScore` says how to get one."""
+    if importlib.util.find_spec(PACKAGES[engine]):
+        return sys.executable
+    if (_home(engine) / "installed").exists():
+        return str(_python(engine))
+    raise CannotScore(
+        f"{NAMES[engine]} is not installed: `python3 tutorial.py setup --engine {engine}` "
+        f"installs it, into {_home(engine).relative_to(PROJECT)} ({SIZES[engine]} MB)"
+    )
+
+
+def install(engine: str) -> str:
+    """Make the environment of an engine, with what `score` imports and this environment's ONNX Runtime, so that the
+    answers are the same; returns what was done. Raises `CannotScore` where the packages cannot be had."""
+    home, wanted = _home(engine), _requirements(engine)
+    stamp = home / "installed"
+    if stamp.exists() and stamp.read_text() == "\n".join(wanted):
+        return f"{NAMES[engine]} is installed in {home}."
+    uv = [sys.executable, "-m", "uv"]
+    for command in (
+        [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)],
+        [*uv, "pip", "install", "--quiet", "--python", str(_python(engine)), *wanted],
+    ):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
+            raise CannotScore(f"{NAMES[engine]} cannot be installed: {reason[:300]}")
+    stamp.write_text("\n".join(wanted))
+    return f"{NAMES[engine]} is installed in {home}."
+
+
+def _requirements(engine: str) -> list[str]:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    score = [name for name in project["dependency-groups"]["score"] if name != "onnxruntime"]
+    runtime = f"onnxruntime=={importlib.metadata.version('onnxruntime')}"
+    return [*project["project"]["optional-dependencies"][engine], *score, runtime]
+
+
+def _home(engine: str) -> Path:
+    return HOMES / engine
+
+
+def _python(engine: str) -> Path:
+    return _home(engine) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def score_files(
+    engine: str,
+    options: list[str],
+    sources: list[Source],
+    scorer_of: Callable,
+    parts: Parts,
+    keep: list[str],
+    wanted: list[str],
+    model: Path,
+    strict: bool = False,
+    progress: Callable[[int, int], None] = lambda rows, rejected: None,
+) -> None:
+    """`local.score_files` under an engine; `options` are the engine's own. Raises also `CannotScore` where it fails."""
+    python = python_of(engine)
+    if engine == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        raise CannotScore("Spark needs Java 17 or newer: install it (`sudo apt install default-jre-headless`)")
+    schema, columns = columns_of(sources, scorer_of, keep)
+    parts.check(schema)
+    files = [str(source.path) for source in sources]
+    job = Job(
+        files, wanted, keep, str(model.resolve()), str(parts.output), parts.suffix, strict, pieces.pieces_of(sources)
+    )
+    pieces.forget_what_went_wrong(parts.folder)
+    job.write(parts.folder / "job.json")
+    while missing := len(job.pieces) - len(done := pieces.finished(parts)):
+        for name in [name for name, record in parts.records.items() if record["piece"] not in done]:
+            record = parts.forget(name)  # of a piece that is done anew
+            progress(-record["rows"], -record["rejected"])
+        before = len(parts.records)
+        _run(engine, python, options, parts, progress)
+        pieces.raise_what_went_wrong(parts.folder)
+        if len(parts.records) == before:  # else the engine has lost a worker, and itself with it: it is started again
+            raise CannotScore(_why(engine, missing, len(job.pieces), parts.folder / "engine.log"))
+    parts.publish(schema, columns)
+
+
+def _run(engine: str, python: str, options: list[str], parts: Parts, progress: Callable[[int, int], None]) -> None:
+    """Let the engine's process do the job, and tell of each part that appears."""
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [python, "-m", f"helpers.batch.{engine}_job", str(parts.folder / "job.json"), *options]
+    told = set(parts.records)
+    with (parts.folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # so that it can be ended with all that it has started
+        )
+        try:
+            ended = False
+            while not ended:
+                ended = process.poll() is not None
+                parts.look()
+                for name in parts.records.keys() - told:
+                    progress(parts.records[name]["rows"], parts.records[name]["rejected"])
+                told |= parts.records.keys()
+                if not ended:
+                    time.sleep(GLANCE)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End the engine's process and those of its group."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGTERM)
+    elif process.poll() is None:
+        process.terminate()
+    process.wait()
+
+
+def _why(engine: str, missing: int, count: int, log: Path) -> str:
+    """What the engine's last error says, in a sentence."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.strip() for line in lines if "Error" in line or "Exception" in line]
+    reason = (errors or [line.strip() for line in lines if line.strip()] or ["it says nothing"])[-1]
+    return (
+        f"{NAMES[engine]} has left {missing} of {count} pieces undone ({reason[:200]}): see {log}; "
+        "the same command goes on from here"
+    )

@@ -1,0 +1,227 @@
+"""Files cut into pieces, for engines of many processes: each piece is read, scored and written by whoever gets it.
+
+A `Job` says in plain JSON what is to be done; a `Worker`, in any process that sees the same files, does a piece of it.
+A piece becomes parts of the output (see `parts`) under names that order them, so that the rows keep their order, and
+a piece that is done again, after a process was lost, is there once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from helpers.batch.blocks import BadRow, aligned, columns_of, fill, in_words, sorted_out
+from helpers.batch.parts import PART_ROWS, Parts
+from helpers.batch.scoring import Scorer
+from helpers.batch.sources import Decoded, Position, Source, open_source
+from helpers.data.reading import DataError
+from helpers.export.errors import ArtifactError
+from helpers.export.predictors import load_predictor
+
+CHUNK_ROWS, CHUNK_BYTES = 2**18, 32 * 1024**2  # of a record batch that goes from one step of a pipeline to the next
+TEXTS = b"texts"  # in the metadata of a batch: how its texts are written, as JSON
+
+
+class Piece(NamedTuple):
+    """The rows of the file number `source` from a position up to the next place `end`, None for the file's end."""
+
+    source: int
+    start: Position
+    end: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be scored. Paths are absolute and mean the same to every worker.
+
+    wanted: the columns that are read beside the features, all where none is named; keep: those that pass through.
+    """
+
+    files: list[str]
+    wanted: list[str]
+    keep: list[str]
+    model: str
+    output: str
+    suffix: str
+    strict: bool
+    pieces: list[Piece]
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        fields = json.loads(path.read_text())
+        pieces = [Piece(source, tuple(start), end) for source, start, end in fields.pop("pieces")]
+        return cls(**fields, pieces=pieces)
+
+
+class Chunk(NamedTuple):
+    """Some rows of a piece, `place` in their order; `whole`: whether they are its last."""
+
+    piece: int
+    place: int
+    whole: bool
+    decoded: Decoded
+
+    @property
+    def name(self) -> str:
+        return f"{self.piece:06}-{self.place:04}"
+
+
+def pieces_of(sources: list[Source]) -> list[Piece]:
+    """Every file in pieces, each as long as is worth a process's while."""
+    pieces = []
+    for number, source in enumerate(sources):
+        cuts = list(source.cuts())
+        starts, ends = [source.start, *cuts], [*(place for place, _ in cuts), None]
+        pieces += [Piece(number, start, end) for start, end in zip(starts, ends, strict=True)]
+    return pieces
+
+
+def finished(parts: Parts) -> set[int]:
+    """The pieces of which every row is written."""
+    return {record["piece"] for record in parts.records.values() if record["whole"]}
+
+
+class Worker:
+    """Does pieces of a job. What is wrong with a file or a row is noted for whoever has given the job, not raised."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.parts = Parts(Path(job.output), job.suffix, {})
+        self.predictor = load_predictor(job.model)
+        self.scorer = functools.cache(functools.partial(Scorer, self.predictor))
+        self.source = functools.cache(self._source)
+        self.schema, self.columns = columns_of([self.source(0)], self.scorer_of, job.keep)
+
+    def _source(self, number: int) -> Source:
+        wanted, is_feature = self.job.wanted, self.predictor.signature.reader().field
+        return open_source(
+            Path(self.job.files[number]), lambda name: not wanted or name in wanted or bool(is_feature(name))
+        )
+
+    def scorer_of(self, source: Source) -> Scorer:
+        return self.scorer(source.absent, source.decimal)
+
+    def chunks(self, number: int, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """The rows of a piece, some at a time; at least one chunk, which may be empty."""
+        piece, place, ahead = self.job.pieces[number], 0, []
+        source = self.source(piece.source)
+        for block in source.blocks(piece.start, piece.end):
+            if _are_enough(ahead, rows):
+                yield Chunk(number, place, False, _joined(ahead))
+                place, ahead = place + 1, []
+            ahead.append(block.decode())
+        nothing = Decoded(pa.RecordBatch.from_pylist([], schema=source.schema), _no_lines, [])
+        yield Chunk(number, place, True, _joined(ahead) if ahead else nothing)
+
+    def batch(self, chunk: Chunk) -> pa.RecordBatch:
+        """The rows of a chunk as `score` takes them: with a note of how their texts are written."""
+        source = self.source(self.job.pieces[chunk.piece].source)
+        batch = aligned(self.source(0).schema, chunk.decoded.batch, source)
+        texts = json.dumps([sorted(source.absent), source.decimal])
+        return batch.replace_schema_metadata({**(batch.schema.metadata or {}), TEXTS: texts.encode()})
+
+    def write(self, chunk: Chunk, scored: pa.RecordBatch) -> int:
+        """Write a chunk that was scored as a part of the output; returns its rows."""
+        with self.parts.part(self.schema, chunk.name) as part:
+            source = self.source(self.job.pieces[chunk.piece].source)
+            done = sorted_out(source, chunk.decoded, scored, self.schema.names, (0, 0))
+            if self.job.strict and done.rejected:
+                raise BadRow(in_words(done.rejected[0], self.columns))
+            fill(part, done)
+            part.finish(piece=chunk.piece, whole=chunk.whole)
+        return chunk.decoded.batch.num_rows
+
+    def do(self, number: int) -> int:
+        """Read, score and write a piece; returns its rows."""
+        rows = 0
+        with self.noting(number) as goes_on:
+            if goes_on:
+                for chunk in self.chunks(number, PART_ROWS):
+                    rows += self.write(chunk, score(self.scorer, self.batch(chunk)))
+        return rows
+
+    def noting(self, number: int) -> _Noting:
+        return _Noting(self.parts.folder, number)
+
+
+class _Noting:
+    """Notes what goes wrong in the `with` block with a piece, whose value is whether there is any use in going on."""
+
+    def __init__(self, folder: Path, number: int):
+        self.folder, self.number = folder, number
+
+    def __enter__(self) -> bool:
+        return not any(self.folder.glob("wrong-*.json"))
+
+    def __exit__(self, kind, error, traceback) -> bool:
+        if not isinstance(error, DataError | ArtifactError | OSError):
+            return False
+        is_os = isinstance(error, OSError)
+        note = {"text": error.strerror or str(error) if is_os else str(error), "errno": error.errno if is_os else None}
+        with suppress(OSError):  # a disk that is full may have no place for the note either
+            (self.folder / f"wrong-{self.number:06}.json").write_text(json.dumps(note))
+            return True
+        return False
+
+
+def forget_what_went_wrong(folder: Path) -> None:
+    for note in folder.glob("wrong-*.json"):
+        note.unlink()
+
+
+def raise_what_went_wrong(folder: Path) -> None:
+    """Raise `DataError` or OSError, of the first piece that has one."""
+    for path in sorted(folder.glob("wrong-*.json")):
+        note = json.loads(path.read_text())
+        raise DataError(note["text"]) if note["errno"] is None else OSError(note["errno"], note["text"])
+
+
+@functools.cache
+def worker(job: Path) -> Worker:
+    """The worker of this process for the job that is written in a file."""
+    return Worker(Job.read(job))
+
+
+def score(scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its answers, read as its metadata say; `scorer(absent, decimal)` is the `Scorer` for that."""
+    metadata = dict(batch.schema.metadata or {})
+    absent, decimal = json.loads(metadata.pop(TEXTS, b'[[], "."]'))
+    return scorer(frozenset(absent), decimal)(batch.replace_schema_metadata(metadata or None))
+
+
+def _are_enough(decoded: list[Decoded], rows: int) -> bool:
+    if not decoded:
+        return False
+    size = sum(each.batch.nbytes for each in decoded)
+    return sum(each.batch.num_rows for each in decoded) >= rows or size >= CHUNK_BYTES
+
+
+def _joined(decoded: list[Decoded]) -> Decoded:
+    """Blocks of a file that follow each other as one."""
+    if len(decoded) == 1:
+        return decoded[0]
+    lines = functools.partial(_lines, [(each.batch.num_rows, each.lines) for each in decoded])
+    batch = pa.concat_batches([each.batch for each in decoded])
+    return Decoded(batch, lines, [ragged for each in decoded for ragged in each.ragged])
+
+
+def _lines(blocks: list[tuple], rows: Iterable[int]) -> list[int]:
+    found, rows, before = [], list(rows), 0
+    for count, lines in blocks:
+        found += lines([row - before for row in rows if before <= row < before + count])
+        before += count
+    return found
+
+
+def _no_lines(rows: Iterable[int]) -> list[int]:
+    return []

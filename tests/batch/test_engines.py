@@ -1,0 +1,246 @@
+"""Apache Beam and Spark for real: the same rows to the bit, also where a worker is killed in the middle of the work."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from batch_tools import ENV, command, rejected
+from conftest import passengers
+
+from helpers.batch import engines
+from helpers.batch.paths import CannotScore
+from helpers.batch.scoring import Scorer
+from helpers.export.predictors import load_predictor
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def in_engine(made_once):
+    """`in_engine("spark", code, *words)` runs Python code where that engine is, installed where it is missing."""
+
+    def run(engine: str, code: str, *words) -> None:
+        subprocess.run(
+            [python_of(engine, made_once), "-c", code, *map(str, words)],
+            env=ENV,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+
+    return run
+
+
+def python_of(engine: str, made_once) -> str:
+    made_once(f"engine-{engine}", lambda _: engines.install(engine))
+    return engines.python_of(engine)
+
+
+@pytest.fixture
+def people(tmp_path):
+    """240 passengers in people.parquet, of whom two cannot be answered."""
+    frame = passengers().drop(columns="survived")
+    frame.insert(0, "id", np.arange(len(frame)))
+    frame.loc[7, "gender"] = "nobody"
+    frame.loc[100, "siblings"] = np.nan
+    frame.to_parquet(tmp_path / "people.parquet", index=False)
+    return tmp_path / "people.parquet"
+
+
+def check_answers(scored: pa.Table, model, people) -> None:
+    """Every row as this process scores it, whatever the order."""
+    (batch,) = pq.read_table(people).to_batches()
+    expected = pa.Table.from_batches([Scorer(load_predictor(model))(batch)])
+    scored = scored.sort_by("id").cast(expected.schema)
+    assert scored.equals(expected)
+    assert expected["error"].null_count == 238
+
+
+def check_every_row_once(output, many, model) -> None:
+    games, scores = pq.read_table(many), pq.read_table(output)
+    assert scores.select(games.column_names).equals(games)
+    predictor = load_predictor(model)
+    code = sum(games[f"G{i}"].to_numpy().astype(int) << (10 - i) for i in range(1, 11))
+    single = np.concatenate([predictor(row[None]) for row in predictor.signature.every_input()])
+    np.testing.assert_array_equal(scores["probability"].to_numpy(), single[code])
+    assert set(scores["model_version"].unique().to_pylist()) == {predictor.version}
+
+
+def killing(typed: list[str], folder, when: str, is_victim) -> subprocess.CompletedProcess:
+    """Run a command, and kill a process that is at work for it once a file like `when` is there."""
+    process = subprocess.Popen(typed, cwd=folder, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not any(folder.glob(when)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    victim = next(each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] and is_victim(each))
+    victim.kill()
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(typed, process.returncode, out, err)
+
+
+# ---- Beam ----
+
+BEAM = """
+import sys
+import apache_beam as beam, pyarrow as pa, pyarrow.parquet as pq
+from apache_beam.ml.inference.base import RunInference
+from helpers.batch.beam import BatchHandler
+from helpers.batch.beam_job import HERE
+people, model, output = sys.argv[1:]
+batches = pq.read_table(people).to_batches(max_chunksize=50)
+schema = pq.read_schema(people)
+schema = schema.append(pa.field("probability", pa.float32()))
+for name in ("model_version", "notes", "error"):
+    schema = schema.append(pa.field(name, pa.string()))
+with beam.Pipeline(argv=[HERE]) as pipeline:
+    (
+        pipeline
+        | beam.Create(batches)
+        | RunInference(BatchHandler(model))
+        | beam.Map(lambda batch: pa.Table.from_batches([batch]))
+        | beam.io.WriteToParquetBatched(output, schema=schema)
+    )
+"""
+
+
+def test_a_pipeline_of_beam_takes_the_function_as_a_model_handler(in_engine, people, passengers_model, tmp_path):
+    (tmp_path / "out").mkdir()
+    in_engine("beam", BEAM, people, passengers_model, tmp_path / "out" / "scores")
+    check_answers(pq.read_table(tmp_path / "out"), passengers_model, people)
+
+
+def test_beam_writes_what_the_one_process_writes(made_once, people, passengers_model, tmp_path):
+    python_of("beam", made_once)
+    frame = pq.read_table(people).to_pandas()
+    (tmp_path / "people.csv").write_text(frame.to_csv(index=False) + "1,2\n")
+    for output, engine in (("here.csv", ""), ("beam.csv", "beam")):
+        typed = command("people.csv", output, model=passengers_model, engine=engine)
+        done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "238 rows scored, " in done.stdout and "3 rows rejected, each with the reason: " in done.stdout
+    assert (tmp_path / "beam.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert rejected(tmp_path / "beam.csv.rejected") == rejected(tmp_path / "here.csv.rejected")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_beam_goes_on_where_one_of_its_two_worker_processes_is_killed(made_once, many, exported, tmp_path):
+    python_of("beam", made_once)
+    two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    done = killing(
+        command(many, "scores", model=exported, engine="beam", options=two),
+        tmp_path,
+        ".scores.parts/record-*.json",
+        lambda each: "apache_beam.runners.worker.sdk_worker_main" in each.info["cmdline"] and is_below(each, tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    check_every_row_once(tmp_path / "scores", many, exported)
+
+
+def is_below(process: psutil.Process, folder) -> bool:
+    """Whether a process works for the command that was typed in a folder, and not for another test."""
+    try:
+        return any(parent.cwd() == str(folder) for parent in [process, *process.parents()])
+    except psutil.Error:
+        return False
+
+
+# ---- Spark ----
+
+SPARK = """
+import os, sys
+from pyspark.sql import SparkSession
+from helpers.batch.spark import scored
+people, model, master, output = sys.argv[1:]
+os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+spark = SparkSession.builder.master(master).config("spark.driver.host", "127.0.0.1").getOrCreate()
+scored(spark.read.parquet(people).repartition(3), model).write.parquet(output)
+"""
+
+
+@pytest.fixture(scope="module")
+def master(made_once, tmp_path_factory):
+    """The address of a Spark master on this machine with two workers, each of a core."""
+    python = python_of("spark", made_once)
+    folder = tmp_path_factory.mktemp("spark")
+    where = "import pyspark, pathlib; print(pathlib.Path(pyspark.__file__).parent)"
+    home = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
+    spark_class = [f"{home}/bin/spark-class"]
+    port = free_port()
+    here = ["--host", "127.0.0.1", "--webui-port", "0"]
+    settings = ENV | {"SPARK_HOME": home, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_NO_DAEMONIZE": "1"}
+    commands = [["org.apache.spark.deploy.master.Master", *here, "--port", str(port)]]
+    worker = ["org.apache.spark.deploy.worker.Worker", *here, "--cores", "1", "--memory", "1g"]
+    commands += [[*worker, "--work-dir", str(folder / f"work{i}"), f"spark://127.0.0.1:{port}"] for i in (1, 2)]
+    with ExitStack() as stack:
+        for i, each in enumerate(commands):
+            log = stack.enter_context((folder / f"log{i}").open("wb"))
+            process = subprocess.Popen(
+                [*spark_class, *each], env=settings, stdout=log, stderr=log, start_new_session=True
+            )
+            stack.callback(process.wait)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+        log = folder / "log0"
+        while log.read_bytes().count(b"Registering worker") < 2:
+            time.sleep(0.1)
+        yield f"spark://127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_spark_has_every_row_once_where_an_executor_is_killed_in_the_middle(master, many, exported, tmp_path):
+    options = ("--master", master, "--conf", "spark.executor.memory=512m")
+    done = killing(
+        command(many, "scores", model=exported, engine="spark", options=options),
+        tmp_path,
+        ".scores.parts/unfinished-*",
+        lambda each: (
+            "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.info["cmdline"]
+            and any(master.removeprefix("spark://").split(":")[1] in word for word in parent_words(each))
+        ),
+    )
+    assert done.returncode == 0, done.stderr
+    check_every_row_once(tmp_path / "scores", many, exported)
+
+
+def parent_words(process: psutil.Process) -> list[str]:
+    try:
+        return process.parent().cmdline()
+    except (psutil.Error, AttributeError):
+        return []
+
+
+def test_a_table_of_spark_gets_the_same_answers(master, in_engine, people, passengers_model, tmp_path):
+    in_engine("spark", SPARK, people, passengers_model, master, tmp_path / "scores")
+    check_answers(pq.read_table(tmp_path / "scores"), passengers_model, people)
+
+
+# ---- neither ----
+
+
+@pytest.mark.parametrize("engine", engines.PACKAGES)
+def test_an_engine_that_is_missing_is_one_sentence_with_the_line_that_installs_it(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "HOMES", engines.PROJECT / "build" / "nowhere")
+    with pytest.raises(CannotScore, match=f"is not installed: `python3 tutorial.py setup --engine {engine}` installs"):
+        engines.python_of(engine)
+
+
+def test_options_that_an_engine_does_not_take_are_said_in_its_words(made_once, people, passengers_model, tmp_path):
+    python_of("beam", made_once)
+    typed = command(people, "s.csv", model=passengers_model, engine="beam", options=["--runner=NoSuchRunner"])
+    done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "score: Apache Beam has left 1 of 1 pieces undone (" in done.stderr and "NoSuchRunner" in done.stderr
+    assert "engine.log; the same command goes on from here" in done.stderr
