@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -119,3 +120,17 @@ def test_a_folder_that_cannot_be_written_is_named(project, exported, read_only):
     assert re.match(
         r"ArtifactError: the model cannot be written to games/ .*make the folder writable", last_line(failure)
     ), last_line(failure)
+
+
+@pytest.mark.parametrize("number", ["02", "03", "04", "05", "07", "08", "09", "10"])
+def test_the_models_folder_is_the_project_s_own_wherever_the_kernel_was_started(project, number, tmp_path):
+    """As papermill starts it in the folder in which it was typed, and VS Code in the one that it has opened."""
+    notebook_ = tools.read(notebook(project, number))
+    cells = {cell.id: cell.source for cell in notebook_.cells}
+    imports = "from helpers import PROJECT"
+    assert imports in "".join(cells.values())
+    code = f"{imports}\nOPTIONS = None\n{cells['parameters']}\nprint(MODEL)"
+    command = [sys.executable, "-c", code]
+    how = {"cwd": tmp_path, "env": tools.environment_in(project), "capture_output": True, "text": True}
+    done = subprocess.run(command, check=True, **how)
+    assert Path(done.stdout.strip()) == project / "models" / "games"
