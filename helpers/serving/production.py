@@ -57,6 +57,7 @@ def worker_app(options: Options) -> Callable:
 
     Raises `CannotServe` where the model cannot be loaded, or does not answer.
     """
+    from helpers.serving.background_log import BackgroundLog
     from helpers.serving.canary import Canary
     from helpers.serving.model_slot import ModelSlot, Watcher
     from helpers.serving.services import create_predict_app
@@ -69,7 +70,7 @@ def worker_app(options: Options) -> Callable:
         import_layers(options.imports, options.models[0].main.directory)
     rules = {
         "api_key": options.api_key,
-        "access_log": sys.stdout if options.access_log else None,
+        "access_log": BackgroundLog(sys.stdout.fileno()) if options.access_log else None,
         "allow_hosts": options.allow_hosts,
         "allow_origins": options.allow_origins,
         "strict": options.strict,
@@ -142,6 +143,7 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
     """What one worker does, in its process, until SIGTERM."""
     from helpers.serving import protocol
     from helpers.serving.asgi import Gateway
+    from helpers.serving.background_log import BackgroundLog
     from helpers.serving.observability import count_as
 
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
@@ -149,3 +151,5 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
     app = load()
     gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not look at it
     protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)
+    if isinstance(log := app.extensions["observed"].access_log, BackgroundLog):
+        log.close()

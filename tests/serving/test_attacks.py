@@ -530,6 +530,21 @@ def test_without_any_folder_for_temporary_files_it_serves_and_says_so(exported, 
 
 
 @posix_only
+def test_an_access_log_whose_reader_stands_still_stops_no_answer(exported, free_port):
+    process = start("--model", exported, "--port", free_port, "--workers", "1", "--access-log")
+    url = f"http://127.0.0.1:{free_port}"
+    try:
+        until(lambda: is_ready(url))
+        with requests.Session() as session:
+            for _ in range(1000):  # their lines are more than twice what a pipe holds
+                assert session.get(f"{url}/predict", params=ARTICLE, timeout=10).ok
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert process.returncode == 0
+
+
+@posix_only
 def test_an_access_log_that_nobody_reads_any_more_stops_no_answer(exported, free_port):
     process = start("--model", exported, "--port", free_port, "--workers", "1", "--access-log")
     url = f"http://127.0.0.1:{free_port}"
