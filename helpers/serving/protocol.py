@@ -33,6 +33,7 @@ IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this
 UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
 HEADER_BYTES = 16 * 1024
 CONNECTIONS = 1024  # at once, for each worker
+SLICE_BYTES = 8 * 1024  # read at once from one connection: some fifty plain requests, after which others get their turn
 PIPELINED = 100  # requests of one connection that wait for the application
 DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
@@ -59,6 +60,8 @@ class Connection(HttpToolsProtocol):
         self.head_version, self.head_defaults = "", None
         self.problem: tuple[int, str] | None = None  # why the parser was told to stop
         self.active = None  # the cycle of the request that is being answered
+        self.rest = bytearray()  # what has arrived and waits for this connection's turn
+        self.is_at_end = False  # the client has said that nothing comes after it
         self.refused = False
         self.last = False  # no further request on this connection
 
@@ -70,6 +73,39 @@ class Connection(HttpToolsProtocol):
             self.refuse(503, "too many connections at once: try again in a moment")
 
     def data_received(self, data: bytes) -> None:
+        """Read what has arrived, a slice now and what is more than that in turns with the other connections.
+
+        Else a client that sends thousands of requests without waiting would hold the others up for seconds.
+        """
+        if self.rest:
+            self.rest += data
+        elif len(data) <= SLICE_BYTES:
+            self._read(data)
+        else:
+            self._read(data[:SLICE_BYTES])
+            self.rest += data[SLICE_BYTES:]
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        """The next slice; reading goes on when nothing waits any more."""
+        if self.transport.is_closing() or self.refused:
+            self.rest.clear()
+        if self.rest and self.flow.write_paused:  # its client does not read its answers: see `resume_writing`
+            return
+        data = bytes(self.rest[:SLICE_BYTES])
+        del self.rest[:SLICE_BYTES]
+        if data:
+            self._read(data)
+        if self.rest:
+            self.loop.call_soon(self._read_on)
+        elif self.is_at_end:
+            if not self._ended():
+                self.transport.close()
+        elif not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes) -> None:
         if self.refused:
             return
         if self.receiving and self.head_bytes >= 0:
@@ -101,6 +137,12 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:
         """The client sends nothing more; True where it still gets an answer."""
+        if self.rest:
+            self.is_at_end = True
+            return True
+        return self._ended()
+
+    def _ended(self) -> bool:
         if self.refused:
             return False
         if self.receiving:
@@ -138,6 +180,8 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self.unread_since = None
         super().resume_writing()
+        if self.rest:
+            self.loop.call_soon(self._read_on)
         if not self.pipeline and not self.transport.is_closing():
             self.flow.resume_reading()
 

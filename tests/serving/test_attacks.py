@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -527,6 +530,41 @@ def test_without_any_folder_for_temporary_files_it_serves_and_says_so(exported, 
         process.terminate()
         output = process.communicate(timeout=20)[0]
     assert "/metrics tells of one worker only" in output
+
+
+@posix_only
+def test_clients_that_send_without_waiting_hold_up_nobody(exported, free_port):
+    """Thousands of requests in one breath, whose answers nobody reads: others are answered between them."""
+    request = b"GET /predict?" + urlencode(ARTICLE).encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving(exported, free_port, "--workers", "1") as (process, url), ExitStack() as sockets:
+        worker = family(process)[1]
+        greedy = [sockets.enter_context(socket.create_connection(("127.0.0.1", free_port))) for _ in range(20)]
+        sent, end = 0, time.monotonic() + 2
+        for connection in greedy:
+            connection.setblocking(False)
+        while time.monotonic() < end:
+            for connection in greedy:
+                with suppress(BlockingIOError):
+                    sent += connection.send(request * 500)
+        assert sent > 20_000_000
+        for _ in range(3):
+            assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
+        assert worker.is_running() and worker.memory_info().rss < 200e6
+
+
+@posix_only
+def test_what_is_sent_in_one_breath_is_answered_in_its_order(exported, free_port):
+    rows = [{**ARTICLE, "g2": i % 2} for i in range(300)]
+    lines = [f"GET /predict?{urlencode(row)} HTTP/1.1\r\nHost: localhost\r\n" for row in rows]
+    lines[-1] += "Connection: close\r\n"
+    with serving(exported, free_port, "--workers", "1") as (_, url):
+        wanted = [requests.get(f"{url}/predict", params=row, timeout=5).json()["probability"] for row in rows[:2]]
+        with socket.create_connection(("127.0.0.1", free_port)) as connection:
+            connection.sendall("\r\n".join([*lines, ""]).encode())
+            connection.shutdown(socket.SHUT_WR)
+            answers = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    found = [float(text) for text in re.findall(r'"probability":([\d.e-]+)', answers)]
+    assert found == wanted * 150
 
 
 @posix_only
