@@ -48,7 +48,8 @@ import psutil as _psutil, threading as _threading
 def _standing():
     process = _psutil.Process()
     ports = {c.laddr.port for c in process.net_connections("tcp") if c.status == "LISTEN"}
-    threads = {t for t in _threading.enumerate() if not type(t).__module__.startswith("zmq")}  # Jupyter's own
+    libraries = ("zmq", "tqdm")  # Jupyter's own, and what watches over progress bars
+    threads = {t for t in _threading.enumerate() if not type(t).__module__.startswith(libraries)}
     return ports, threads, set(process.children(recursive=True))
 
 _before = _standing()

@@ -218,7 +218,9 @@ def test_each_line_does_what_the_readme_says(reader, chromium):
     with reader.serving(reader.take("python3 tutorial.py serve")) as url:
         answer = requests.post(f"{url}/predict", json={f"x{i}": 1 for i in range(1, 5)}, timeout=10).json()
         assert len(answer["probabilities"]) == 3
-    reader.shell(reader.take("python3 tutorial.py export") + " --replace")
+    said = reader.shell(reader.take("python3 tutorial.py export") + " --replace")
+    assert "a row of 4 features (length, width, depth, mass)" in said
+    assert "one of 3 classes (setosa, versicolor, virginica)" in said
     rows = reader.block("from helpers.export.own_model", 4)
     assert "setosa" in reader.python(rows + "\nprint(predictor.signature.outputs)")
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import requests
-from notebook_tools import copy_project, environment_in
+from notebook_tools import environment_in
 from own_models import MODELS, NAMES, make, rows_of
 from service_processes import family, gone, until
 
@@ -22,7 +22,6 @@ from helpers.export.predictors import load_predictor
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
-from helpers.tools.command_line import parser_of
 from helpers.tools.readme import find_chromium
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
@@ -208,11 +207,11 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     make("regression", tmp_path)
     make("three_classes", tmp_path)
-    assert command(tmp_path, "export", "regression.keras", "--to", "./m").returncode == 0
+    export_file(tmp_path / "regression.keras", tmp_path / "m")
     other = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
     assert other.returncode == 2 and "holds another model" in other.stderr
-    again = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--replace")
-    assert again.returncode == 0 and "one of 3 classes (0, 1, 2)" in again.stdout
+    export_file(tmp_path / "three_classes.keras", tmp_path / "m", replace=True)
+    assert load_predictor(tmp_path / "m").signature.outputs[0].classes == ("0", "1", "2")
 
 
 @pytest.mark.parametrize(
@@ -281,32 +280,6 @@ def test_numbers_of_which_nothing_is_known_are_legal_as_far_as_a_model_can_compu
         assert "notes" not in requests.get(f"{server.url}/predict", params=row, timeout=10).json()
         beyond = requests.get(f"{server.url}/predict", params={**row, "x3": "1e31"}, timeout=10)
     assert beyond.status_code == 422 and "too large" in beyond.json()["fields"]["x3"]
-
-
-# ---- what the README says ----
-
-
-def test_the_lines_of_the_readme_do_what_they_say(tmp_path):
-    """Each line is executed, in a copy of the project so that no model of the reader's is touched."""
-    project = copy_project(tmp_path / "tutorial")
-    make("three_classes", tmp_path)
-    (tmp_path / "three_classes.keras").rename(project / "my_model.keras")
-    section = (
-        (PROJECT / "README.md").read_text(encoding="utf-8").partition("## Your own model\n")[2].partition("\n## ")[0]
-    )
-    lines = [line[4:] for line in section.splitlines() if line.startswith("    ")]
-    serves, exports = (line.split()[2:] for line in lines if line.startswith("python3 tutorial.py "))
-    assert serves == ["serve", "my_model.keras"]
-    assert parser_of("serve").read([str(project / "my_model.keras"), "--port", "0"]).to.name == "my_model"
-    run = {"capture_output": True, "text": True, "timeout": 200, "env": environment_in(project), "cwd": project}
-    exported = subprocess.run([sys.executable, "-m", "helpers", *exports], check=False, **run)
-    assert exported.returncode == 0, exported.stderr
-    assert "a row of 4 features (length, width, depth, mass)" in exported.stdout
-    assert "one of 3 classes (setosa, versicolor, virginica)" in exported.stdout
-    program = "\n".join(line for line in lines if not line.startswith("python3 "))
-    show = "print(predictor.signature.outputs[0].classes)"
-    in_python = subprocess.run([sys.executable, "-c", f"{program}\n{show}"], check=False, **run)
-    assert in_python.stdout.strip() == "('setosa', 'versicolor', 'virginica')", in_python.stderr
 
 
 # ---- pictures over HTTP ----
