@@ -99,11 +99,13 @@ def test_serve_leaves_nothing_and_calls_nobody(exported, tmp_path, free_port):
     assert f"127.0.0.1:{free_port}" in seen.called  # it did look
 
 
+@pytest.mark.slow
 def test_a_notebook_that_loads_the_model_leaves_nothing_and_calls_nobody(exported, tmp_path):
     seen = watch(tmp_path, python(A_NOTEBOOK, exported))
     assert seen.called_outside == set() and seen.left_unlisted == set()
 
 
+@pytest.mark.slow
 def test_jupyterlab_asks_nobody_for_news_or_a_newer_release(tmp_path, free_port):
     seen = watch(tmp_path, python(LAB, free_port))
     assert seen.called_outside == set() and seen.left_unlisted == set()
