@@ -11,6 +11,7 @@ import os
 import sys
 
 from helpers.export import registry, served
+from helpers.export.folder import card_of
 from helpers.serving import serve_command
 from helpers.tools import command_line
 
@@ -18,6 +19,7 @@ MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a mod
 # Under these names platforms say where they will ask, and how much at once; 25 MB is what SageMaker's endpoints send.
 PORT = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
 MAX_BODY = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or os.environ.get("MAX_BODY_MB") or "25"
+RUNS = {"onnx": "onnx", "npz": "numpy"}  # the formats for which the image has a runtime, and its name
 WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
 
 
@@ -29,17 +31,22 @@ def main(words: list[str]) -> int:
     options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL]
     options += ["--max-body", MAX_BODY, *words]
     if not {"-h", "--help"} & set(words):
-        check_model(options)
+        options += check_model(options)
     return serve_command.main(command_line.parse(["serve", *options]))
 
 
-def check_model(options: list[str]) -> None:
-    """SystemExit 2 with a sentence where there is no model; `serve` would advise to train one."""
+def check_model(options: list[str]) -> list[str]:
+    """SystemExit 2 with a sentence where there is no model that runs here; `serve` would advise to train or export one.
+
+    Returns the options that the model needs.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--model", nargs="?", const=MODEL)
-    model = parser.parse_known_args(options)[0].model
+    parser.add_argument("--backend", nargs="?")
+    chosen = parser.parse_known_args(options)[0]
+    model = chosen.model
     try:
-        registry.find(model)
+        folder = registry.find(model)
     except registry.UnknownModel:
         who = f" that user {os.getuid()} can read" if os.path.exists(model) else ""
         command_line.refuse(
@@ -47,6 +54,14 @@ def check_model(options: list[str]) -> None:
             f"{model} holds no exported model{who}: mount the folder of one there, "
             f"as in --volume ./models/games:{MODEL}:ro",
         )
+    formats = (card_of(folder) or {}).get("formats", RUNS)
+    if not RUNS.keys() & set(formats):
+        command_line.refuse(
+            "serve",
+            f"{model} holds {', '.join(formats)}, and this image runs {' and '.join(RUNS)} only: export the model to "
+            "one of these, or serve it without a container, where Keras and LiteRT can be",
+        )
+    return [] if chosen.backend or "onnx" in formats else ["--backend", RUNS["npz"]]
 
 
 def health(path: str = "/health/ready") -> int:

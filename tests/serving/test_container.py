@@ -194,6 +194,26 @@ def test_what_cannot_be_served_is_a_sentence_and_exit_code_2(podman, image, word
     assert re.match(f"serve: {sentence}", done.stderr) and done.stderr.count("\n") == 1
 
 
+def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podman, exported, tmp_path):
+    folder = shutil.copytree(
+        exported, tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx", "*.tflite", "saved*")
+    )
+    card = json.loads((folder / "card.json").read_text())
+    for formats, answers in ((["keras", "h5"], False), (["keras", "npz"], True)):
+        (folder / "card.json").write_text(json.dumps({**card, "formats": formats}))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = ("--network=host", f"--env=PORT={port}", "--user=0", f"--volume={folder}:/opt/ml/model:ro")
+        if answers:
+            with podman.running(BARE, options=options) as container:
+                podman.wait_until_healthy(container)
+        else:
+            done = podman("run", "--rm", *options, BARE, check=False)
+            assert done.returncode == 2 and done.stderr.count("\n") == 1
+            assert "holds keras, h5, and this image runs onnx and npz only: export the model" in done.stderr
+
+
 # ---- how it ends ----
 
 STATES = """
