@@ -55,7 +55,7 @@ def write_pmml(model, path: Path, signature: Signature) -> None:
             raise ValueError(f"{text!r} holds a character that XML cannot")
     root = Element("PMML", xmlns=NAMESPACE, version="4.4")
     SubElement(SubElement(root, "Header"), "Application", name="keras-flask-tutorial")
-    classes = _classes(layers[-1])
+    classes = _classes(layers[-1], signature)
     outcome = _free(signature.label, signature.names)
     _dictionary(root, signature, outcome, classes)
     function = "classification" if classes else "regression"
@@ -111,14 +111,15 @@ def _difference(n: int, first: tuple[float, float], second: tuple[float, float],
     return [Layer(kernel, bias, "rectifier"), Layer(np.vstack([one, -factor * one]), np.zeros(n))]
 
 
-def _classes(last: Layer) -> tuple[str, ...]:
-    """The classes that a softmax tells apart, by their numbers from 0; () where one number is answered."""
+def _classes(last: Layer, signature: Signature) -> tuple[str, ...]:
+    """The classes that a softmax tells apart, by their names, else numbers from 0; () where one number is answered."""
     n = len(last.bias)
     if n == 1 and not last.softmax:
         return ()
     if not last.softmax:
         raise ValueError(f"PMML answers a number or classes, and {n} numbers without softmax are neither")
-    return tuple(map(str, range(n)))
+    named = signature.outputs[0].classes
+    return named if len(named) == n else tuple(map(str, range(n)))
 
 
 # ---- the document ----
@@ -239,7 +240,8 @@ def _written(number: float) -> str:
 
 def _texts(signature: Signature) -> list[str]:
     values = [text for feature in signature.features for text in (*feature.values, *feature.pooled)]
-    return [signature.label, signature.positive, *signature.names, *values]
+    classes = [name for output in signature.outputs for name in output.classes]
+    return [signature.label, signature.positive, *signature.names, *values, *classes]
 
 
 def _free(name: str, taken: tuple[str, ...]) -> str:

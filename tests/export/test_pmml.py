@@ -174,6 +174,25 @@ def test_a_softmax_answers_a_class_and_the_probability_of_each(tmp_path):
 
 
 @needs_java
+def test_a_softmax_of_named_classes_answers_with_their_names(tmp_path):
+    from dataclasses import replace
+
+    from keras import layers
+
+    from helpers.data.outputs import Output
+
+    named = ("setosa", "versi & color", "virginica")
+    signature = replace(SIGNATURE, outputs=(Output("prediction", "classes", named),))
+    model = network(layers.Dense(8, activation="relu"), last=layers.Dense(3, activation="softmax"))
+    card = export_model(model, tmp_path / "m", signature, formats=("onnx", "pmml"))
+    assert card["parity"]["by_format"]["pmml"] <= 1e-6
+    names = [field.get("name") for field in all_of(document(tmp_path / "m"), "OutputField")]
+    assert names == ["prediction", *(f"probability({name})" for name in named)]
+    assert [value.get("value") for value in all_of(document(tmp_path / "m"), "Value")][-3:] == list(named)
+    assert abs(asked(tmp_path / "m", ROW).sum() - 1) <= 1e-9
+
+
+@needs_java
 def test_a_file_that_answers_otherwise_is_left_out(own, tmp_path):
     """The proof can fail: another weight in the file, and its answers are not those of the model any more."""
     text = (own / "model.pmml").read_text(encoding="utf-8")
