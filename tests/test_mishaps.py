@@ -71,10 +71,10 @@ def test_without_the_network_the_articles_data_are_not_to_be_had(project):
     nowhere = "http://127.0.0.1:9"
     path = notebook(project, "02")
     with tools.Kernel(path, https_proxy=nowhere, HTTPS_PROXY=nowhere, no_proxy="") as kernel:
+        # without TensorFlow's seconds to import
+        kernel.run("from helpers import PROJECT\nfrom helpers.data.games import load_table")
         run_cells(kernel, "parameters")
-        kernel.run(
-            "from helpers.data.games import load_table\nDATA = 'article'"
-        )  # without TensorFlow's seconds to import
+        kernel.run("DATA = 'article'")
         with pytest.raises(CellExecutionError) as failure:
             run_cells(kernel, "load")
     assert re.match(
