@@ -37,6 +37,11 @@ ELSEWHERE = {  # the beginning of a line -> where it is executed instead
     "python3 tutorial.py test": "it is this",
     "python3 tutorial.py lambda": "tests/cloud/test_lambda_zip.py",
     "podman ": "tests/serving/test_container.py",
+    "python3 tutorial.py setup --engine": "tests/batch/test_engines.py installs them so",
+    "python3 tutorial.py score players.parquet scores.parquet --model games --engine": "tests/batch/test_engines.py",
+    "scored(spark": "tests/batch/test_engines.py",
+    "(pipeline |": "tests/batch/test_engines.py",
+    "| RunInference(": "tests/batch/test_engines.py",
     ".venv/bin/uv pip compile": "tests/tools/test_checkout.py holds the lock to pyproject.toml",
 }
 
