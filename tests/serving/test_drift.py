@@ -1,6 +1,7 @@
 """What the last hour's requests look like beside the training's rows: counted by each way in, added up, and told."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from service_processes import serving, until, workers_at_work
 
 from helpers.data.distribution import Distribution
 from helpers.data.signature import Signature
+from helpers.export.pipeline import ensure_export
 from helpers.export.predictors import load_predictor
 from helpers.serving.drift import AT_LEAST, Drift
 from helpers.serving.model_slot import ModelSlot
@@ -47,6 +49,12 @@ def test_the_card_says_how_the_training_rows_were_distributed(model):
     assert len(data["features"]["Größe"]["counts"]) == 10 + 1  # deciles, and missing
     for found in (*data["features"].values(), data["score"]):
         assert sum(found["counts"]) == data["rows"]
+
+
+def test_it_stays_in_the_card_when_the_model_is_exported_in_more_formats(model, passengers_model, tmp_path):
+    folder = shutil.copytree(passengers_model, tmp_path / "model")
+    card = ensure_export(folder, formats=("keras", "onnx", "npz"))
+    assert "npz" in card["formats"] and card["distribution"] == model.card["distribution"]
 
 
 def test_requests_like_the_training_s_are_near_it_and_others_are_far(model):
