@@ -28,7 +28,7 @@ from helpers.export.keras_settings import WANTED, foreign_settings
 
 GIB = 1024**3  # bytes
 NEEDED_PYTHON = (3, 11)
-NEEDED_MEMORY = 2 * GIB  # the hungriest notebook, 03 with TensorFlow and five formats, stays under it
+NEEDED_MEMORY = 2 * GIB  # the hungriest notebook, 03 with TensorFlow and every format, stays under it
 NEEDED_DISK = 1 * GIB  # models, build/ and what TensorFlow writes on the way
 NAMES_SHOWN = 4  # of packages that differ from the lock
 
