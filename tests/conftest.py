@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import json
 import os
 import shutil
 import socket
@@ -104,6 +105,24 @@ def passengers(rows: int = 240) -> pd.DataFrame:
             "survived": np.where(logit > 0, "yes", "no"),
         }
     )
+
+
+def as_requests(table: pd.DataFrame) -> list[dict]:
+    """The rows of a table as requests hold them, each without its missing values."""
+    return [{k: v for k, v in row.items() if pd.notna(v)} for row in table.to_dict("records")]
+
+
+def reexported(directory: Path, beside: bool = False, **feature) -> str:
+    """Export a model once more, with another first feature in its card; returns the version."""
+    from helpers.export.folder import replacing
+    from helpers.export.kept import version_of
+
+    with replacing(directory, beside) as scratch:
+        shutil.copytree(directory, scratch, dirs_exist_ok=True)
+        card = json.loads((scratch / "card.json").read_text())
+        card["signature"]["features"][0] |= feature
+        (scratch / "card.json").write_text(json.dumps(card))
+    return version_of(card)
 
 
 @pytest.fixture(scope="session")

@@ -101,22 +101,15 @@ class Reader:
         """What a line in the shell puts out; it must succeed."""
         line = line.replace(":5000", f":{self.port}").replace("python3 tutorial.py", f"{sys.executable} -m helpers")
         line = line.replace("python3 -c", f"{sys.executable} -c")
-        done = subprocess.run(
-            line, shell=True, cwd=self.project, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        return self._run(line, shell=True)
 
     def python(self, source: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", source],
-            cwd=self.project,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{source}\n{done.stderr}"
+        return self._run([sys.executable, "-c", source])
+
+    def _run(self, command: str | list[str], **how) -> str:
+        how |= {"cwd": self.project, "env": self.environment, "capture_output": True, "text": True}
+        done = subprocess.run(command, check=False, **how)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     @property

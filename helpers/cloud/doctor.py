@@ -144,9 +144,9 @@ class _Target:
 
     @property
     def prefixes(self) -> list[str]:
-        """What may be a prefix: each folder of the path, the longest first."""
+        """What may be a prefix: each folder of the path, the longest first, four at most."""
         folders = self.path.split("/")[1:-1]
-        return ["/" + "/".join(folders[:count]) for count in range(len(folders), 0, -1)]
+        return ["/" + "/".join(folders[:count]) for count in range(len(folders), 0, -1)][:4]
 
     @property
     def base(self) -> str:
@@ -388,7 +388,7 @@ def _find(target: _Target, timeout: float) -> tuple[_Target, _Answer]:
     """The target with the prefix under which the service answers, if it does under any, and its word on readiness."""
     first = _ask(target, "/health/ready", timeout)
     if not _is_ours(first):
-        for prefix in target.prefixes[:4]:
+        for prefix in target.prefixes:
             ready = _ask(target, f"{prefix}/health/ready", timeout)
             if _is_ours(ready):
                 return replace(target, prefix=prefix), ready
@@ -439,7 +439,7 @@ def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnos
 
 def _echo(url: str, target: _Target, timeout: float) -> Diagnosis | None:
     """The echo service of notebook 01 has no model that could be ready: it is known by its echo."""
-    for prefix in ["", *target.prefixes[:4]]:
+    for prefix in ["", *target.prefixes]:
         answer = _ask(target, f"{prefix}/predict?msg=doctor", timeout)
         if answer.status == 200 and answer.json.get("response") == "doctor":
             target = replace(target, prefix=prefix)

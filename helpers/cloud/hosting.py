@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -17,7 +16,9 @@ import urllib.request
 from pathlib import Path
 
 from helpers.cloud.model_archive import Archive
-from helpers.export.served import ask
+from helpers.cloud.sagemaker import MOST_BYTES
+from helpers.export.served import ask, open_directly
+from helpers.serving.serve_command import free_port
 
 START_SECONDS = 60
 IMAGE = "keras-flask-tutorial"
@@ -57,8 +58,7 @@ class Hosts:
         """What the variant answers to a request to /invocations, and its content type."""
         headers = {"Content-Type": content_type, "Accept": accept}
         request = urllib.request.Request(f"{self.urls[variant]}/invocations", body, headers)
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=60) as answer:
+        with open_directly(request, seconds=60) as answer:
             return answer.read(), answer.headers["Content-Type"]
 
     @contextlib.contextmanager
@@ -68,14 +68,12 @@ class Hosts:
             from helpers.serving.notebook_server import serve
             from helpers.serving.services import create_predict_app
 
-            app = create_predict_app(load_predictor(folder), max_body_bytes=25 * 2**20)
+            app = create_predict_app(load_predictor(folder), max_body_bytes=MOST_BYTES)
             with serve(app, port=0) as server:
                 yield server.url
             return
         folder.chmod(0o755)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port("127.0.0.1", 0)
         options = ["--rm", "--network=host", f"--env=PORT={port}", f"--volume={folder}:/opt/ml/model:ro"]
         command = [self._program, "run", *options, self._image, "serve"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from helpers.cloud import lambda_zip, prices
+from helpers.cloud import lambda_zip, prices, resources
 from helpers.cloud.account import Account, AWSError, agree, in_words
 from helpers.cloud.lambda_packages import PYTHONS, CannotPackage
 from helpers.cloud.lambda_zip import Package, megabytes
+from helpers.cloud.resources import TAG, unless_gone
 
 NAME = "keras-flask-tutorial"  # of the function, of its role, and the value of their tag
-TAG = "Project"
 ALIAS = "live"  # what the URL leads to: one version of the function, or two by shares
 SHARE = 0.1  # of the requests, for a new model that is tried
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)  # those that CloudWatch offers, up to a year
@@ -33,7 +33,6 @@ _PUBLIC = {  # both are needed since October 2025: https://docs.aws.amazon.com/l
     "public-url": {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
     "public-call-by-url": {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
 }
-_GONE = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "404", "NoSuchKey"}
 
 
 # ---- what will be made, and what it costs ----
@@ -181,20 +180,12 @@ def shares(account: Account, name: str = NAME) -> dict[str, float]:
 
 def _role(account: Account, name: str) -> str:
     """The role that the function runs as: it may write its own log and do nothing else."""
-    iam = account.client("iam")
-    lambda_only = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    role = _unless_gone(lambda: iam.get_role(RoleName=name)) or iam.create_role(
-        RoleName=name,
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [lambda_only]}),
-        Tags=[{"Key": TAG, "Value": name}],
-    )
-    arn = role["Role"]["Arn"]
-    log = f"arn:{arn.split(':')[1]}:logs:{account.region}:{arn.split(':')[4]}:log-group:{_log_group(name)}:*"
-    may = {"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": log}
-    iam.put_role_policy(
-        RoleName=name, PolicyName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [may]})
-    )
-    return arn
+
+    def may(arn: str) -> list[dict]:
+        log = f"arn:{arn.split(':')[1]}:logs:{account.region}:{arn.split(':')[4]}:log-group:{_log_group(name)}:*"
+        return [{"Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": log}]
+
+    return resources.role(account, name, "lambda.amazonaws.com", may)
 
 
 def _log(account: Account, plan: Plan) -> None:
@@ -243,19 +234,18 @@ def _code(account: Account, package: Package) -> Iterator[dict]:
         yield {"ZipFile": package.path.read_bytes()}
         return
     s3, bucket = account.client("s3"), _bucket(account)
-    elsewhere = {} if account.region == "us-east-1" else {"LocationConstraint": account.region}
-    s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": elsewhere} if elsewhere else {}))
+    resources.make_bucket(account, bucket)
     try:
         s3.upload_file(str(package.path), bucket, package.path.name)
         yield {"S3Bucket": bucket, "S3Key": package.path.name}
     finally:
-        _remove_bucket(account)
+        resources.remove_bucket(account, bucket)
 
 
 def _point(account: Account, name: str, version: str) -> None:
     """Lead the alias to one version alone."""
     client, alias = account.client("lambda"), {"FunctionName": name, "Name": ALIAS}
-    if _unless_gone(lambda: client.get_alias(**alias)) is None:
+    if unless_gone(lambda: client.get_alias(**alias)) is None:
         client.create_alias(**alias, FunctionVersion=version)
     client.update_alias(**alias, FunctionVersion=version, RoutingConfig={"AdditionalVersionWeights": {}})
 
@@ -278,12 +268,12 @@ def _limit(account: Account, plan: Plan) -> None:
 def _url(account: Account, name: str) -> str:
     """The public URL of the alias, with both permissions that it takes."""
     client, alias = account.client("lambda"), {"FunctionName": name, "Qualifier": ALIAS}
-    policy = _unless_gone(lambda: client.get_policy(**alias))
+    policy = unless_gone(lambda: client.get_policy(**alias))
     there = {entry["Sid"] for entry in json.loads(policy["Policy"])["Statement"]} if policy else set()
     for statement_id, permission in _PUBLIC.items():
         if statement_id not in there:
             client.add_permission(**alias, StatementId=statement_id, Principal="*", **permission)
-    found = _unless_gone(lambda: client.get_function_url_config(**alias))
+    found = unless_gone(lambda: client.get_function_url_config(**alias))
     return (found or client.create_function_url_config(**alias, AuthType="NONE"))["FunctionUrl"]
 
 
@@ -297,29 +287,28 @@ def leftovers(account: Account, name: str = NAME) -> pd.DataFrame:
         if function := _function(account, name):
             rows.append(("function", name, function["Configuration"]["State"]))
     with in_words(account, "iam"):
-        if _unless_gone(lambda: account.client("iam").get_role(RoleName=name)):
+        if unless_gone(lambda: account.client("iam").get_role(RoleName=name)):
             rows.append(("role", name, ""))
     with in_words(account, "logs"):
         groups = account.client("logs").describe_log_groups(logGroupNamePrefix=_log_group(name))["logGroups"]
         rows += [("log", each["logGroupName"], "") for each in groups if each["logGroupName"] == _log_group(name)]
     with in_words(account, "s3"):
-        if _unless_gone(lambda: account.client("s3").head_bucket(Bucket=_bucket(account))):
+        if unless_gone(lambda: account.client("s3").head_bucket(Bucket=_bucket(account))):
             rows.append(("bucket", _bucket(account), ""))
     return pd.DataFrame(rows, columns=["Kind", "Id", "State"])
 
 
 def teardown(account: Account, name: str = NAME) -> pd.DataFrame:
     """Delete the function with its URL and versions, its role, log and bucket; returns what is left: an empty table."""
-    iam, logs = account.client("iam"), account.client("logs")
+    logs = account.client("logs")
     with in_words(account, "lambda"):
-        _unless_gone(lambda: account.client("lambda").delete_function(FunctionName=name))
+        unless_gone(lambda: account.client("lambda").delete_function(FunctionName=name))
     with in_words(account, "iam"):
-        _unless_gone(lambda: iam.delete_role_policy(RoleName=name, PolicyName=name))
-        _unless_gone(lambda: iam.delete_role(RoleName=name))
+        resources.remove_role(account, name)
     with in_words(account, "logs"):
-        _unless_gone(lambda: logs.delete_log_group(logGroupName=_log_group(name)))
+        unless_gone(lambda: logs.delete_log_group(logGroupName=_log_group(name)))
     with in_words(account, "s3"):
-        _remove_bucket(account)
+        resources.remove_bucket(account, _bucket(account))
     return leftovers(account, name)
 
 
@@ -339,28 +328,8 @@ def _bucket(account: Account) -> str:
     return f"{NAME}-{account.client('sts').get_caller_identity()['Account']}-{account.region}"
 
 
-def _remove_bucket(account: Account) -> None:
-    s3, bucket = account.client("s3"), _bucket(account)
-    held = _unless_gone(lambda: s3.list_objects_v2(Bucket=bucket)) or {}
-    for each in held.get("Contents", ()):
-        s3.delete_object(Bucket=bucket, Key=each["Key"])
-    _unless_gone(lambda: s3.delete_bucket(Bucket=bucket))
-
-
 def _function(account: Account, name: str) -> dict | None:
-    return _unless_gone(lambda: account.client("lambda").get_function(FunctionName=name))
-
-
-def _unless_gone(call: Callable[[], dict]) -> dict | None:
-    """What a call answers, or None where the thing that it names is not there."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
-            raise
-        return None
+    return unless_gone(lambda: account.client("lambda").get_function(FunctionName=name))
 
 
 def _once_the_role_is_known(create: Callable[[], object], seconds: float = 60) -> None:

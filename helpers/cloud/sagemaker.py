@@ -10,7 +10,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable
@@ -19,19 +18,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.cloud import prices
+from helpers.cloud import prices, resources
 from helpers.cloud.account import Account, AWSError, agree, in_words
 from helpers.cloud.model_archive import Archive
 
 NAME = "keras-flask-tutorial"  # of the endpoint and its role, and the beginning of the names of what belongs to them
-TAG = "Project"
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
 KINDS = ("text/csv", "application/json", "application/jsonlines")  # that the container takes and answers
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint may have
 MOST_CONCURRENT, MOST_INSTANCES = 200, 100
 SHARE = 0.1  # of the requests, for a new model that is tried
-MOST_BYTES, MOST_SERVERLESS_BYTES = 25 * 2**20, 4 * 2**20  # of a request; a batch transform sends parts of a file
-_GONE = ("Could not find", "does not exist", "NoSuchEntity", "NoSuchBucket", "Not Found", "NotFound")
+MOST_BYTES = 25 * 2**20  # of a request; a batch transform sends parts of a file
+_GONE = ("Could not find", "does not exist", "Not Found", "NotFound")
 
 
 @dataclass(frozen=True)
@@ -245,8 +243,7 @@ def _register(account: Account, plan: Plan) -> None:
     with in_words(account, "s3"):
         s3 = account.client("s3")
         if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)) is None:
-            elsewhere = {} if account.region == "us-east-1" else {"LocationConstraint": account.region}
-            s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": elsewhere} if elsewhere else {}))
+            resources.make_bucket(account, bucket)
         s3.upload_file(str(plan.archive.path), bucket, key)
     container = {"Image": plan.image, "ModelDataUrl": f"s3://{bucket}/{key}"}
     environment = {"API_KEY": plan.api_key} if plan.api_key else {}
@@ -307,28 +304,19 @@ def _change(account: Account, name: str, config: str) -> None:
 
 def _role(account: Account, name: str) -> str:
     """The role that the containers run as: it may read its bucket and its image, write its log, and do nothing else."""
-    iam, bucket = account.client("iam"), _bucket(account, name)
-    sagemaker_only = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sagemaker.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
-    with in_words(account, "iam"):
-        role = _unless_gone(lambda: iam.get_role(RoleName=name)) or iam.create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [sagemaker_only]}),
-            Tags=_tags(name),
-        )
+    bucket = _bucket(account, name)
+
+    def may(_: str) -> list[dict]:
         images = ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
         logs = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "cloudwatch:PutMetricData"]
         objects = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-        may = [
+        return [
             {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"], "Resource": objects},
             {"Effect": "Allow", "Action": [*images, *logs], "Resource": "*"},
         ]
-        policy = json.dumps({"Version": "2012-10-17", "Statement": may})
-        iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy)
-    return role["Role"]["Arn"]
+
+    with in_words(account, "iam"):
+        return resources.role(account, name, "sagemaker.amazonaws.com", may)
 
 
 # ---- back to nothing ----
@@ -368,10 +356,10 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
             found.append(("package group", name, lambda: client.delete_model_package_group(**group)))
     with in_words(account, "s3"):
         if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)):
-            found.append(("bucket", bucket, lambda: _remove_bucket(s3, bucket)))
+            found.append(("bucket", bucket, lambda: resources.remove_bucket(account, bucket)))
     with in_words(account, "iam"):
         if _unless_gone(lambda: iam.get_role(RoleName=name)):
-            found.append(("role", name, lambda: _remove_role(iam, name)))
+            found.append(("role", name, lambda: resources.remove_role(account, name)))
     return found
 
 
@@ -386,18 +374,6 @@ def _jobs(account: Account, name: str) -> list[str]:
     return [each["TransformJobName"] for page in pages for each in page["TransformJobSummaries"]]
 
 
-def _remove_bucket(s3, bucket: str) -> None:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for each in page.get("Contents", ()):
-            s3.delete_object(Bucket=bucket, Key=each["Key"])
-    s3.delete_bucket(Bucket=bucket)
-
-
-def _remove_role(iam, name: str) -> None:
-    iam.delete_role_policy(RoleName=name, PolicyName=name)
-    iam.delete_role(RoleName=name)
-
-
 # ---- small parts ----
 
 
@@ -408,17 +384,8 @@ def _bucket(account: Account, name: str) -> str:
 
 
 def _tags(name: str) -> list[dict]:
-    return [{"Key": TAG, "Value": name}]
+    return [{"Key": resources.TAG, "Value": name}]
 
 
 def _unless_gone(call: Callable[[], dict]) -> dict | None:
-    """What a call answers, or None where the thing that it names is not there."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call()
-    except ClientError as error:
-        said = f"{error.response['Error']['Code']} {error.response['Error'].get('Message', '')}"
-        if not any(word in said for word in _GONE) and error.response["Error"]["Code"] != "404":
-            raise
-        return None
+    return resources.unless_gone(call, _GONE)  # SageMaker says in words what others have a code for

@@ -14,13 +14,13 @@ B. Yurdakul, Statistical Properties of Population Stability Index, 2018, https:/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from helpers.data.signature import CATEGORY, REAL, Signature
+from helpers.data.signature import CATEGORY, REAL, Feature, Signature
 
 BINS = 10  # of numbers and scores: deciles of the training rows
 SOME, LARGE = 0.1, 0.25  # the usual thresholds of the index
@@ -73,14 +73,12 @@ class Distribution:
     @classmethod
     def of(cls, signature: Signature, matrix: np.ndarray, scores: np.ndarray) -> Distribution:
         """That of a table's rows, (k, m), and of the scores of a model, (k,)."""
-        bins, at = [], 0
-        for feature in signature.features:
-            edges = ()
-            if feature.kind == REAL:
-                there = matrix[matrix[:, at + feature.width - 1] != 1] if feature.missing else matrix
-                edges = _deciles(there[:, at])
-            bins.append(Bins(feature.name, feature.kind, at, feature.width, feature.missing, edges))
-            at += feature.width
+
+        def edges(feature: Feature, at: int) -> tuple[float, ...]:
+            there = matrix[matrix[:, at + feature.width - 1] != 1] if feature.missing else matrix
+            return _deciles(there[:, at])
+
+        bins = _bins(signature, edges)
         score_edges = _deciles(scores)
         size = sum(each.count for each in bins) + len(score_edges) + 1
         empty = cls(bins, score_edges, np.zeros(size, np.int64))
@@ -89,13 +87,9 @@ class Distribution:
     @classmethod
     def from_dict(cls, signature: Signature, data: Mapping) -> Distribution:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is none of this signature."""
-        bins, at, counts = [], 0, []
-        for feature in signature.features:
-            found = data["features"][feature.name]
-            edges = tuple(map(float, found.get("edges", ())))
-            bins.append(Bins(feature.name, feature.kind, at, feature.width, feature.missing, edges))
-            counts += found["counts"]
-            at += feature.width
+        found = data["features"]
+        bins = _bins(signature, lambda feature, _: tuple(map(float, found[feature.name]["edges"])))
+        counts = [count for name in signature.names for count in found[name]["counts"]]
         return cls(bins, data["score"]["edges"], np.array(counts + data["score"]["counts"]))
 
     def to_dict(self) -> dict:
@@ -106,11 +100,7 @@ class Distribution:
             for each, part in zip(self.bins, self._parts, strict=False)
         }
         score = {"edges": self.score_edges.tolist(), "counts": self.counts[self._parts[-1]].tolist()}
-        return {"rows": self.rows, "features": features, "score": score}
-
-    @property
-    def rows(self) -> int:
-        return int(self.counts[self._parts[-1]].sum())
+        return {"rows": self.rows_in(self.counts), "features": features, "score": score}
 
     def count(self, matrix: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """How many of the rows fall into each bin, (size,)."""
@@ -135,6 +125,16 @@ class Distribution:
     def rows_in(self, counts: np.ndarray) -> int:
         """How many rows were counted."""
         return int(counts[self._parts[-1]].sum())
+
+
+def _bins(signature: Signature, edges_of: Callable[[Feature, int], tuple[float, ...]]) -> list[Bins]:
+    """The bins of each feature; edges_of: those of a number, by its column in the matrix."""
+    bins, at = [], 0
+    for feature in signature.features:
+        edges = edges_of(feature, at) if feature.kind == REAL else ()
+        bins.append(Bins(feature.name, feature.kind, at, feature.width, feature.missing, edges))
+        at += feature.width
+    return bins
 
 
 def _deciles(values: np.ndarray) -> tuple[float, ...]:

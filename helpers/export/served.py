@@ -42,9 +42,13 @@ def pair(host: str, port: int) -> str:
 
 def ask(url: str, seconds: float) -> bytes:
     """What a service of this machine answers, asked without a proxy; OSError where it does not, or refuses."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(url, timeout=seconds) as answer:
+    with open_directly(url, seconds) as answer:
         return answer.read()
+
+
+def open_directly(request: str | urllib.request.Request, seconds: float):
+    """The open answer to a request, which takes no proxy; raises what `urllib.request.urlopen` does."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ from typing import Self
 from cheroot import connections, server, wsgi
 from cheroot.workers import threadpool
 
+from helpers.export.served import open_directly
 from helpers.serving.callers import CallerCheck, Callers, is_loopback
 from helpers.serving.framing import BODY_BYTES, HEADER_BYTES, Arrival, Malformed
 
@@ -428,9 +429,8 @@ def _is_taken(host: str, port: int) -> bool:
 
 def _occupant(port: int) -> str:
     """Who listens on a port of this machine, as far as its first answer tells."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"http://127.0.0.1:{port}/", timeout=1) as answer:
+        with open_directly(f"http://127.0.0.1:{port}/", seconds=1) as answer:
             name = answer.headers.get("Server", "")
     except urllib.error.HTTPError as error:
         name = error.headers.get("Server", "")

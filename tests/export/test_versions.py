@@ -10,12 +10,12 @@ from pathlib import Path
 
 import notebook_tools as tools
 import pytest
+from conftest import reexported
 
 from helpers import PROJECT
 from helpers.export import kept
 from helpers.export.artifacts import export_model
 from helpers.export.errors import ArtifactError, PredictorError
-from helpers.export.folder import replacing
 from helpers.export.predictors import load_predictor
 from helpers.export.versions import find, promote, rollback, version_of, versions
 
@@ -48,16 +48,6 @@ def small(trained, tmp_path_factory) -> Path:
 @pytest.fixture
 def games(small, tmp_path) -> Path:
     return shutil.copytree(small, tmp_path / "games")
-
-
-def changed(directory: Path, beside: bool = False, **feature) -> str:
-    """Export the model once more, with another first feature; returns the version."""
-    with replacing(directory, beside) as scratch:
-        shutil.copytree(directory, scratch, dirs_exist_ok=True)
-        card = json.loads((scratch / "card.json").read_text())
-        card["signature"]["features"][0] |= feature
-        (scratch / "card.json").write_text(json.dumps(card))
-    return version_of(card)
 
 
 def listed(directory: Path) -> list[tuple[str, str]]:
@@ -111,7 +101,7 @@ def test_other_weights_are_another_version_and_what_does_not_answer_makes_none(s
 
 def test_the_version_is_what_a_predictor_says(games):
     before = load_predictor(games, "numpy").version
-    now = changed(games, high=2.0)
+    now = reexported(games, high=2.0)
     assert load_predictor(games, "numpy").version == now != before
 
 
@@ -120,9 +110,9 @@ def test_the_version_is_what_a_predictor_says(games):
 
 def test_three_are_kept_of_those_before_and_of_those_beside(games):
     first = load_predictor(games, "numpy").version
-    made = [first, *(changed(games, high=float(high)) for high in range(2, 7))]
+    made = [first, *(reexported(games, high=float(high)) for high in range(2, 7))]
     assert listed(games) == [(made[-1], "current"), *((each, "before") for each in made[-2:-5:-1])]
-    beside = [changed(games, beside=True, high=float(high)) for high in range(10, 15)]
+    beside = [reexported(games, beside=True, high=float(high)) for high in range(10, 15)]
     assert listed(games) == [
         (made[-1], "current"),
         *((each, "beside") for each in beside[:-4:-1]),
@@ -138,7 +128,7 @@ def test_the_same_model_in_other_formats_is_no_version_of_its_own(trained, games
 
 
 def test_old_versions_are_no_models_and_no_obstacle(games, tmp_path):
-    changed(games, high=2.0)
+    reexported(games, high=2.0)
     project = tools.copy_project(tmp_path / "tutorial")
     shutil.copytree(games.parent, project / "models", ignore=shutil.ignore_patterns("tutorial"))
     program = "from helpers.export import registry; print(registry.names())"
@@ -151,7 +141,7 @@ def test_old_versions_are_no_models_and_no_obstacle(games, tmp_path):
 
 def test_a_version_shares_no_file_that_could_be_changed_under_it(games):
     before = load_predictor(games, "numpy").version
-    changed(games, high=2.0)
+    reexported(games, high=2.0)
     (games / "model.npz").write_bytes(b"damaged")
     assert load_predictor(find(games, before).path, "numpy").version == before
 
@@ -161,7 +151,7 @@ def test_a_version_shares_no_file_that_could_be_changed_under_it(games):
 
 def test_a_second_rollback_undoes_the_first_and_a_chosen_one_goes_anywhere(games):
     a = load_predictor(games, "numpy").version
-    b, c = changed(games, high=2.0), changed(games, high=3.0)
+    b, c = reexported(games, high=2.0), reexported(games, high=3.0)
     assert rollback(games).version == b and listed(games) == [(b, "current"), (c, "before"), (a, "before")]
     assert rollback(games).version == c and listed(games) == [(c, "current"), (b, "before"), (a, "before")]
     assert rollback(games, a[:6]).version == a and listed(games) == [(a, "current"), (c, "before"), (b, "before")]
@@ -169,7 +159,7 @@ def test_a_second_rollback_undoes_the_first_and_a_chosen_one_goes_anywhere(games
 
 
 def test_what_was_exported_beside_is_promoted_and_taken_back(games):
-    now, new = load_predictor(games, "numpy").version, changed(games, beside=True, high=2.0)
+    now, new = load_predictor(games, "numpy").version, reexported(games, beside=True, high=2.0)
     assert load_predictor(games, "numpy").version == now
     with pytest.raises(ArtifactError, match="games has no version before the current one"):
         rollback(games)
@@ -189,7 +179,7 @@ def test_a_model_exported_beside_one_that_is_there_waits_there(trained, games, t
     [("", "games has no version ''"), ("zz", "games has no version 'zz': there is"), ("../x", "has no version")],
 )
 def test_digits_that_mean_no_version_are_said(games, digits, says):
-    changed(games, high=2.0)
+    reexported(games, high=2.0)
     before = listed(games)
     with pytest.raises(ArtifactError, match=says):
         rollback(games, digits)
@@ -203,14 +193,14 @@ def test_digits_that_begin_two_versions_are_said(games):
         card["signature"]["features"][0]["high"] = high
         if version_of(card)[0] == now[0]:
             break
-    new = changed(games, high=high)
+    new = reexported(games, high=high)
     with pytest.raises(ArtifactError, match=f"'{now[0]}' begins several versions of games.*{new}.*{now}"):
         find(games, now[0])
     assert find(games, now).version == now
 
 
 def test_a_damaged_version_is_not_put_in_place(games):
-    now = changed(games, high=2.0)
+    now = reexported(games, high=2.0)
     [old] = [each for each in versions(games) if each.place == "before"]
     (old.path / "model.npz").write_bytes(b"damaged")
     with pytest.raises(PredictorError, match=r"model.npz has \d+ bytes instead of"):
@@ -222,7 +212,7 @@ def test_a_damaged_version_is_not_put_in_place(games):
 @pytest.mark.slow
 def test_a_rollback_that_is_killed_at_any_change_to_the_disk_leaves_one_of_the_two(games, tmp_path):
     before = load_predictor(games, "numpy").version
-    now = changed(games, high=2.0)
+    now = reexported(games, high=2.0)
     spare, kill_at, found = tmp_path / "spare", 1, []
     shutil.copytree(games.parent, spare, ignore=shutil.ignore_patterns("spare"))
     while True:
@@ -233,7 +223,7 @@ def test_a_rollback_that_is_killed_at_any_change_to_the_disk_leaves_one_of_the_t
         assert code == -signal.SIGKILL
         found.append(load_predictor(games, "numpy").version)
         assert {each.version for each in versions(games)} == {before, now}  # neither is lost
-        changed(games, high=9.0)  # the next export clears what was left
+        reexported(games, high=9.0)  # the next export clears what was left
         assert {each.version for each in versions(games)} > {before, now}
         assert not list(games.parent.glob(".games.new-*")) + list(kept.store_of(games).glob(".part-*"))
         for path in (games, kept.store_of(games)):
@@ -250,7 +240,7 @@ def test_the_command_lists_what_each_version_reports_and_rolls_back(games, tmp_p
     project = tools.copy_project(tmp_path / "tutorial")
     directory = project / "models" / "games"
     shutil.copytree(games, directory)
-    a, b = load_predictor(directory, "numpy").version, changed(directory, high=2.0)
+    a, b = load_predictor(directory, "numpy").version, reexported(directory, high=2.0)
 
     def models(*words: str) -> str:
         command = [sys.executable, "-m", "helpers", "models", *words]

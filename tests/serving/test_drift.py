@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import passengers
+from conftest import as_requests, passengers
 from service_processes import serving, until, workers_at_work
 
 from helpers.data.distribution import Distribution
@@ -32,8 +32,7 @@ def told(text: str) -> dict[tuple[str, str], float]:
 
 
 def rows_of(count: int, seed: int = 1) -> list[dict]:
-    table = passengers(count).sample(frac=1, random_state=seed).drop(columns="survived")
-    return [{k: v for k, v in row.items() if pd.notna(v)} for row in table.to_dict("records")]
+    return as_requests(passengers(count).sample(frac=1, random_state=seed).drop(columns="survived"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import notebook_tools as tools
 import numpy as np
 import pytest
-from conftest import passengers
+from conftest import passengers, reexported
 
 from helpers import PROJECT
 from helpers.data.games import SAMPLE, split
@@ -18,7 +18,7 @@ from helpers.data.signature import Feature, Signature
 from helpers.data.tables import features_and_label
 from helpers.export.artifacts import export_model
 from helpers.export.predictors import load_predictor
-from helpers.export.versions import version_of, versions
+from helpers.export.versions import versions
 from helpers.serving import gate, golden
 from helpers.serving.golden import CannotGate, Golden
 
@@ -183,18 +183,7 @@ def test_the_golden_requests_of_the_sample_are_of_its_columns_and_say_why(sample
 def games(exported, tmp_path) -> Path:
     """The exported model, which has been replaced by the same one with a wider range."""
     directory = shutil.copytree(exported, tmp_path / "games")
-    return replace(directory, high=2.0)
-
-
-def replace(directory: Path, beside: bool = False, **feature) -> Path:
-    from helpers.export.folder import replacing
-
-    with replacing(directory, beside) as scratch:
-        shutil.copytree(directory, scratch, dirs_exist_ok=True)
-        card = json.loads((scratch / "card.json").read_text())
-        card["signature"]["features"][0] |= feature
-        (scratch / "card.json").write_text(json.dumps(card))
-    assert version_of(card)
+    assert reexported(directory, high=2.0)
     return directory
 
 
@@ -222,7 +211,7 @@ def test_the_command_drafts_passes_and_holds_back(games, tmp_path):
 
 @pytest.mark.slow
 def test_without_a_number_it_is_the_version_that_promote_would_take(games, tmp_path):
-    replace(games, beside=True, high=3.0)
+    assert reexported(games, beside=True, high=3.0)
     now, waiting, before = versions(games)
     assert waiting.place == "beside"
     passed = run_gate("--model", games, "--data", "sample")

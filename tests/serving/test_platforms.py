@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from conftest import passengers
+from conftest import as_requests, passengers
 from service_processes import serving
 
 from helpers.data.delimited import read_csv
@@ -51,12 +51,7 @@ def invoke(url: str, body: str | bytes, kind: str = "text/csv", accept: str | No
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
     table = passengers(60).drop(columns="survived")
-    return known(table)
-
-
-def known(table: pd.DataFrame) -> list[dict]:
-    """The rows of a table, each without its missing values."""
-    return [{k: v for k, v in row.items() if pd.notna(v)} for row in table.to_dict("records")]
+    return as_requests(table)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +213,7 @@ def test_many_rows_are_the_same_rows_by_name():
     table = pd.DataFrame({"a": random.uniform(-1, 11, 5000).round(6), "b": random.integers(0, 2, 5000)})
     table["c"] = np.where(random.random(5000) < 0.1, np.nan, random.normal(0, 1e4, 5000))
     reader, text = NUMBERS.reader(), table.to_csv(index=False)
-    assert np.array_equal(read_csv(reader, text).matrix, reader.read(known(table)).matrix)
+    assert np.array_equal(read_csv(reader, text).matrix, reader.read(as_requests(table)).matrix)
 
 
 @pytest.mark.slow
