@@ -206,7 +206,9 @@ class Reader:
         matrix, problems, notes, bad = np.zeros((len(rows), self.width), np.float32), Named(), Named(), []
         for i, params in enumerate(rows):
             before = problems.count
-            if isinstance(params, Mapping):
+            if type(params) is dict and (row := self._plain_row(params)) is not None:
+                matrix[i] = row
+            elif isinstance(params, Mapping):
                 self._row(params, matrix[i], f"[{i}].", problems, notes)
             else:
                 problems.add(f"[{i}]", "must be an object of names and values")
