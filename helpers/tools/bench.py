@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ import psutil
 from helpers import PROJECT
 from helpers.data.signature import Signature
 from helpers.export.card import read_card
-from helpers.serving.serve_command import CannotServe, ensure_exported
+from helpers.serving.serve_command import CannotServe, ensure_exported, free_port
 from helpers.tools import readme
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
@@ -162,7 +161,7 @@ def _services(model: Path, signature: Signature, seconds: float, rounds: int, pe
         yield rows_per_second(predict, example, seconds)
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with production(model) as (predict, _), service("echo-workers", model, str(free_port()), str(workers)) as echo:
+    with production(model) as (predict, _), service("echo-workers", model, str(free_port("127.0.0.1", 0)), str(workers)) as echo:
         ours, theirs, ratio = compare(predict + ask, echo + say)
         yield Figure(
             "predict, tutorial.py serve", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
@@ -218,7 +217,7 @@ def _peers(model, names, workers, compare, predict: str, ask: str, row: bytes) -
 
     for kind in (FASTAPI, FASTIFY):
         try:
-            with peer(kind, model, names, free_port(), workers) as other:
+            with peer(kind, model, names, free_port("127.0.0.1", 0), workers) as other:
                 wait_for(other)
                 for how, rest, body in (("address", ask, None), ("JSON", "/predict", row)):
                     ours, theirs, ratio = compare(Call(predict + rest, body), Call(other + rest, body))
@@ -281,7 +280,7 @@ def service(kind: str, model: Path, *rest: str) -> Iterator[str]:
 @contextmanager
 def production(model: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     """`tutorial.py serve` with its default workers."""
-    port = free_port()
+    port = free_port("127.0.0.1", 0)
     set_up = (PROJECT / ".venv" / "installed.sha256").exists()  # else the launcher would install everything first
     launcher = [str(PROJECT / "tutorial.py")] if set_up else ["-m", "helpers"]
     command = [sys.executable, *launcher, "serve", "--port", str(port), "--model", str(model)]
@@ -292,12 +291,6 @@ def production(model: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     finally:
         process.terminate()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(url: str, seconds: float = 60) -> None:
