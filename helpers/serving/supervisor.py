@@ -6,11 +6,14 @@ is reached under the same port. Each says that it lives, once a second, through 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import mmap
 import multiprocessing
 import multiprocessing.connection
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -26,6 +29,8 @@ SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is
 LOADING_SECONDS = 120  # and one that has not said for this time after its start that it is ready
 RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
+ABSENT_SECONDS = 2  # without any worker, after which this process answers in their place
+MOST_ANSWERED = 200  # connections, between two looks at the workers
 MOST_STARTS = 3  # of each worker, before any was ready
 
 LIVES = b"."
@@ -90,6 +95,9 @@ class Supervisor:
         self.workers = [_Worker(number) for number in range(workers)]
         self.was_ready = False
         self._stop = False
+        self._present = time.monotonic()  # when a worker was last there to answer
+        self._answered: list[tuple[float, socket.socket]] = []  # connections to close, and when
+        self._said = ""  # why a worker could not start, as it was last said
         # A forked worker shares what is imported already; elsewhere it is a new interpreter.
         forks = sys.platform == "linux"
         self._context = multiprocessing.get_context("fork" if forks else "spawn")
@@ -107,6 +115,7 @@ class Supervisor:
                 for worker in self.workers:
                     if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
                         return 2
+                self._stand_in()
             return 0
         finally:
             self._end()
@@ -114,8 +123,33 @@ class Supervisor:
     def _told_to_stop(self, *_) -> None:
         self._stop = True
 
+    def _stand_in(self) -> None:
+        """Answer 503 where no worker has been there for a while: requests would wait in the kernel without a word."""
+        now = time.monotonic()
+        while self._answered and self._answered[0][0] <= now:
+            self._answered.pop(0)[1].close()
+        was_absent = self._present < now - ABSENT_SECONDS
+        if not self.was_ready or any(worker.ready and worker.process is not None for worker in self.workers):
+            self._present = now
+            if was_absent and self.was_ready:
+                print("serve: a worker answers again", file=sys.stderr, flush=True)
+        elif was_absent:
+            self.listener.setblocking(False)
+            for _ in range(MOST_ANSWERED):
+                try:
+                    connection, _ = self.listener.accept()
+                except OSError:
+                    return
+                self._answered.append((now + 1, connection))  # closed at once, its answer could be lost
+                with contextlib.suppress(OSError):
+                    connection.setblocking(False)
+                    connection.sendall(_nobody_answers())
+                    connection.shutdown(socket.SHUT_WR)
+
     def _start(self, worker: _Worker) -> None:
         self.starts += 1
+        while self._answered:  # a new process would hold them open
+            self._answered.pop()[1].close()
         mine, theirs = self._context.Pipe(duplex=False)
         place = Place(worker.number, self.listener, theirs, self._board)
         worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
@@ -152,6 +186,8 @@ class Supervisor:
         if word != LIVES:
             worker.problem = word.decode()
             return
+        if not worker.ready:
+            self._said = ""
         worker.heard, worker.ready, worker.pause = time.monotonic(), True, RETRY_SECONDS[0]
         if not self.was_ready:
             self.was_ready = True
@@ -172,8 +208,10 @@ class Supervisor:
         if worker.pipe is not None:
             worker.pipe.close()
             worker.pipe = None
-        if worker.problem:
-            print(f"serve: {worker.problem}", file=sys.stderr, flush=True)
+        if worker.problem and worker.problem != self._said:  # it is tried again and again
+            more = ", trying again; without any worker requests are answered with 503" if self.was_ready else ""
+            print(f"serve: {worker.problem}{more}", file=sys.stderr, flush=True)
+            self._said = worker.problem
         if not self.was_ready and code == CANNOT_SERVE:
             return False
         if not self.was_ready and self.starts > MOST_STARTS * len(self.workers):
@@ -194,6 +232,15 @@ class Supervisor:
                 process.kill()
                 process.join()
         self.listener.close()
+
+
+def _nobody_answers() -> bytes:
+    """A whole answer that says that no worker is there."""
+    error = "no worker of this service can answer: its own output says why; it goes on trying to start one"
+    body = json.dumps({"success": False, "error": error}).encode()
+    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+    head += f"Content-Length: {len(body)}\r\nX-Request-ID: {secrets.token_hex(4)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 def _run(work: Callable[[Place], None], place: Place) -> None:

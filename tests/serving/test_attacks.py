@@ -483,6 +483,20 @@ def test_a_broken_model_folder_and_a_dying_worker_leave_the_other_worker_serving
         until(lambda: len([member for member in family(process)[1:] if not gone([member])]) == 2)
 
 
+@posix_only
+def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(model, free_port):
+    with serving(model, free_port, "--workers", "2") as (process, url):
+        workers = workers_at_work(process, url, 2)
+        (model / "card.json").rename(model / "card.away")
+        for worker in workers:
+            worker.kill()
+        refused = requests.get(f"{url}/predict", params=ARTICLE, timeout=20)
+        assert refused.status_code == 503 and "no worker" in refused.json()["error"]
+        assert refused.headers["Retry-After"] and refused.headers["X-Request-ID"]
+        (model / "card.away").rename(model / "card.json")
+        until(lambda: requests.get(f"{url}/predict", params=ARTICLE, timeout=20).ok)
+
+
 def test_what_is_written_while_a_worker_loads_is_noticed(tmp_path):
     (tmp_path / "card.json").write_text("old")
     seen = Watcher.stamp(tmp_path)
