@@ -1,5 +1,6 @@
 """Request parameters become the matrix that the model takes, by name, or an error that names every bad field."""
 
+from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
@@ -162,7 +163,8 @@ def test_no_bytes_of_a_query_string_are_anything_but_a_row_or_a_refusal(query):
 
 def careful_list(rows):
     try:
-        return GAMES.reader()._list(rows, keep_going=False).matrix.tolist()
+        rows = list(map(MappingProxyType, rows))  # mappings, but no plain dicts
+        return GAMES.reader().read(rows).matrix.tolist()
     except InvalidRequest as refused:
         return str(refused), refused.fields
 
