@@ -161,7 +161,10 @@ def _services(model: Path, signature: Signature, seconds: float, rounds: int, pe
         yield rows_per_second(predict, example, seconds)
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with production(model) as (predict, _), service("echo-workers", model, str(free_port("127.0.0.1", 0)), str(workers)) as echo:
+    with (
+        production(model) as (predict, _),
+        service("echo-workers", model, str(free_port("127.0.0.1", 0)), str(workers)) as echo,
+    ):
         ours, theirs, ratio = compare(predict + ask, echo + say)
         yield Figure(
             "predict, tutorial.py serve", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
