@@ -11,7 +11,16 @@ import inspect
 
 from helpers.export.errors import ArtifactError
 from helpers.export.keras2_calls import rewrite_calls
-from helpers.export.keras2_layers import CONVERSIONS, JOINING, REBUILD, RENAMED, joining, makes_mask
+from helpers.export.keras2_layers import (
+    CONVERSIONS,
+    MASKED,
+    REBUILD,
+    RENAMED,
+    makes_mask,
+    masked,
+    takes_whole_numbers,
+    whole_numbers,
+)
 from helpers.export.keras_tree import arguments_of, label_of, layers_of, name_today
 
 # Arguments that say how to compute, not what, or that were kept without being used: the answers are the same without.
@@ -45,15 +54,18 @@ def repair(tree: dict, custom: dict, notes: list[str], archive: bool = False) ->
     archive: the weights stand in a `.keras` archive, which finds them by the classes of the layers, one inside of the
     other: there a layer cannot be put around another.
     """
-    masked = any(makes_mask(layer) for layer in layers_of(tree))
-    return _Repair(custom, notes, archive, masked).value(tree)
+    layers = layers_of(tree)
+    is_masked = any(makes_mask(layer) for layer in layers)
+    is_whole = any(takes_whole_numbers(layer) for layer in layers)
+    return _Repair(custom, notes, archive, is_masked, is_whole).value(tree)
 
 
 class _Repair:
     """One walk through a tree, from the inside out."""
 
-    def __init__(self, custom: dict, notes: list[str], archive: bool, masked: bool):
-        self.custom, self.notes, self.archive, self.masked = custom, notes, archive, masked
+    def __init__(self, custom: dict, notes: list[str], archive: bool, is_masked: bool, is_whole: bool):
+        self.custom, self.notes, self.archive = custom, notes, archive
+        self.is_masked, self.is_whole = is_masked, is_whole
 
     def value(self, item, key: str = ""):
         if isinstance(item, list):
@@ -99,9 +111,11 @@ class _Repair:
         if kind == "InputLayer" and shape is not None:
             config["batch_shape"] = shape
         if kind == "Functional":
-            rewrite_calls(config, self.notes, self.archive)
-        if kind in JOINING and self.masked:
-            item = joining(item, self.notes)
+            rewrite_calls(config, self.notes, self.archive, self.is_masked)
+        if kind in MASKED and self.is_masked:
+            item = masked(item, self.notes)
+        if kind == "Resizing" and self.is_whole:
+            item = whole_numbers(item, self.notes)
         if kind in CONVERSIONS:
             item = CONVERSIONS[kind](item, self.notes)
         if self.archive and item["class_name"] == "TimeMajor":

@@ -8,19 +8,19 @@ models otherwise, takes the states of a recurrent layer by name only, and overru
 from __future__ import annotations
 
 from helpers.export.errors import ArtifactError
-from helpers.export.keras2_layers import around
+from helpers.export.keras2_layers import WITH_STATES, around, masked_with_states
 from helpers.export.keras_tree import label_of, name_today
 
 MODELS = ("Functional", "Sequential")
-RECURRENT = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN", "TimeMajor")
+RECURRENT = (*WITH_STATES, "TimeMajor")
 ELLIPSIS = "..."  # in a slice: Keras's own reader stumbles over the Ellipsis that it decoded
 CONSTANT = "_CONSTANT_VALUE"  # stands where a layer's name would: the first argument is no tensor
 
 
-def rewrite_calls(config: dict, notes: list[str], archive: bool) -> None:
+def rewrite_calls(config: dict, notes: list[str], archive: bool, is_masked: bool) -> None:
     """Rewrite the graph of a Functional model, given its config; `notes` gains a sentence for each kind of change.
 
-    archive: as for `keras2.repair`.
+    archive: as for `keras2.repair`. is_masked: some steps of its sequences do not count.
     """
     graph = _Graph(config["layers"], config["output_layers"])
     for ends in ("input_layers", "output_layers"):
@@ -28,13 +28,15 @@ def rewrite_calls(config: dict, notes: list[str], archive: bool) -> None:
             config[ends] = config[ends][0]  # one tensor, not a list of one tensor
     config["input_layers"] = graph.inputs(config["input_layers"])
     config["output_layers"] = graph.outputs(config["output_layers"])
-    config["layers"] = [_rewrite_layer(layer, graph, notes, archive) for layer in config["layers"]]
+    config["layers"] = [_rewrite_layer(layer, graph, notes, archive, is_masked) for layer in config["layers"]]
 
 
-def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str], archive: bool) -> dict:
+def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str], archive: bool, is_masked: bool) -> dict:
     calls = [graph.call(node) for node in layer["inbound_nodes"]]
     if layer["class_name"] in RECURRENT:
         calls = [_states_by_name(layer, *call, notes) for call in calls]
+        if is_masked and layer["class_name"] in WITH_STATES and any("initial_state" in call[1] for call in calls):
+            layer = masked_with_states(layer, notes)
     modes = {call[1].pop("training", None) for call in calls}
     layer = layer | {"name": name_today(layer["name"])}
     layer |= {"inbound_nodes": [{"args": args, "kwargs": kwargs} for args, kwargs in calls]}

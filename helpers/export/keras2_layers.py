@@ -13,7 +13,18 @@ from helpers.export.errors import ArtifactError
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
 REBUILD = "build the model anew without it in Keras 3 and give it, load_keras(file, architecture=model)"
-JOINING = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract")
+# What becomes of a mask is another thing today in these layers, and our stand-in of each does as Keras 2 did.
+MASKED = {
+    **dict.fromkeys(
+        ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
+        "joins masks otherwise today: a step counts where it counts in every sequence, as then",
+    ),
+    **dict.fromkeys(
+        ("Identity", "Normalization", "Rescaling"),
+        "hands a mask on today: after it every step counts, as then",
+    ),
+}
+WITH_STATES = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
 RENAMED = {
     "Model": "Functional",
     "BatchNormalizationV1": "BatchNormalization",
@@ -40,12 +51,31 @@ def makes_mask(layer: dict) -> bool:
     return layer["class_name"] == "Masking" or (isinstance(config, dict) and bool(config.get("mask_zero")))
 
 
-def joining(layer: dict, notes: list[str]) -> dict:
-    """A layer that joins sequences, in a model in which some steps do not count."""
+def takes_whole_numbers(layer: dict) -> bool:
+    """Whether a layer is an input of whole numbers, as pictures are kept in files."""
+    config = layer.get("config")
+    return isinstance(config, dict) and str(config.get("dtype")).startswith(("int", "uint"))
+
+
+def masked(layer: dict, notes: list[str]) -> dict:
+    """A layer that treats a mask otherwise today, in a model in which some steps do not count."""
+    kind = layer["class_name"]
+    notes.append(f"{kind} {MASKED[kind]}")
+    return layer | _stand_in(kind, layer["config"])
+
+
+def masked_with_states(layer: dict, notes: list[str]) -> dict:
+    """A recurrent layer that starts with states given to it, in a model in which some steps do not count."""
     notes.append(
-        f"{layer['class_name']} joins masks otherwise today: a step counts where it counts in every sequence, as then"
+        f"{label_of(layer)} would count every step today, as it starts with the states of another: it does not"
     )
     return layer | _stand_in(layer["class_name"], layer["config"])
+
+
+def whole_numbers(layer: dict, notes: list[str]) -> dict:
+    """A Resizing in a model that takes whole numbers."""
+    notes.append("Resizing rounds pictures of whole numbers today: it does not, as then")
+    return layer | _stand_in("Resizing", layer["config"])
 
 
 def _leaky_relu(layer: dict, notes: list[str]) -> dict:

@@ -155,6 +155,93 @@ class Subtract(_JoinsMasks, keras.layers.Subtract):
     """Keras 3's, with the mask of Keras 2."""
 
 
+class _DropsMask:
+    """A layer after which every step counts, as in Keras 2; the tensor is another, as a mask goes with a tensor."""
+
+    def call(self, x):
+        return ops.copy(super().call(x))
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None
+
+
+@register
+class Identity(_DropsMask, keras.layers.Identity):
+    """Keras 3's, after which every step counts."""
+
+
+@register
+class Normalization(_DropsMask, keras.layers.Normalization):
+    """Keras 3's, after which every step counts."""
+
+
+@register
+class Rescaling(_DropsMask, keras.layers.Rescaling):
+    """Keras 3's, after which every step counts."""
+
+
+class _StatesAndMask:
+    """A recurrent layer that starts with states given to it, and goes by the mask of its sequence as in Keras 2.
+
+    Keras 3 calls the mask of one of several tensors by the name of the argument.
+    """
+
+    def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
+        mask = sequences_mask if mask is None else mask
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+
+@register
+class Bidirectional(_StatesAndMask, keras.layers.Bidirectional):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class ConvLSTM1D(_StatesAndMask, keras.layers.ConvLSTM1D):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class ConvLSTM2D(_StatesAndMask, keras.layers.ConvLSTM2D):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class ConvLSTM3D(_StatesAndMask, keras.layers.ConvLSTM3D):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class GRU(_StatesAndMask, keras.layers.GRU):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class LSTM(_StatesAndMask, keras.layers.LSTM):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class RNN(_StatesAndMask, keras.layers.RNN):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class SimpleRNN(_StatesAndMask, keras.layers.SimpleRNN):
+    """Keras 3's, with states and a mask."""
+
+
+@register
+class Resizing(keras.layers.Resizing):
+    """Keras 2's: whole numbers become real ones, which Keras 3 rounds again."""
+
+    def call(self, images, *args, **kwargs):
+        return super().call(ops.cast(images, self.compute_dtype), *args, **kwargs)
+
+    def compute_output_spec(self, images, *args, **kwargs):
+        return keras.KerasTensor(self.compute_output_shape(images.shape), self.compute_dtype)
+
+
 class _LocallyConnected(keras.layers.Layer):
     """A convolution whose kernel is another at every place of the output.
 

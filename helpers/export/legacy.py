@@ -258,6 +258,9 @@ class _Contents:
                     model = keras.models.load_model(
                         copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
                     )
+                    if copy.suffix == ".h5" and not self.modern:
+                        # A mask is a step of the graph today, which shifts the order that the weights stand in.
+                        model.load_weights(copy, by_name=True)
             except Exception as error:
                 raise ArtifactError(self._explain(error)) from error
         if arguments and not native:

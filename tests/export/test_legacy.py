@@ -153,10 +153,12 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
         "keras-tf-2.21.0-hard-sigmoid-recurrent.h5": ["0.2x + 0.5"],
         "keras-tf-2.21.0-locally-connected.h5": ["LocallyConnected1D", "LocallyConnected2D"],
         "keras-tf-2.21.0-lookup.h5": ["'vocabulary_size' of IntegerLookup is gone"],
+        "keras-tf-2.21.0-masked-states.h5": ["Rescaling hands a mask on", "(LSTM) would count every step"],
         "keras-tf-2.21.0-pictures.h5": ["'groups' of DepthwiseConv2D is gone", "'rng_type'", "RandomHeight"],
         "keras-tf-2.21.0-random-crop.h5": ["RandomCrop"],
         "keras-tf-2.21.0-tensorflow-functions.h5": ["(TFOpLambda)", "(SlicingOpLambda)"],
         "keras-tf-2.21.0-time-major.h5": ["lstm_1 (LSTM) takes time first"],
+        "keras-tf-2.21.0-whole-pictures.h5": ["Resizing rounds"],
         "keras-tf-2.21.0-two-outputs.h5": ["'logcosh' is called 'log_cosh'"],
     }.items(),
 )

@@ -202,6 +202,24 @@ def joined_masks():
     return keras.Model([left, right], layers.Dense(1)(layers.Concatenate()([last(each) for each in joined])))
 
 
+def masked_states():
+    """A translator: a decoder that starts with the states of an encoder, both over sequences padded with 0."""
+    source, target = keras.Input((5,)), keras.Input((5,))
+    first, second = (layers.Embedding(2, 3, mask_zero=True)(each) for each in (source, target))
+    _, h, c = layers.LSTM(3, return_state=True)(layers.Rescaling(2.0, offset=0.1)(first))
+    x = layers.LSTM(3, return_sequences=True)(second, initial_state=[h, c])
+    x = layers.SimpleRNN(3)(
+        x, initial_state=layers.SimpleRNN(3)(layers.Normalization(mean=0.1, variance=2.0, axis=None)(second))
+    )
+    return keras.Model([source, target], layers.Dense(1)(x))
+
+
+def whole_pictures():
+    """A picture of whole numbers, made smaller."""
+    inputs = keras.Input((4, 5, 1), dtype="uint8")
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.Resizing(3, 3)(inputs))))
+
+
 def tensorflow_function_without_equivalent():
     inputs = keras.Input((4, 4, 4))
     x = tf.nn.depth_to_space(inputs, 2)
@@ -368,6 +386,8 @@ def models():
         tensorflow_functions,
         more_tensorflow_functions,
         joined_masks,
+        masked_states,
+        whole_pictures,
         tensorflow_function_without_equivalent,
         fixed_mode,
         nested,
