@@ -7,6 +7,8 @@ function of TensorFlow that can be converted; its arguments are called what Tens
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import ops
 
@@ -137,17 +139,26 @@ class Concatenate(_JoinsMasks, keras.layers.Concatenate):
 
 @register
 class Maximum(_JoinsMasks, keras.layers.Maximum):
-    """Keras 3's, with the mask of Keras 2."""
+    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
+
+    def _merge_function(self, inputs):
+        return functools.reduce(ops.maximum, inputs)
 
 
 @register
 class Minimum(_JoinsMasks, keras.layers.Minimum):
-    """Keras 3's, with the mask of Keras 2."""
+    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
+
+    def _merge_function(self, inputs):
+        return functools.reduce(ops.minimum, inputs)
 
 
 @register
 class Multiply(_JoinsMasks, keras.layers.Multiply):
-    """Keras 3's, with the mask of Keras 2."""
+    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
+
+    def _merge_function(self, inputs):
+        return functools.reduce(ops.multiply, inputs)
 
 
 @register

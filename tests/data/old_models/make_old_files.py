@@ -202,6 +202,16 @@ def joined_masks():
     return keras.Model([left, right], layers.Dense(1)(layers.Concatenate()([last(each) for each in joined])))
 
 
+def joined_values():
+    """What stands where steps do not count, joined value by value and then looked at."""
+    left, right = keras.Input((10,)), keras.Input((10,))
+    first = layers.Embedding(2, 3, mask_zero=True)(left)
+    seconds = [layers.Embedding(2, 3, mask_zero=True)(right), layers.Embedding(2, 3)(right)]
+    joining = layers.Multiply, layers.Maximum, layers.Minimum
+    joined = [layers.Flatten()(kind()([first, second])) for kind in joining for second in seconds]
+    return keras.Model([left, right], layers.Dense(1)(layers.Concatenate()(joined)))
+
+
 def masked_states():
     """A translator: a decoder that starts with the states of an encoder, both over sequences padded with 0."""
     source, target = keras.Input((5,)), keras.Input((5,))
@@ -386,6 +396,7 @@ def models():
         tensorflow_functions,
         more_tensorflow_functions,
         joined_masks,
+        joined_values,
         masked_states,
         whole_pictures,
         tensorflow_function_without_equivalent,
