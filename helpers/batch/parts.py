@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
+from helpers.batch import joined
 from helpers.batch.paths import CSV_GZ, PARQUET, hidden_of, rejected_of, suffix_of
 from helpers.data.reading import DataError
 
@@ -138,16 +139,12 @@ class Parts:
         shutil.rmtree(self.folder)
 
     def _join(self, whole: Path, schema: pa.Schema) -> None:
-        """All rows in one file: texts follow each other as they are (gzip allows it, too), row groups are copied."""
+        """All rows in one file, none of them read again: texts follow each other as they are (gzip allows it, too)."""
         parts = [self._file("rows", name, self.suffix) for name in self.records]
         if self.suffix == PARQUET and len(parts) == 1:
             os.replace(parts[0], whole)
         elif self.suffix == PARQUET:
-            with _parquet_writer(whole, schema) as writer:
-                for part in parts:
-                    with pq.ParquetFile(part) as file:
-                        for group in range(file.num_row_groups):
-                            writer.write_table(file.read_row_group(group))
+            joined.join(parts, whole)
         else:
             header = pa.BufferOutputStream()
             arrow_csv.write_csv(schema.empty_table(), header)
