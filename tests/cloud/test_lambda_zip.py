@@ -1,15 +1,19 @@
 """The zip for Lambda: what is in it, and that it answers, by Lambda's own runtime, as the notebook's server does."""
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import shutil
+import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,11 +22,12 @@ import pytest
 from own_models_on_lambda import picture, picture_classifier
 
 from helpers.cloud import lambda_packages, lambda_zip
-from helpers.cloud.lambda_local import CallFailed, Function, body_of, event
+from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, unpacked
 from helpers.cloud.lambda_packages import CannotPackage, Target
 from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_size
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import serve
+from helpers.serving.serve_command import free_port
 from helpers.serving.services import create_predict_app
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is there for Linux only")
@@ -42,10 +47,54 @@ def package(made_once, exported) -> Package:
         return Package(path, Target.here(), "onnx", {"all": sum(entry.file_size for entry in archive.infolist())}, True)
 
 
-@pytest.fixture(scope="module")
-def function(package):
-    with Function(package) as running:
+@pytest.fixture(scope="module", params=["Runtime API", "emulator"])
+def function(package, request):
+    """The zip called through this project's Runtime API, and by AWS's own emulator where that is at hand."""
+    with Function(package) if request.param == "Runtime API" else emulated(package) as running:
         yield running
+
+
+@contextlib.contextmanager
+def emulated(package: Package):
+    """The zip under AWS's Runtime Interface Emulator; yields what answers an event, as `Function` does."""
+    emulator = os.environ.get("AWS_LAMBDA_RIE") or shutil.which("aws-lambda-rie")
+    if not emulator:
+        pytest.skip(
+            "aws-lambda-rie is neither in PATH nor named by AWS_LAMBDA_RIE: it is a file of the releases of "
+            "github.com/aws/aws-lambda-runtime-interface-emulator, and of the wheel of aws-sam-cli"
+        )
+    port, api = free_port("127.0.0.1", 0), free_port("127.0.0.1", 0)
+    places = [f"--runtime-interface-emulator-address=127.0.0.1:{port}", f"--runtime-api-address=127.0.0.1:{api}"]
+    program = [sys.executable, "-S", "-m", "awslambdaric", lambda_zip.HANDLER]
+    with unpacked(package, "awslambdaric") as folder:
+        variables = {
+            "LAMBDA_TASK_ROOT": str(folder / "task"),
+            "PYTHONPATH": os.pathsep.join((str(folder / "task"), str(folder / "runtime"))),
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+        }
+        how = {"cwd": folder / "task", "env": variables, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([emulator, *places, *program], start_new_session=True, **how)
+
+        def call(request: dict) -> dict:
+            path = "/2015-03-31/functions/function/invocations"
+            code, _, content = by_http(f"http://127.0.0.1:{port}", "POST", path, json.dumps(request).encode(), {})
+            assert code == 200, content
+            return json.loads(content)
+
+        try:
+            end = time.monotonic() + 20
+            while not listens(port):
+                assert process.poll() is None and time.monotonic() < end, "the emulator does not start"
+                time.sleep(0.02)
+            yield call
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +197,7 @@ def test_an_api_gateway_with_a_stage_finds_the_same_path(function):
         "body": None,
         "isBase64Encoded": False,
     }
-    assert json.loads(body_of(function(request))) == function.get(f"/predict?{GAMES}")
+    assert json.loads(body_of(function(request))) == json.loads(body_of(function(event("GET", f"/predict?{GAMES}"))))
 
 
 @LINUX
