@@ -29,6 +29,8 @@ MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint
 MOST_CONCURRENT, MOST_INSTANCES = 200, 100
 SHARE = 0.1  # of the requests, for a new model that is tried
 MOST_BYTES = 25 * 2**20  # of a request; a batch transform sends parts of a file
+# https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html, read in November 2026
+MOST_BYTES_SERVERLESS = 4 * 2**20
 _GONE = ("Could not find", "does not exist", "Not Found", "NotFound")
 
 
@@ -188,10 +190,9 @@ def invoke(
     body = body.encode() if isinstance(body, str) else body
     if content_type not in KINDS:
         raise ValueError(f"the container takes {', '.join(KINDS)}, not {content_type!r}")
-    if len(body) > MOST_BYTES:
-        raise ValueError(
-            f"a request has {MOST_BYTES // 2**20} MB at most, not {len(body) / 2**20:.0f}: use `transform`"
-        )
+    _check_size(body, MOST_BYTES, "a request")
+    if len(body) > MOST_BYTES_SERVERLESS and _is_serverless(account, name):
+        _check_size(body, MOST_BYTES_SERVERLESS, "a request to a serverless endpoint")
     if not account.simulated:
         with in_words(account, "sagemaker"):
             found = account.client("sagemaker-runtime").invoke_endpoint(
@@ -203,6 +204,19 @@ def invoke(
     there = shares(account, name)
     [variant] = random.choices(list(there), list(there.values()))
     return Answer(*hosts(variant, body, content_type, accept), variant)
+
+
+def _check_size(body: bytes, most: int, what: str) -> None:
+    if len(body) > most:
+        raise ValueError(f"{what} has {most // 2**20} MB at most, not {len(body) / 2**20:.1f}: use `transform`")
+
+
+def _is_serverless(account: Account, name: str) -> bool:
+    with in_words(account, "sagemaker"):
+        client = account.client("sagemaker")
+        config = client.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+        variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    return any("ServerlessConfig" in variant for variant in variants)
 
 
 def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.large") -> str:

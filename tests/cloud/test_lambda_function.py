@@ -10,7 +10,7 @@ import pytest
 
 from helpers.cloud import lambda_function as functions
 from helpers.cloud import lambda_zip, prices
-from helpers.cloud.account import AWSError, connect, disconnect
+from helpers.cloud.account import AWSError
 from helpers.cloud.lambda_function import NAME, Plan
 from helpers.cloud.lambda_packages import CannotPackage, Target
 from helpers.cloud.lambda_zip import Package
@@ -23,12 +23,6 @@ def zip_of(folder: Path, name: str, content: bytes = b"one", handler: bool = Tru
         archive.writestr("model/model.onnx", content)
         archive.writestr("helpers/serving/on_lambda.py" if handler else "other.py", "")
     return Package(path, Target("3.13", "arm64"), "onnx", {"the model": len(content)}, True)
-
-
-@pytest.fixture(scope="module")
-def connected():
-    yield connect("simulated", "eu-central-1")
-    disconnect()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from helpers.cloud import model_archive, sagemaker
-from helpers.cloud.account import AWSError, connect, disconnect
+from helpers.cloud.account import AWSError, connect
 from helpers.cloud.hosting import Hosts
 from helpers.cloud.sagemaker import NAME, Plan
 from helpers.export.artifacts import export_model
@@ -24,12 +24,6 @@ from helpers.model.training import build_classifier
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/keras-flask-tutorial:1"
 LINE = "1,0,0,0,0,0,0,0,0,0\n"
-
-
-@pytest.fixture(scope="module")
-def connected():
-    yield connect("simulated", "eu-central-1")
-    disconnect()
 
 
 @pytest.fixture
@@ -169,6 +163,8 @@ def test_a_serverless_endpoint_has_memory_instead_of_machines(account, plan):
     [variant] = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 3}
     assert "a million predictions" in serverless.cost()
+    with pytest.raises(ValueError, match=r"serverless endpoint has 4 MB at most, not 5\.0: use `transform`"):
+        sagemaker.invoke(account, b" " * (5 * 2**20))
     with pytest.raises(ValueError, match="a serverless endpoint has one model"):
         sagemaker.shift(account, serverless)
 
@@ -211,7 +207,7 @@ def test_what_an_endpoint_would_not_take_is_said_before_it_is_sent(account, plan
     sagemaker.deploy(account, plan)
     with pytest.raises(ValueError, match="takes text/csv"):
         sagemaker.invoke(account, "<x/>", "application/xml")
-    with pytest.raises(ValueError, match="25 MB at most, not 26: use `transform`"):
+    with pytest.raises(ValueError, match="25 MB at most, not 26.0: use `transform`"):
         sagemaker.invoke(account, b" " * (26 * 2**20))
     with pytest.raises(ValueError, match="give hosts="):
         sagemaker.invoke(account, LINE)
