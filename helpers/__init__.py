@@ -16,23 +16,27 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+PROXIED = "KERAS_FLASK_TUTORIAL_PROXY"
 
 
 def _call_this_machine_directly() -> str:
     """No call to this machine takes a proxy, neither of this process (requests, urllib) nor of one it starts (curl).
 
     Returns the variable that names a proxy where nothing had exempted this machine: terminals have it still. A small
-    letter variable goes before its capitals, so both are set.
+    letter variable goes before its capitals, so both are set. `PROXIED` tells the processes that this one starts.
     """
     named = next((name for name in PROXIES if os.environ.get(name)), "")
     exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     missing = set(THIS_MACHINE) - set(exempt.replace(" ", "").split(","))
     if not named or exempt.strip() == "*" or not missing:
-        return ""
+        return os.environ.get(PROXIED, "")
     hosts = ",".join([*filter(None, [exempt]), *sorted(missing)])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts
+    os.environ[PROXIED] = named
     return named
 
 
 #: The variable that sends calls to this machine through a proxy wherever this project is not imported; "" for none.
 PROXY = _call_this_machine_directly()
+#: What to type into a terminal, where `PROXY` names a variable, before curl calls this machine from there.
+BYPASS_PROXY = f"export NO_PROXY={','.join(THIS_MACHINE)}"

@@ -110,6 +110,7 @@ WRONG = [
     ("serve --port http", "'http' is not a whole number"),
     ("serve --port 5000.5", "'5000.5' is not a whole number"),
     ("serve --port TAKEN", "cannot listen on 127.0.0.1:TAKEN"),
+    ("serve --port TAKEN", "0 takes one that is free"),
     ("serve --port TAKEN --host localhost", "cannot listen on 127.0.0.1:TAKEN"),
     ("serve --workers 0", "'0' is not a whole number from 1"),
     ("serve --workers -2", "'-2' is not a whole number from 1"),

@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urlsplit
 
+from helpers import BYPASS_PROXY, PROXY
 from helpers.cloud import imds
 
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
@@ -413,7 +414,8 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
     answer = ready if target.resource == "/" else _ask(target, target.resource, timeout)
     problem = answer.json.get("error", f"status {answer.status}")
     if answer.status == 422 and not target.query and target.within == "/predict":
-        hint = "; /predict itself wants the features, for example ?g1=1&g2=0 and so on"
+        wanted = list(answer.json.get("fields", {}))
+        hint = f"; /predict itself wants the features: {', '.join(wanted[:3])}{', ...' if wanted[3:] else ''}"
         if "POST" in problem:  # its model takes no row of features
             hint = f"; /predict is asked by POST ({problem})"
         return _well(url, target, answer, hint)
@@ -434,6 +436,7 @@ def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnos
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(target.host).is_loopback and _listeners(target.port) <= {"127.0.0.1", "::1"}:
             hint += "; it listens on 127.0.0.1, so other machines cannot call it"
+            hint += f"; {PROXY} would send curl to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
     return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
 
 

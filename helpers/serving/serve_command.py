@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers import PROJECT
+from helpers import BYPASS_PROXY, PROJECT, PROXY
 from helpers.export import registry, served
 from helpers.export.errors import ArtifactError
 from helpers.export.kept import is_kept
@@ -113,7 +113,8 @@ def free_port(host: str, port: int) -> int:
             return probe.getsockname()[1]
     except OSError as error:
         raise CannotServe(
-            f"cannot listen on {served.pair(host, port)} ({error.strerror}): try another --port or --host"
+            f"cannot listen on {served.pair(host, port)} ({error.strerror}): "
+            "try another --port (0 takes one that is free) or --host"
         ) from error
 
 
@@ -232,6 +233,8 @@ def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int)
     if not is_loopback(chosen.host):
         key = "with the API key" if chosen.api_key_file else "without a key"
         lines.append(f"Listening on {chosen.host}: whoever reaches port {port} can ask it, {key}.")
+    if PROXY:
+        lines.append(f"{PROXY} would send curl to a proxy: in its terminal type `{BYPASS_PROXY}` first.")
     if others:
         lines.append(f"Other models here: {others}.")
     print("\n".join(lines), flush=True)

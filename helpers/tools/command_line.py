@@ -140,7 +140,7 @@ def _setup(cli: _Parser) -> None:
 
 def _run(cli: _Parser) -> None:
     cli.description = "Execute every notebook, and write them as HTML to build/index.html."
-    cli.option("--data", type=_table, default="sample", help='"sample" (default), "article" (downloaded), or a CSV')
+    cli.option("--data", type=_table, default="sample", help='"sample" (default), "article", or as in `train`')
     _table_options(cli)
 
     def check(chosen: argparse.Namespace) -> None:

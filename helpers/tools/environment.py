@@ -23,7 +23,7 @@ from textwrap import fill
 
 from packaging.requirements import Requirement
 
-from helpers import PROJECT, PROXY, THIS_MACHINE
+from helpers import BYPASS_PROXY, PROJECT, PROXY
 from helpers.export.keras_settings import WANTED, foreign_settings
 
 GIB = 1024**3  # bytes
@@ -181,10 +181,7 @@ def check_curl(path: str | None = None, proxy: str = PROXY) -> Check:
     if shutil.which("curl", path=path):
         if not proxy:
             return Check("curl", "installed")
-        remedy = (
-            "The notebooks call this machine without the proxy. In a terminal say so first: "
-            f"`export NO_PROXY={','.join(THIS_MACHINE)}`."
-        )
+        remedy = f"The notebooks call this machine without the proxy. In a terminal say so first: `{BYPASS_PROXY}`."
         return Check("curl", f"installed, but {proxy} sends it to a proxy", NOTE, remedy)
     remedy = "Install curl (`sudo apt install curl`, `brew install curl`): 01 and 04 call the services with it."
     return Check("curl", "not found", MEND, remedy)

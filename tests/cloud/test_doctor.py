@@ -178,7 +178,7 @@ def test_a_service_behind_a_proxy_with_a_path_of_its_own_is_found_there(service,
     with behind_a_prefix(service.url, prefix) as url:
         found = diagnose(f"{url}{prefix}/predict", TIMEOUT)
         assert found.case == "ok" and f"{url}{prefix} answers well" in str(found)
-        assert "/predict itself wants the features" in str(found)
+        assert "/predict itself wants the features: g1, g2" in str(found).lower()  # as the model names them
         assert diagnose(f"{url}{prefix}/predict?{EXAMPLE}", TIMEOUT).case == "ok"
         assert diagnose(f"{url}{prefix}/", TIMEOUT).case == "ok"
         assert f"use {url}{prefix}/predict" in str(diagnose(f"{url}{prefix}/predicted", TIMEOUT))

@@ -283,6 +283,21 @@ def test_it_says_which_model_it_serves_and_which_others_there_are(exported, tmp_
         assert process.stdout.readline() == "Other models here: --model churn, --model games.\n"
 
 
+def test_it_says_what_curl_needs_where_a_proxy_would_take_its_requests(exported):
+    with announced("--model", exported, "--port", "0", http_proxy="http://127.0.0.1:9", no_proxy="", NO_PROXY="") as (
+        process,
+        url,
+    ):
+        said = process.stdout.readline()
+        bypass = re.search(r"`export (NO_PROXY)=(\S+)`", said)
+        curl = ["curl", "--silent", "--fail", f"{url}/health/live"]
+        proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+        assert subprocess.run(curl, env=proxied, check=False).returncode != 0
+        del proxied["no_proxy"]
+        proxied[bypass[1]] = bypass[2]
+        assert subprocess.run(curl, env=proxied, check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
 @posix_only
 def test_the_key_may_come_from_a_pipe(exported):
     """As `--api-key-file <(command)` makes one: it can be read only once."""

@@ -116,7 +116,7 @@ def test_a_proxy_that_a_terminal_would_take_to_this_machine_is_said():
 
 
 ASKED_BEHIND_A_PROXY = """
-import os, subprocess, urllib.request
+import os, subprocess, sys, urllib.request
 import requests
 import helpers
 from helpers.serving.notebook_server import serve
@@ -127,6 +127,8 @@ with serve(create_echo_app(), port=0) as server:
     assert requests.get(url.replace("127.0.0.1", "localhost"), timeout=5).ok
     assert b"Hello" in urllib.request.urlopen(url, timeout=5).read()
     assert b"Hello" in subprocess.run(["curl", "-s", url], capture_output=True, check=True).stdout
+child = [sys.executable, "-c", "import helpers; print(helpers.PROXY)"]  # as `tutorial.py` and `lab` start theirs
+assert subprocess.run(child, capture_output=True, text=True, check=True).stdout.strip() == helpers.PROXY
 print(helpers.PROXY or "-", os.environ["NO_PROXY"])
 """
 
