@@ -1,7 +1,7 @@
 """Is this machine ready for the notebooks? Asked by notebook 00.
 
 In: the project's folder with its `requirements.lock`. Out: a Report, one line for each check: what was found, how it
-stands ("well", "note" or "mend"), and for every line that is not well what to do.
+stands ("ok", "note" or "mend"), and for every line that is not ok what to do.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ NEEDED_MEMORY = 2 * GIB  # the hungriest notebook, 03 with TensorFlow and every 
 NEEDED_DISK = 1 * GIB  # models, build/ and what TensorFlow writes on the way
 NAMES_SHOWN = 4  # of packages that differ from the lock
 
-WELL, NOTE, MEND = "well", "note", "mend"
+OK, NOTE, MEND = "ok", "note", "mend"
 WIDTHS = ("white-space:nowrap", "min-width:13em", "white-space:nowrap", "white-space:normal")  # of the table's columns
-MARKS = {WELL: "✓", NOTE: "•", MEND: "✗"}
+MARKS = {OK: "✓", NOTE: "•", MEND: "✗"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; `remedy` is empty exactly where `status` is "well"."""
+    """One line of the report; `remedy` is empty exactly where `status` is "ok"."""
 
     name: str
     found: str
-    status: str = WELL  # "well", "note" (the notebooks run, with a difference) or "mend" (something will fail)
+    status: str = OK  # "ok", "note" (the notebooks run, with a difference) or "mend" (something will fail)
     remedy: str = ""
 
 

@@ -1,16 +1,20 @@
 """The files for Prometheus and Grafana: what they ask for is what the service tells."""
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
+import requests
 import yaml
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving.drift import AT_LEAST
+from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 
 FOLDER = PROJECT / "helpers" / "cloud" / "monitoring"
@@ -32,6 +36,38 @@ def test_each_metric_that_they_name_is_told_by_the_service(passengers_model):
     for expression in expressions():
         named = set(re.findall(r"[a-z_]{2,}", re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]', "", expression))) - WORDS
         assert named <= told or expression.startswith("up{"), (expression, named - told)
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not here: apt-get install prometheus")
+def test_each_panel_shows_something_of_a_service_that_is_asked(passengers_model, tmp_path, free_port):
+    predictor = load_predictor(passengers_model)
+    rows, url = predictor.signature.sample_rows(AT_LEAST), f"http://127.0.0.1:{free_port}/api/v1/query"
+    dashboard = json.loads((FOLDER / "dashboard.json").read_text())
+    empty = {target["expr"]: panel["title"] for panel in dashboard["panels"] for target in panel["targets"]}
+    with serve(create_predict_app(predictor), port=0) as server:
+        config = yaml.safe_load((FOLDER / "prometheus.yml").read_text()) | {"rule_files": []}
+        config["global"]["scrape_interval"] = "1s"
+        config["scrape_configs"][0]["static_configs"] = [{"targets": [server.url.removeprefix("http://")]}]
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+        options = ["--config.file=prometheus.yml", "--storage.tsdb.path=kept"]
+        command = ["prometheus", *options, f"--web.listen-address=127.0.0.1:{free_port}"]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + 30
+            while empty and time.monotonic() < end:
+                requests.post(f"{server.url}/predict", json=rows, timeout=10)
+                for expression in list(empty):
+                    with contextlib.suppress(requests.ConnectionError):
+                        found = requests.get(url, params={"query": expression}, timeout=10).json()
+                        values = [each["value"][1] for each in found["data"]["result"]]
+                        if values and "NaN" not in values:
+                            del empty[expression]
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            process.wait()
+    assert not empty, (tmp_path / "log").read_text()
 
 
 def test_each_alert_says_what_to_do():

@@ -14,7 +14,7 @@ import requests
 
 from helpers import PROJECT
 from helpers.tools import environment
-from helpers.tools.environment import MEND, NOTE, WELL, Check, Report
+from helpers.tools.environment import MEND, NOTE, OK, Check, Report
 
 LOCK = PROJECT / "requirements.lock"
 
@@ -25,12 +25,12 @@ def test_every_line_that_is_not_well_has_a_remedy_and_no_other():
         *("Python", "packages", "Keras", "folder", "disk", "memory", "curl", "port 5000", "browser")
     ]
     for check in report:
-        assert (check.status == WELL) == (check.remedy == ""), check
-        assert check.status in (WELL, NOTE, MEND)
+        assert (check.status == OK) == (check.remedy == ""), check
+        assert check.status in (OK, NOTE, MEND)
 
 
 def test_an_old_python_is_to_be_replaced():
-    assert environment.check_python((3, 11, 0)).status == WELL
+    assert environment.check_python((3, 11, 0)).status == OK
     old = environment.check_python((3, 10, 9))
     assert old.status == MEND and old.found == "3.10.9" and "3.11" in old.remedy
 
@@ -38,7 +38,7 @@ def test_an_old_python_is_to_be_replaced():
 def test_settings_of_keras_that_are_not_the_notebooks_are_to_be_mended(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert environment.check_keras().status == WELL
+    assert environment.check_keras().status == OK
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     check = environment.check_keras()
     assert check.status == MEND and check.found == "KERAS_BACKEND=jax" and "Unset that variable" in check.remedy
@@ -50,7 +50,7 @@ def test_settings_of_keras_that_are_not_the_notebooks_are_to_be_mended(tmp_path,
     monkeypatch.delenv("KERAS_BACKEND")
     assert str(tmp_path / "keras.json") + ' says "backend": "theano"' in environment.check_keras().found
     (tmp_path / "keras.json").write_text("not JSON")
-    assert environment.check_keras().status == WELL  # Keras takes no notice of it, either
+    assert environment.check_keras().status == OK  # Keras takes no notice of it, either
 
 
 def test_the_lock_is_read_with_its_markers_and_comments(tmp_path):
@@ -90,16 +90,16 @@ def test_missing_packages_are_counted(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_to_be_left(tmp_path):
-    assert environment.check_folder(tmp_path).status == WELL
+    assert environment.check_folder(tmp_path).status == OK
     assert list(tmp_path.iterdir()) == []
     gone = environment.check_folder(tmp_path / "nowhere")  # even the superuser, as whom CI runs, cannot write there
     assert gone.status == MEND and "Copy the project" in gone.remedy
 
 
 def test_disk_and_memory_are_held_against_what_is_needed():
-    assert environment.check_disk(PROJECT, needed=1).status == WELL
+    assert environment.check_disk(PROJECT, needed=1).status == OK
     assert environment.check_disk(PROJECT, needed=2**80).status == MEND
-    assert environment.check_memory(needed=1).status == WELL
+    assert environment.check_memory(needed=1).status == OK
     assert environment.check_memory(needed=2**80).status == NOTE
 
 
@@ -156,18 +156,18 @@ def test_calls_to_this_machine_take_no_proxy(environment_of, said):
 
 
 def test_curl_is_looked_for(tmp_path):
-    assert environment.check_curl().status == WELL
+    assert environment.check_curl().status == OK
     assert environment.check_curl(path=str(tmp_path)).status == MEND
 
 
 def test_a_taken_port_is_noted_and_a_free_one_is_well(free_port):
-    assert environment.check_port(free_port).status == WELL
+    assert environment.check_port(free_port).status == OK
     with socket.socket() as other_program:
         other_program.bind(("127.0.0.1", free_port))
         other_program.listen()
         check = environment.check_port(free_port)
     assert check.status == NOTE and "AirPlay" in check.remedy
-    assert environment.check_port(free_port).status == WELL
+    assert environment.check_port(free_port).status == OK
 
 
 def visit(road: str):
@@ -197,7 +197,7 @@ def test_the_browser_check_leaves_no_thread_and_no_port():
     environment.check_browser(0.1, show=pages.append)
     assert threading.active_count() == before
     port = int(re.search(r"127\.0\.0\.1:(\d+)", pages[0])[1])
-    assert environment.check_port(port).status == WELL
+    assert environment.check_port(port).status == OK
 
 
 def test_the_report_is_a_table_with_everything_in_it():
