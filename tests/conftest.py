@@ -188,6 +188,15 @@ def trained(exported):
     return load_keras(exported / "model.keras", custom_objects={"auc": auc})
 
 
+@pytest.fixture(scope="module")
+def connected():
+    """A simulated account, forgotten after the module."""
+    from helpers.cloud.account import connect, disconnect
+
+    yield connect("simulated", "eu-central-1")
+    disconnect()
+
+
 @pytest.fixture
 def article_csv() -> Path:
     """The article's own file; it has no licence, so it is not part of this repository."""

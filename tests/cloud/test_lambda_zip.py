@@ -47,7 +47,11 @@ def package(made_once, exported) -> Package:
         return Package(path, Target.here(), "onnx", {"all": sum(entry.file_size for entry in archive.infolist())}, True)
 
 
-@pytest.fixture(scope="module", params=["Runtime API", "emulator"])
+# a file of the releases of github.com/aws/aws-lambda-runtime-interface-emulator, and of the wheel of aws-sam-cli
+EMULATOR = os.environ.get("AWS_LAMBDA_RIE") or shutil.which("aws-lambda-rie")
+
+
+@pytest.fixture(scope="module", params=["Runtime API", *(["emulator"] if EMULATOR else [])])
 def function(package, request):
     """The zip called through this project's Runtime API, and by AWS's own emulator where that is at hand."""
     with Function(package) if request.param == "Runtime API" else emulated(package) as running:
@@ -57,12 +61,6 @@ def function(package, request):
 @contextlib.contextmanager
 def emulated(package: Package):
     """The zip under AWS's Runtime Interface Emulator; yields what answers an event, as `Function` does."""
-    emulator = os.environ.get("AWS_LAMBDA_RIE") or shutil.which("aws-lambda-rie")
-    if not emulator:
-        pytest.skip(
-            "aws-lambda-rie is neither in PATH nor named by AWS_LAMBDA_RIE: it is a file of the releases of "
-            "github.com/aws/aws-lambda-runtime-interface-emulator, and of the wheel of aws-sam-cli"
-        )
     port, api = free_port("127.0.0.1", 0), free_port("127.0.0.1", 0)
     places = [f"--runtime-interface-emulator-address=127.0.0.1:{port}", f"--runtime-api-address=127.0.0.1:{api}"]
     program = [sys.executable, "-S", "-m", "awslambdaric", lambda_zip.HANDLER]
@@ -73,7 +71,7 @@ def emulated(package: Package):
             "PATH": "/usr/local/bin:/usr/bin:/bin",
         }
         how = {"cwd": folder / "task", "env": variables, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen([emulator, *places, *program], start_new_session=True, **how)
+        process = subprocess.Popen([EMULATOR, *places, *program], start_new_session=True, **how)
 
         def call(request: dict) -> dict:
             path = "/2015-03-31/functions/function/invocations"
