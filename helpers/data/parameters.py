@@ -169,23 +169,15 @@ class Reader:
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
             raise InvalidRequest("the list is empty: send at least one object")
-        matrix = self.plain_list(params)
-        return self._list(params, keep_going) if matrix is None else Rows(matrix, {}, {}, ())
-
-    def plain_list(self, rows) -> np.ndarray | None:
-        """The (k, m) matrix of rows that hold just the features' names and usual values; None for any others."""
-        if self._all_numbers and (matrix := self._numeric_list(rows)) is not None:
-            return matrix
-        matrix = []
-        for params in rows:
-            row = self._plain_row(params) if type(params) is dict else None
-            if row is None:
-                return None
-            matrix.append(row)
-        return np.array(matrix, dtype=np.float32)
+        if self._all_numbers and (matrix := self._numeric_list(params)) is not None:
+            return Rows(matrix, {}, {}, ())
+        return self._list(params, keep_going)
 
     def _numeric_list(self, rows) -> np.ndarray | None:
-        """`plain_list` where every feature is a number or 0 and 1, at once, names as in the first row."""
+        """The (k, m) matrix of usual rows of numbers and of 0 and 1, all at once; names are spelled as in the first.
+
+        None for any others.
+        """
         try:
             spelled = {self._names[name][1]: name for name in rows[0]}
             names = [spelled[field] for field in self._fields]
