@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from helpers.export.keras2_calls import ELLIPSIS
+from helpers.export.keras2_layers import WITH_STATES
 
 register = keras.saving.register_keras_serializable("keras2")
 
@@ -123,21 +124,6 @@ class _JoinsMasks:
 
 
 @register
-class Add(_JoinsMasks, keras.layers.Add):
-    """Keras 3's, with the mask of Keras 2."""
-
-
-@register
-class Average(_JoinsMasks, keras.layers.Average):
-    """Keras 3's, with the mask of Keras 2."""
-
-
-@register
-class Concatenate(_JoinsMasks, keras.layers.Concatenate):
-    """Keras 3's, with the mask of Keras 2."""
-
-
-@register
 class Maximum(_JoinsMasks, keras.layers.Maximum):
     """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
 
@@ -161,11 +147,6 @@ class Multiply(_JoinsMasks, keras.layers.Multiply):
         return functools.reduce(ops.multiply, inputs)
 
 
-@register
-class Subtract(_JoinsMasks, keras.layers.Subtract):
-    """Keras 3's, with the mask of Keras 2."""
-
-
 class _DropsMask:
     """A layer after which every step counts, as in Keras 2; the tensor is another, as a mask goes with a tensor."""
 
@@ -174,21 +155,6 @@ class _DropsMask:
 
     def compute_mask(self, inputs, previous_mask=None):
         return None
-
-
-@register
-class Identity(_DropsMask, keras.layers.Identity):
-    """Keras 3's, after which every step counts."""
-
-
-@register
-class Normalization(_DropsMask, keras.layers.Normalization):
-    """Keras 3's, after which every step counts."""
-
-
-@register
-class Rescaling(_DropsMask, keras.layers.Rescaling):
-    """Keras 3's, after which every step counts."""
 
 
 class _StatesAndMask:
@@ -202,44 +168,13 @@ class _StatesAndMask:
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
 
-@register
-class Bidirectional(_StatesAndMask, keras.layers.Bidirectional):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class ConvLSTM1D(_StatesAndMask, keras.layers.ConvLSTM1D):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class ConvLSTM2D(_StatesAndMask, keras.layers.ConvLSTM2D):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class ConvLSTM3D(_StatesAndMask, keras.layers.ConvLSTM3D):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class GRU(_StatesAndMask, keras.layers.GRU):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class LSTM(_StatesAndMask, keras.layers.LSTM):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class RNN(_StatesAndMask, keras.layers.RNN):
-    """Keras 3's, with states and a mask."""
-
-
-@register
-class SimpleRNN(_StatesAndMask, keras.layers.SimpleRNN):
-    """Keras 3's, with states and a mask."""
+for mixin, kinds in {
+    _JoinsMasks: ("Add", "Average", "Concatenate", "Subtract"),
+    _DropsMask: ("Identity", "Normalization", "Rescaling"),
+    _StatesAndMask: WITH_STATES,
+}.items():
+    for kind in kinds:  # Keras 3's, that does as Keras 2 in what the mixin says
+        register(type(kind, (mixin, getattr(keras.layers, kind)), {}))
 
 
 @register
