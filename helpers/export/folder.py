@@ -51,6 +51,16 @@ def read_bytes(directory: Path, file: str, limit: int | None = None) -> bytes:
     raise missing
 
 
+def identity(directory: Path) -> tuple:
+    """What is another after each export to `directory`, even one of the same card; () where there is no export."""
+    located = _located(directory)
+    try:
+        stats = [path.stat() for path in (located, located / CARD)]
+    except OSError:
+        return ()
+    return tuple((stat.st_ino, stat.st_ctime_ns, stat.st_mtime_ns) for stat in stats)
+
+
 def is_export(directory: Path) -> bool:
     """Whether `directory` was written by an export of this project: its card is one of ours."""
     return card_of(directory) is not None

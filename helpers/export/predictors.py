@@ -22,6 +22,7 @@ from helpers.data.inputs import Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
+from helpers.export.folder import identity
 from helpers.export.kept import version_of
 from helpers.quiet import quiet
 
@@ -369,15 +370,16 @@ def load_predictor(directory: str | Path, backend: str | None = None) -> Predict
     if backend is not None and backend not in BACKENDS:
         raise PredictorError(f"there is no backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     while True:
+        read = identity(directory)
         card = read_card(directory)
         kind = BACKENDS[backend or best_backend(card)]
         try:
             predictor = _load(kind, directory, card)
         except PredictorError:
-            if read_card(directory) == card:
+            if identity(directory) == read:
                 raise
         else:
-            if read_card(directory) == card:
+            if identity(directory) == read:
                 return predictor
         # an export replaced the model while it was read: what was read may be of both
 
