@@ -138,7 +138,9 @@ def install(*what: str) -> None:
     uv = [PYTHON, "-m", "uv"]
     installers = [[PYTHON, "-m", "pip", "install", "--quiet", *what]]
     if works(*uv, "--version") or works(PYTHON, "-m", "pip", "install", "--quiet", "uv"):
-        installers.insert(0, [*uv, "pip", "install", "--quiet", "--python", PYTHON, *what])
+        # Where Python may not keep what it compiles (many images say so), each start would compile TensorFlow anew.
+        compiled = ["--compile-bytecode"] if os.environ.get("PYTHONDONTWRITEBYTECODE") else []
+        installers.insert(0, [*uv, "pip", "install", "--quiet", *compiled, "--python", PYTHON, *what])
     for attempt, installer in enumerate(installers):
         if attempt:
             say("uv could not install, trying pip (some minutes) ...")

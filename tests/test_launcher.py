@@ -93,8 +93,9 @@ def test_options_that_cannot_be_meant_are_refused_with_nothing_set_up(copy):
 @pytest.mark.slow
 def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
     stamp = copy / ".venv" / "installed.sha256"
-    first = launch(copy, "setup", cwd=tmp_path)
+    first = launch(copy, "setup", cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert first.returncode == 0, first.stderr
+    assert list((copy / ".venv").rglob("tqdm/__pycache__/*.pyc"))  # no start would keep it
     assert str(copy / ".venv") in first.stdout
     installed = stamp.stat().st_mtime_ns
 
