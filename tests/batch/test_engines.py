@@ -1,6 +1,7 @@
 """Apache Beam and Spark for real: the same rows to the bit, also where a worker is killed in the middle of the work."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from batch_tools import ENV, command, rejected
 from conftest import passengers
 
+from helpers import PROJECT
 from helpers.batch import engines
 from helpers.batch.paths import CannotScore
 from helpers.batch.scoring import Scorer
@@ -92,29 +94,39 @@ def killing(typed: list[str], folder, when: str, is_victim) -> subprocess.Comple
 BEAM = """
 import sys
 import apache_beam as beam, pyarrow as pa, pyarrow.parquet as pq
+from apache_beam import FlatMap
+from apache_beam.io import ReadFromParquetBatched
 from apache_beam.ml.inference.base import RunInference
 from helpers.batch.beam import BatchHandler
 from helpers.batch.beam_job import HERE
 people, model, output = sys.argv[1:]
-batches = pq.read_table(people).to_batches(max_chunksize=50)
-schema = pq.read_schema(people)
+schema = pq.read_schema(people).remove_metadata()
 schema = schema.append(pa.field("probability", pa.float32()))
 for name in ("model_version", "notes", "error"):
     schema = schema.append(pa.field(name, pa.string()))
+write = beam.Map(lambda batch: pa.Table.from_batches([batch])) | beam.io.WriteToParquetBatched(output, schema=schema)
 with beam.Pipeline(argv=[HERE]) as pipeline:
-    (
-        pipeline
-        | beam.Create(batches)
-        | RunInference(BatchHandler(model))
-        | beam.Map(lambda batch: pa.Table.from_batches([batch]))
-        | beam.io.WriteToParquetBatched(output, schema=schema)
-    )
+    README
 """
+
+
+def of_readme(begins: str, lines: int, **instead: str) -> str:
+    """Lines of the README's code as one, without their comments; `instead` of a string in it stands what is given."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    start = text.index(f"    {begins}")
+    shown = " ".join(re.sub(r"  +# .*", "", line).strip() for line in text[start:].splitlines()[:lines])
+    for written, here in instead.items():
+        assert written in shown, shown
+        shown = shown.replace(written, here)
+    return shown
 
 
 def test_a_pipeline_of_beam_takes_the_function_as_a_model_handler(in_engine, people, passengers_model, tmp_path):
     (tmp_path / "out").mkdir()
-    in_engine("beam", BEAM, people, passengers_model, tmp_path / "out" / "scores")
+    shown = of_readme(
+        "(pipeline |", 2, **{'"gs://bucket/players*"': "people", '"models/games"': "model", "...": "write"}
+    )
+    in_engine("beam", BEAM.replace("README", shown), people, passengers_model, tmp_path / "out" / "scores")
     check_answers(pq.read_table(tmp_path / "out"), passengers_model, people)
 
 
@@ -161,8 +173,10 @@ from pyspark.sql import SparkSession
 from helpers.batch.spark import scored
 people, model, master, output = sys.argv[1:]
 os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-spark = SparkSession.builder.master(master).config("spark.driver.host", "127.0.0.1").getOrCreate()
-scored(spark.read.parquet(people).repartition(3), model).write.parquet(output)
+here = SparkSession.builder.master(master).config("spark.driver.host", "127.0.0.1")
+spark = here.config("spark.sql.warehouse.dir", output).getOrCreate()
+spark.read.parquet(people).repartition(3).createOrReplaceTempView("players")
+README
 """
 
 
@@ -223,7 +237,8 @@ def parent_words(process: psutil.Process) -> list[str]:
 
 
 def test_a_table_of_spark_gets_the_same_answers(master, in_engine, people, passengers_model, tmp_path):
-    in_engine("spark", SPARK, people, passengers_model, master, tmp_path / "scores")
+    shown = of_readme("scored(spark", 1, **{'"models/games"': "model"})
+    in_engine("spark", SPARK.replace("README", shown), people, passengers_model, master, tmp_path)
     check_answers(pq.read_table(tmp_path / "scores"), passengers_model, people)
 
 
