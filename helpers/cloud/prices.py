@@ -4,7 +4,8 @@ A number of predictions a month comes in, US dollars go out, as a range: its low
 much again, which is about what the dearest regions ask. List prices on demand as of 2025, without free tiers, discounts
 or traffic; to be held against the pages now and then:
 https://aws.amazon.com/ec2/pricing/on-demand/, https://aws.amazon.com/lambda/pricing/,
-https://aws.amazon.com/sagemaker/pricing/.
+https://aws.amazon.com/sagemaker/pricing/, whose tables no copy of the page holds: what SageMaker's prices rest on
+stands beside them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ LAMBDA_MILLION = 0.20  # requests
 LAMBDA_GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 LAMBDA_A_SECOND = 10  # requests at most, by each environment of a function that runs at the same time
 
+# Read in November 2026, second-hand, as AWS's page shows its tables by a script only:
+# - all but that of ml.m5.large are what a tool of AWS's own reckons with (of October 2022, no region named):
+#   https://github.com/aws-samples/sagemaker-serverless-inference-benchmarking, cost_constants.py
+# - ml.m5.large: 0.115 in several public tables for us-east-1, and 0.128 in Ireland, like 0.016 a GB of data there, on a
+#   bill of December 2023: https://github.com/aws-samples/sagemaker-ssh-helper, Sample_Costs.md
+# Other public tables, undated, say 0.065 and 0.134 for the two machines, a sixth more: within the range.
 SAGEMAKER_HOUR = {"ml.t2.medium": 0.056, "ml.m5.large": 0.115}  # an endpoint that is always there; a transform
 SAGEMAKER_GB_SECOND = 0.00002  # a serverless one
 SAGEMAKER_GB = 0.016  # of data, in and out, of a serverless one

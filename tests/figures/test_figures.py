@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import notebook_tools as tools
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, replacing, route, serving, speed, style
+from helpers.figures import pictures, replacing, route, scaling, serving, speed, style
 from helpers.figures import training as figures
 
 
@@ -55,6 +55,9 @@ def all_figures(rows, history) -> dict[str, Figure]:
         "calibration": figures.calibration(y, good),
         "predictions": figures.predictions(y, good),
         "threshold_choice": figures.threshold_choice(y, good, 0.5),
+        "sizes": scaling.sizes({"with TensorFlow": 2_000_000_000, "with ONNX Runtime": 100_000_000}, 250_000_000),
+        "cold_and_warm": scaling.cold_and_warm([0.3, 0.2, 0.4], [0.001, 0.002, 0.0009]),
+        "costs": scaling.costs([1e4, 1e9], {"a machine": [(20, 30), (200, 300)], "a function": [(0.01, 0.02)] * 2}),
     }
 
 
@@ -244,3 +247,45 @@ def test_the_requests_by_version_say_what_was_lost_and_name_what_was_done():
     assert old.get_data().values[[4, 12, 20]].tolist() == [1, 0, 1] and new.get_data().values.tolist() == [1] * 24
     lost = replacing.requests_by_version(seconds, versions, [200] * 597 + [0, 503, 0], names, marks)
     assert "3 were lost" in words(lost)
+
+
+def test_the_sizes_say_how_much_of_the_limit_the_smallest_takes_and_mark_what_is_over_it():
+    figure = scaling.sizes({"with TensorFlow": 2_000_000_000, "with ONNX Runtime": 100_000_000}, 250_000_000)
+    text = words(figure)
+    assert "With ONNX Runtime the service takes 40 % of what Lambda does" in text
+    assert {"2,000 MB", "100 MB", "  Lambda takes 250 MB"} <= set(text.splitlines())
+    large, small = figure.axes[0].patches
+    assert (large.get_facecolor(), small.get_facecolor()) == (to_rgba(style.ORANGE), to_rgba(style.BLUE))
+    assert (large.get_width(), small.get_width()) == (2000, 100)
+    assert "the service does not fit" in words(scaling.sizes({"with TensorFlow": 2_000_000_000}, 250_000_000))
+
+
+def test_a_start_is_held_against_the_answers_after_it():
+    figure = scaling.cold_and_warm([0.3, 0.2, 0.4], [0.001, 0.002, 0.0009])
+    text = words(figure)
+    assert "A start takes some 300 times as long as an answer" in text
+    assert {"median 300 ms", "median 1 ms"} <= set(text.splitlines())
+    cold, warm = figure.axes[0].lines
+    assert cold.get_xdata().tolist() == pytest.approx([300, 200, 400])
+    assert warm.get_xdata().tolist() == pytest.approx([1, 2, 0.9])
+    box = figure.bbox
+    for label in figure.axes[0].texts:
+        extent = label.get_window_extent()
+        assert box.x0 <= extent.x0 and extent.x1 <= box.x1, label.get_text()
+
+
+def test_the_costs_are_bands_per_million_named_at_their_ends():
+    loads = [1e4, 1e6, 1e9]
+    figure = scaling.costs(loads, {"a machine": [(20, 30), (20, 30), (200, 300)], "a function": [(0.01, 0.02)] * 3})
+    text = set(words(figure).splitlines())
+    assert {"a machine", "a function"} <= text
+    assert {"10 k", "1 M", "1,000 M"} <= {label.get_text() for label in figure.axes[0].get_xticklabels()}
+    assert (
+        "US dollars per million" in text
+        and "Pay by the call while calls are few, by the hour once they are many" in text
+    )
+    machine, function = figure.axes[0].lines
+    assert machine.get_ydata().tolist() == pytest.approx([2000, 20, 0.2])
+    assert function.get_ydata().tolist() == pytest.approx([1, 0.01, 0.00001])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(3000) and band[:, 1].min() == pytest.approx(0.2)
