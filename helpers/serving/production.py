@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.export.registry import Choice
-from helpers.serving.supervisor import CannotServe, Place, Supervisor
+from helpers.serving.supervisor import CannotServe, Place, Supervisor, starting
 
 
 @dataclass(frozen=True)
@@ -122,19 +122,18 @@ def _load(backend: str | None, choice: Choice) -> Callable:
 
 
 def supervise(
-    host: str, port: int, workers: int, load: Callable[[], Callable], on_ready: Callable[[], None] | None = None
+    listener: socket.socket, workers: int, load: Callable[[], Callable], on_ready: Callable[[], None] | None = None
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
     load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
     """
-    import helpers.export.predictors
-    import helpers.serving.protocol
-    import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
-    from helpers.serving.observability import shared_counts
+    with starting(listener):
+        import helpers.export.predictors
+        import helpers.serving.protocol
+        import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
+        from helpers.serving.observability import shared_counts
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
     with shared_counts(workers) as counts:
         return Supervisor(listener, workers, functools.partial(_work, load, counts), on_ready).run()
 

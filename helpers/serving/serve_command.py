@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import os
 import signal
 import socket
 import subprocess
@@ -24,7 +23,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.kept import is_kept
 from helpers.export.registry import Choice
 from helpers.serving.callers import is_loopback
-from helpers.serving.supervisor import CannotServe
+from helpers.serving.supervisor import CannotServe, starting
 
 if TYPE_CHECKING:
     from helpers.serving.production import Served
@@ -34,19 +33,29 @@ def main(chosen: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl+C; returns the exit code."""
     try:
         key = read_key(chosen.api_key_file) if chosen.api_key_file else None
-        port = free_port(chosen.host, chosen.port)
-        if chosen.file is not None:
-            export_own(chosen)
-            chosen.models = [Choice(chosen.to)]
-        models = _served(chosen)
-        for choice in filter(None, (choice for each in models for choice in (each.main, each.shadow, each.canary))):
-            ensure_exported(choice.folder, chosen.backend or "onnx")
-            _check_files(choice.folder)
+        listener = listen(chosen.host, chosen.port)
+    except CannotServe as error:
+        return _failure(error)
+    with listener:
+        return _serve(chosen, key, listener)
+
+
+def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket) -> int:
+    try:
+        with starting(listener):
+            if chosen.file is not None:
+                export_own(chosen)
+                chosen.models = [Choice(chosen.to)]
+            models = _served(chosen)
+            for choice in filter(None, (choice for each in models for choice in (each.main, each.shadow, each.canary))):
+                ensure_exported(choice.folder, chosen.backend or "onnx")
+                _check_files(choice.folder)
     except (CannotServe, ArtifactError) as error:
         return _failure(error)
 
     from helpers.serving import production
 
+    port = listener.getsockname()[1]
     options = production.Options(
         models,
         chosen.backend,
@@ -63,7 +72,7 @@ def main(chosen: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
-        return production.supervise(chosen.host, port, chosen.workers, load, lambda: _announce(chosen, models, port))
+        return production.supervise(listener, chosen.workers, load, lambda: _announce(chosen, models, port))
 
 
 def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:
@@ -99,23 +108,22 @@ def read_key(path: Path) -> str:
     return key
 
 
-def free_port(host: str, port: int) -> int:
-    """`port` where an address can listen on it, one that is free where it is 0; `CannotServe` where that fails.
-
-    Asks for it once without sharing it: the workers share theirs, with those of a second service, too.
-    """
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address, on a port that is free where `port` is 0; `CannotServe` where that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            if os.name == "posix":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return probe.getsockname()[1]
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise CannotServe(
-            f"cannot listen on {served.pair(host, port)} ({error.strerror}): "
+            f"cannot listen on {served.pair(host, port)} ({error.strerror.partition(' (while')[0]}): "
             "try another --port (0 takes one that is free) or --host"
         ) from error
+
+
+def free_port(host: str, port: int) -> int:
+    """`port` where an address can listen on it, one that is free where it is 0; `CannotServe` where that fails."""
+    with listen(host, port) as probe:
+        return probe.getsockname()[1]
 
 
 def ensure_exported(model: Path, *backends: str) -> None:

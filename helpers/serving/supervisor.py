@@ -2,6 +2,7 @@
 
 All workers accept from the same socket, so a worker that dies takes only its own connections with it, and a new one
 is reached under the same port. Each says that it lives, once a second, through a pipe to the process that watches.
+While there is none, at the start too, that process answers in their place: 503, for requests of every path.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 log = logging.getLogger("helpers.serving.services")
@@ -29,11 +30,15 @@ SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is
 LOADING_SECONDS = 120  # and one that has not said for this time after its start that it is ready
 RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
-ABSENT_SECONDS = 2  # without any worker, after which this process answers in their place
-MOST_ANSWERED = 200  # connections, between two looks at the workers
+ABSENT_SECONDS = 2  # without any worker where there was one, after which this process answers in their place
+LOOK_SECONDS = 0.1  # between two looks at the workers, and at the requests that nobody takes
+MOST_ANSWERED = 200  # connections, between two looks
 MOST_STARTS = 3  # of each worker, before any was ready
 
 LIVES = b"."
+
+_STARTING = "the service is starting: its model is not loaded yet", 1
+_NOBODY = "no worker of this service can answer: its own output says why; it goes on trying to start one", 5
 
 _BUSY = 2**31 - 1  # connections of a worker that cannot take any
 
@@ -42,6 +47,56 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 class CannotServe(Exception):
     """The message says in one sentence what to do."""
+
+
+class StandIn:
+    """Answers on a listening socket in the place of workers that are not there: requests would wait without a word."""
+
+    def __init__(self, listener: socket.socket):
+        self.listener = listener
+        self._answered: list[tuple[float, socket.socket]] = []  # connections to close, and when
+
+    def answer(self, error: str, retry_after: int) -> None:
+        """Answer 503 to the connections that wait, so many at most; retry_after: seconds, for the client."""
+        self.listener.setblocking(False)
+        for _ in range(MOST_ANSWERED):
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self._answered.append((time.monotonic() + 1, connection))  # closed at once, its answer could be lost
+            with contextlib.suppress(OSError):
+                connection.setblocking(False)
+                connection.sendall(_unavailable(error, retry_after))
+                connection.shutdown(socket.SHUT_WR)
+
+    def close(self, until: float = float("inf")) -> None:
+        """Close the connections whose time has come until then; else all."""
+        while self._answered and self._answered[0][0] <= until:
+            _, connection = self._answered.pop(0)
+            with contextlib.suppress(OSError):
+                connection.recv(2**20)  # a request that was never read would take its answer back
+            connection.close()
+
+
+@contextlib.contextmanager
+def starting(listener: socket.socket) -> Iterator[None]:
+    """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them."""
+    stand_in, done = StandIn(listener), threading.Event()
+
+    def stand() -> None:
+        while not done.wait(LOOK_SECONDS):
+            stand_in.close(time.monotonic())
+            stand_in.answer(*_STARTING)
+
+    thread = threading.Thread(target=stand, name="stand-in", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        stand_in.close()
 
 
 class Place:
@@ -96,7 +151,7 @@ class Supervisor:
         self.was_ready = False
         self._stop = False
         self._present = time.monotonic()  # when a worker was last there to answer
-        self._answered: list[tuple[float, socket.socket]] = []  # connections to close, and when
+        self._instead = StandIn(listener)
         self._said = ""  # why a worker could not start, as it was last said
         # A forked worker shares what is imported already; elsewhere it is a new interpreter.
         forks = sys.platform == "linux"
@@ -111,7 +166,7 @@ class Supervisor:
                 for worker in self.workers:
                     if worker.process is None and time.monotonic() >= worker.start_at:
                         self._start(worker)
-                self._listen(0.1)
+                self._listen(LOOK_SECONDS)
                 for worker in self.workers:
                     if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
                         return 2
@@ -124,32 +179,23 @@ class Supervisor:
         self._stop = True
 
     def _stand_in(self) -> None:
-        """Answer 503 where no worker has been there for a while: requests would wait in the kernel without a word."""
+        """Answer where no worker does: at the start, and once none has been there for a while."""
         now = time.monotonic()
-        while self._answered and self._answered[0][0] <= now:
-            self._answered.pop(0)[1].close()
+        self._instead.close(now)
         was_absent = self._present < now - ABSENT_SECONDS
-        if not self.was_ready or any(worker.ready and worker.process is not None for worker in self.workers):
+        if not self.was_ready:
             self._present = now
-            if was_absent and self.was_ready:
+            self._instead.answer(*_STARTING)
+        elif any(worker.ready and worker.process is not None for worker in self.workers):
+            self._present = now
+            if was_absent:
                 print("serve: a worker answers again", file=sys.stderr, flush=True)
         elif was_absent:
-            self.listener.setblocking(False)
-            for _ in range(MOST_ANSWERED):
-                try:
-                    connection, _ = self.listener.accept()
-                except OSError:
-                    return
-                self._answered.append((now + 1, connection))  # closed at once, its answer could be lost
-                with contextlib.suppress(OSError):
-                    connection.setblocking(False)
-                    connection.sendall(_nobody_answers())
-                    connection.shutdown(socket.SHUT_WR)
+            self._instead.answer(*_NOBODY)
 
     def _start(self, worker: _Worker) -> None:
         self.starts += 1
-        while self._answered:  # a new process would hold them open
-            self._answered.pop()[1].close()
+        self._instead.close()  # a new process would hold them open
         mine, theirs = self._context.Pipe(duplex=False)
         place = Place(worker.number, self.listener, theirs, self._board)
         worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
@@ -234,11 +280,10 @@ class Supervisor:
         self.listener.close()
 
 
-def _nobody_answers() -> bytes:
-    """A whole answer that says that no worker is there."""
-    error = "no worker of this service can answer: its own output says why; it goes on trying to start one"
+def _unavailable(error: str, retry_after: int) -> bytes:
+    """A whole answer that says why nobody answers."""
     body = json.dumps({"success": False, "error": error}).encode()
-    head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: {retry_after}\r\n"
     head += f"Content-Length: {len(body)}\r\nX-Request-ID: {secrets.token_hex(4)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 

@@ -297,15 +297,15 @@ def production(model: Path) -> Iterator[tuple[str, subprocess.Popen]]:
 
 
 def wait_for(url: str, seconds: float = 60) -> None:
-    """Return as soon as `url` answers anything."""
+    """Return as soon as `url` answers anything but that it is starting."""
     end = time.monotonic() + seconds
     while True:
         try:
             get(f"{url}/health/live")
             return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
+        except OSError as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code != 503:
+                return
             if time.monotonic() > end:
                 raise
             time.sleep(0.01)

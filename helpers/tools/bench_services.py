@@ -48,11 +48,12 @@ def main(kind: str, model_directory: str, *rest: str) -> None:
         server.serve_forever()
     elif kind == "echo-workers":
         from helpers.serving.production import supervise
+        from helpers.serving.serve_command import listen
         from helpers.serving.services import create_echo_app
 
         port, workers = map(int, rest)
-        print(f"http://127.0.0.1:{port}", flush=True)
-        supervise("127.0.0.1", port, workers, create_echo_app)
+        address = f"http://127.0.0.1:{port}"
+        supervise(listen("127.0.0.1", port), workers, create_echo_app, lambda: print(address, flush=True))
     else:
         from helpers.export.predictors import load_predictor
         from helpers.serving.notebook_server import serve

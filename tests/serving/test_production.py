@@ -221,6 +221,29 @@ def test_workers_that_cannot_load_the_model_end_the_service(exported, free_port,
     assert says in refused("--model", exported, "--port", free_port, "--workers", "2", PYTHONPATH=broken)
 
 
+def test_while_the_model_is_loaded_every_path_is_answered_with_503(exported, free_port, tmp_path):
+    go, url = tmp_path / "go", f"http://127.0.0.1:{free_port}"
+    body = f"import os, time\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    "
+    slow = runtime(tmp_path / "slow", f"{body}raise SystemError('of some other kind')")
+    process = start("--model", exported, "--port", free_port, PYTHONPATH=slow)
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", free_port)) == 0
+
+    try:
+        until(listens)
+        for path in ("/ping", "/health/ready", "/health/live", "/predict?g1=1", "/nothing") * 2:
+            answer = requests.get(f"{url}{path}", timeout=5)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert "the service is starting" in answer.json()["error"]
+        go.touch()
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 2 and "of some other kind" in output and "Serving" not in output
+    finally:
+        process.kill()
+
+
 # ---- what it says of itself ----
 
 
@@ -338,6 +361,7 @@ def test_sigterm_also_ends_the_training_of_a_model_that_is_not_there_yet(tmp_pat
     project = tools.copy_project(tmp_path / "tutorial")
     process = start("--port", free_port, project=project)
     members = until(lambda: len(family(process)) > 1 and family(process))
+    assert requests.get(f"http://127.0.0.1:{free_port}/ping", timeout=5).status_code == 503
     process.send_signal(signal.SIGTERM)
     assert "models/games is not there yet: training it" in process.communicate(timeout=20)[0]
     until(lambda: gone(members))
