@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 import yaml
 from containers import BARE, BASE, HARDENED, SERVICE
 from service_processes import is_ready, until
@@ -26,6 +25,47 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("service_image")]
 ASK = """
 import sys, urllib.request
 print(urllib.request.urlopen("http://127.0.0.1:8080" + sys.argv[1]).read().decode())
+"""
+
+# What SageMaker asks of a container, from within it; prints one line.
+PINGS = """
+import http.client, time
+codes = []
+while codes[-1:] != [200]:
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
+    try:
+        connection.request("GET", "/ping")
+        code = connection.getresponse().status
+    except OSError:
+        time.sleep(0.01)  # nothing listens yet
+        continue
+    if code not in codes:
+        codes.append(code)
+print("/ping", *codes)
+"""
+INVOCATIONS = """
+import http.client, json, time
+LINE, ROW = "1,0,0,0,0,0,0,0,0,0\\n", json.dumps({f"g{i}": int(i == 1) for i in range(1, 11)})
+
+def invoke(body, kind, accept):
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
+    connection.request("POST", "/invocations", body, {"Content-Type": kind, "Accept": accept})
+    answer = connection.getresponse()
+    return answer.status, answer.headers.get_content_type(), answer.read().decode()
+
+kinds = "text/csv", "application/json", "application/jsonlines"
+found = {}
+for kind in kinds:
+    for accept in kinds:
+        found[f"{kind} {accept}"] = invoke(LINE if kind == "text/csv" else ROW, kind, accept)
+large = LINE * (6 * 2**20 // len(LINE))
+begin = time.perf_counter()
+code, _, lines = invoke(large, "text/csv", "text/csv")
+seconds = time.perf_counter() - begin
+found["6 MB"] = code, large.count("\\n"), lines.count("\\n"), sorted(set(lines.splitlines())), seconds
+found["unknown kind"] = invoke("<row/>", "application/xml", "*/*")
+found["26 MB"] = invoke(LINE * (26 * 2**20 // len(LINE)), "text/csv", "*/*")
+print(json.dumps(found))
 """
 
 
@@ -53,18 +93,6 @@ def test_it_is_less_than_300_mb_beside_its_base(podman):
     added = (size[SERVICE] - size[BASE]) / 1e6
     print(f"{added:.0f} MB beside the base")
     assert added < 300
-
-
-@pytest.fixture(scope="module")
-def bare(podman, service_image, exported):
-    """What SageMaker does: `docker run IMAGE serve` as root, with a model mounted; yields the container and its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ("--network=host", f"--env=PORT={port}", "--user=0", f"--volume={exported}:/opt/ml/model:ro")
-    with podman.running(BARE, "serve", options=options) as container:
-        podman.wait_until_healthy(container)
-        yield container, f"http://127.0.0.1:{port}"
 
 
 # ---- what is in it ----
@@ -118,46 +146,48 @@ print(status["Uid"].split()[1], status["CapEff"], status["NoNewPrivs"], *writabl
     assert podman.python(hardened, source).split() == ["10001", "0" * 16, "1"]
 
 
-def test_nothing_is_written_where_everything_may_be(podman, bare):
-    container, url = bare
-    assert is_ready(url)
-    changed = {line[2:] for line in podman("diff", container).stdout.splitlines()}  # as "A /etc"
-    of_a_service = re.compile(r"/opt/ml/\.model\.served(/\d+-\d+\.(json|lock))?")  # its entry for `models`, and no more
-    kept = {path for path in changed if not of_a_service.fullmatch(path)}
-    assert kept <= {"/etc", "/run", "/run/.containerenv", "/run/secrets", "/opt", "/opt/ml", "/opt/ml/model"}
-    assert len(changed) - len(kept) <= 3
-
-
 # ---- how it answers ----
 
 
-def test_curl_gets_what_the_mounted_model_predicts(bare, exported):
-    predictor = load_predictor(exported)
-    rows = predictor.signature.sample(3)
-    for row, want in zip(rows, predictor(rows), strict=True):
-        url = bare[1] + query(row, predictor.signature.names)
-        answer = subprocess.run(["curl", "-sS", url], capture_output=True, text=True, check=True).stdout
-        assert json.loads(answer)["probability"] == pytest.approx(float(want), abs=1e-6)
+def test_it_keeps_sagemaker_s_contract_from_the_first_ping_to_sigterm(podman, exported):
+    """`docker run IMAGE serve`, as root, the model in /opt/ml/model: what its documentation asks of a container.
+
+    What asks starts just before the service, as a process beside it, so that it sees the service start.
+    """
+    entry_point = podman("inspect", '--format={{join .Config.Entrypoint " "}}', BARE).stdout.strip()
+    asking = f"python -c {shlex.quote(PINGS)} & exec {entry_point} serve"
+    options = ("--network=none", "--user=0", f"--volume={exported}:/opt/ml/model:ro", "--entrypoint=sh")
+    with podman.running(BARE, "-c", asking, options=options) as container:
+        podman.wait_until_healthy(container)
+        until(lambda: "/ping 503 200\n" in podman.logs(container))
+        found = json.loads(podman.python(container, INVOCATIONS))
+        nothing_is_written_but_its_entry_for_the_command_models(podman, container)
+        podman("stop", "--time=5", container)
+        assert podman("inspect", "--format={{.State.ExitCode}}", container).stdout.strip() == "0"  # killed: 137
+    (code, kind, text), expected = found["application/json application/json"], load_predictor(exported)
+    want = json.loads(text)["prediction"]
+    assert float(want) == pytest.approx(float(expected(np.eye(1, 10, dtype=np.float32))[0]), abs=1e-6)
+    for asked in ("text/csv", "application/json", "application/jsonlines"):
+        assert found[f"{asked} text/csv"] == [200, "text/csv", f"{want}\n"]
+        lines = [200, "application/jsonlines", f'{{"probability":{want}}}\n']
+        assert found[f"{asked} application/jsonlines"] == lines
+        code, kind, text = found[f"{asked} application/json"]
+        answer = json.loads(text)
+        assert (code, kind) == (200, "application/json")
+        assert answer.get("predictions", [answer.get("probability")]) == [float(want)]
+    code, sent, answered, values, seconds = found["6 MB"]
+    print(f"6 MB of CSV, {sent:,} rows, in {seconds:.2f} s")
+    assert (code, sent, values) == (200, answered, [want])
+    assert found["unknown kind"][0] == 415 and found["26 MB"][0] == 413
 
 
-def test_sagemaker_is_answered_by_the_image_that_it_starts_with_the_word_serve(bare):
-    """`docker run IMAGE serve`, as root, the model in /opt/ml/model: what its documentation asks of a container."""
-    _, url = bare
-    assert requests.get(f"{url}/ping", timeout=5).status_code == 200
-
-    def invoke(body: str, kind: str, accept: str = "*/*") -> requests.Response:
-        headers = {"Content-Type": kind, "Accept": accept}
-        return requests.post(f"{url}/invocations", data=body, headers=headers, timeout=30)
-
-    line = "1,0,0,0,0,0,0,0,0,0\n"
-    row = {f"g{i}": int(i == 1) for i in range(1, 11)}
-    want = invoke(json.dumps(row), "application/json").json()["prediction"]
-    assert invoke(line, "text/csv", "text/csv").text == f"{want}\n"
-    assert invoke(json.dumps(row), "application/jsonlines").json()["predictions"] == [float(want)]
-    six_megabytes = 6 * 2**20 // len(line)
-    assert invoke(line * six_megabytes, "text/csv", "text/csv").text == f"{want}\n" * six_megabytes
-    assert invoke("<row/>", "application/xml").status_code == 415
-    assert invoke(line * (26 * 2**20 // len(line)), "text/csv").status_code == 413
+def nothing_is_written_but_its_entry_for_the_command_models(podman, container: str) -> None:
+    """Where everything may be written."""
+    changed = {line[2:] for line in podman("diff", container).stdout.splitlines()}  # as "A /etc"
+    of_a_service = re.compile(r"/opt/ml/\.model\.served(/\d+-\d+\.(json|lock))?")
+    kept = {path for path in changed if not of_a_service.fullmatch(path)}
+    assert kept <= {"/etc", "/run", "/run/.containerenv", "/run/secrets", "/opt", "/opt/ml", "/opt/ml/model"}
+    assert len(changed) - len(kept) <= 3
 
 
 def test_its_health_is_known(podman, hardened):
@@ -249,13 +279,6 @@ def test_the_entry_point_is_shellcheck_clean():
     assert done.returncode == 0, done.stdout
 
 
-def test_sigterm_ends_it_before_podman_kills_it_after_five_seconds(podman):
-    with podman.running(SERVICE, options=HARDENED) as container:
-        podman.wait_until_healthy(container)
-        podman("stop", "--time=5", container)
-        assert podman("inspect", "--format={{.State.ExitCode}}", container).stdout.strip() == "0"  # killed: 137
-
-
 # ---- Kubernetes ----
 
 
@@ -311,7 +334,12 @@ def lines_of_the_readme() -> list[list[str]]:
     return [shlex.split(line) for line in re.findall(r"^    (podman .+)", text, re.MULTILINE)]
 
 
-def test_the_readme_s_lines_build_and_run_it(podman, service_image, free_port):
+def test_the_readme_s_lines_build_and_run_it_and_curl_gets_what_the_model_predicts(
+    podman, service_image, exported, free_port
+):
+    predictor = load_predictor(exported)
+    row = predictor.signature.sample(1)
+    curl = ["curl", "-sS", f"http://127.0.0.1:{free_port}{query(row[0], predictor.signature.names)}"]
     build, run, mounted, play = lines_of_the_readme()
     assert play == ["podman", "kube", "play", str(KUBERNETES.relative_to(PROJECT))]
     assert (build[:2], build[-1]) == (["podman", "build"], ".")
@@ -324,5 +352,7 @@ def test_the_readme_s_lines_build_and_run_it(podman, service_image, free_port):
         how = {"cwd": service_image, "env": podman.environment, "stdout": subprocess.DEVNULL}
         with subprocess.Popen(command, **how) as running:
             until(lambda: is_ready(f"http://127.0.0.1:{free_port}"))
+            answer = json.loads(subprocess.run(curl, capture_output=True, check=True).stdout)
             running.terminate()
         assert running.returncode == 0
+        assert answer["probability"] == pytest.approx(float(predictor(row)[0]), abs=1e-6)

@@ -4,14 +4,12 @@ import csv
 import io
 import itertools
 import json
-from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
 from conftest import as_requests, passengers
-from service_processes import serving
 
 from helpers.data.delimited import read_csv
 from helpers.data.parameters import InvalidRequest
@@ -214,17 +212,3 @@ def test_many_rows_are_the_same_rows_by_name():
     table["c"] = np.where(random.random(5000) < 0.1, np.nan, random.normal(0, 1e4, 5000))
     reader, text = NUMBERS.reader(), table.to_csv(index=False)
     assert np.array_equal(read_csv(reader, text).matrix, reader.read(as_requests(table)).matrix)
-
-
-@pytest.mark.slow
-def test_six_megabytes_of_csv_pass_where_the_limit_is_raised(exported, free_port):
-    line = ",".join("1000000000") + "\n"
-    count = 6 * 2**20 // len(line)
-    with serving(exported, free_port, "--workers", "1", "--max-body", "25") as (_, url):
-        answer = invoke(url, line * count, accept="text/csv")
-        assert answer.ok, answer.text[:300]
-        one = requests.get(
-            f"{url}/predict?" + urlencode({f"g{i}": int(i == 1) for i in range(1, 11)}), timeout=5
-        ).json()
-        assert answer.text.splitlines() == [one["prediction"]] * count
-        assert invoke(url, b" " * (26 * 2**20)).status_code == 413
