@@ -31,6 +31,7 @@ import psutil
 
 from helpers.cloud.lambda_packages import closure, installed_files
 from helpers.cloud.lambda_zip import HANDLER, Package, Target
+from helpers.serving.lambda_limits import MOST_BYTES
 
 SECONDS = 30.0  # that a function may take to start, or to answer
 MEMORY_MB = 512
@@ -130,7 +131,11 @@ class Function:
         self._end.close()
 
     def __call__(self, request: dict) -> dict:
-        """The handler's answer to an event; `CallFailed` where it raises, ends or takes longer than `SECONDS`."""
+        """The handler's answer to an event; `CallFailed` where it raises, ends or takes longer than `SECONDS`.
+
+        The same where Lambda would refuse the event, or the answer, for its size.
+        """
+        _check_size(json.dumps(request, ensure_ascii=False).encode(), "event")
         self._events.put(request)
         end = time.monotonic() + SECONDS
         while True:
@@ -141,6 +146,7 @@ class Function:
                 if self._process.poll() is not None or time.monotonic() > end:
                     self._stop()
                     raise CallFailed(f"the function did not answer: {self.log.strip()[-2000:]}") from None
+        _check_size(content, "answer")
         answer = json.loads(content or b"{}")
         if kind != "response":
             raise CallFailed(f"{answer.get('errorType')}: {answer.get('errorMessage')}")
@@ -174,6 +180,7 @@ class Function:
             "LAMBDA_TASK_ROOT": str(task),
             "LAMBDA_RUNTIME_DIR": str(layer),
             "PYTHONPATH": os.pathsep.join((str(task), str(layer))),
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{self.package.target.runtime}",
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
@@ -184,6 +191,11 @@ class Function:
             **({"SYSTEMROOT": os.environ["SYSTEMROOT"]} if "SYSTEMROOT" in os.environ else {}),
             **self.environment,
         }
+
+
+def _check_size(content: bytes, what: str) -> None:
+    if len(content) > MOST_BYTES:
+        raise CallFailed(f"Lambda takes no {what} of {len(content):,} bytes: {MOST_BYTES:,} at most")
 
 
 @dataclass(frozen=True)

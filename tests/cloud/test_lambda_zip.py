@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, unp
 from helpers.cloud.lambda_packages import CannotPackage, Target
 from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_size
 from helpers.export.predictors import load_predictor
+from helpers.serving.lambda_limits import MOST_BYTES, Limited
 from helpers.serving.notebook_server import serve
 from helpers.serving.serve_command import free_port
 from helpers.serving.services import create_predict_app
@@ -204,6 +206,44 @@ def test_a_key_from_the_configuration_is_asked_for(package):
         request = event("GET", f"/predict?{GAMES}")
         assert function(request)["statusCode"] == 401
         assert function({**request, "headers": {**request["headers"], "x-api-key": "secret"}})["statusCode"] == 200
+
+
+@LINUX
+def test_what_is_too_large_for_lambda_is_said(package):
+    rows = b"1,0,0,0,0,0,0,0,0,0\n" * 20_000
+    ask = event("POST", "/invocations", rows, {"Content-Type": "text/csv"})
+    with unpacked(package) as folder:
+        card = folder / "task" / "model" / "card.json"
+        content = json.loads(card.read_text(encoding="utf-8"))
+        names = ["no" * 200, "yes" * 150]  # each answer of a list says one of them
+        content["signature"]["outputs"] = [{"name": "prediction", "kind": "classes", "classes": names}]
+        card.write_text(json.dumps(content), encoding="utf-8")
+        with Function(package, folder=folder) as function:
+            answer = function(ask)
+            metrics = body_of(function(event("GET", "/metrics"))).decode()
+            with pytest.raises(CallFailed, match="no event of 6,29.* bytes: 6,291,456 at most"):
+                function(event("POST", "/predict", b" " * MOST_BYTES, JSON))
+    said = json.loads(body_of(answer))
+    assert answer["statusCode"] == 413 and said["success"] is False
+    assert re.fullmatch(r"the answer has \d\.\d MB, and Lambda sends 6 MB at most: ask for fewer .*", said["error"])
+    assert answer["headers"]["x-request-id"] and answer["headers"]["x-model-version"]
+    assert 'code="413",method="POST",path="/invocations"} 1.0' in metrics
+
+
+def test_what_lambda_would_send_passes_to_the_last_byte_of_its_json():
+    most = MOST_BYTES - 16 * 1024
+    for kind, body, status in (
+        ("text/csv", b"1" * (most - 2), "200 OK"),
+        ("text/csv", b"1" * (most - 1), "413"),
+        ("application/json", b'"' * (most // 2 - 1), "200 OK"),  # a quotation mark takes two
+        ("application/json", b'"' * (most // 2), "413"),
+        ("image/png", bytes(most // 4 * 3), "200 OK"),  # as base64
+        ("image/png", bytes(most // 4 * 3 + 1), "413"),
+    ):
+        started = []
+        app = lambda environ, start, kind=kind, body=body: start("200 OK", [("Content-Type", kind)]) or [body]  # noqa: E731
+        found = b"".join(Limited(app)({}, lambda *head, started=started: started.extend(head)))
+        assert started[0].startswith(status) and (found == body) == (status == "200 OK")
 
 
 def test_a_runtime_of_the_standard_library_gets_the_same_answers(package, server):
