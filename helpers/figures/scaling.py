@@ -12,7 +12,6 @@ from helpers.figures.style import (
     MUTED,
     ORANGE,
     PINK,
-    label_bars,
     label_line,
     new_figure,
     percent,
@@ -29,9 +28,9 @@ def sizes(bytes_by_name: Mapping[str, int], limit: int) -> Figure:
         figure, axes = new_figure(size=(8.0, 0.6 * len(names) + 1.4))
         bars = axes.barh(names, values, color=[ORANGE if value > most else BLUE for value in values], height=0.6)
         axes.axvline(most, color=MUTED, linestyle="--", linewidth=1.5, zorder=0)
-        label_bars(axes, bars, [f"{value:,.0f} MB" for value in values])
-        for text in axes.texts:
-            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+        for bar, value in zip(bars, values, strict=True):  # a short one's label would stand on the line of the limit
+            end = max(value, most), bar.get_y() + bar.get_height() / 2
+            axes.annotate(f"{value:,.0f} MB", end, (6, 0), textcoords="offset points", va="center", fontsize=11)
         axes.text(most, 0.5, f"  Lambda takes {most:.0f} MB", color=MUTED, va="center")
         axes.set(xlim=(0, 1.18 * max(values)), xlabel="unpacked (MB)")
         fits = f"takes {percent(min(values) / most)} of what Lambda does" if min(values) <= most else "does not fit"

@@ -257,6 +257,8 @@ def test_the_sizes_say_how_much_of_the_limit_the_smallest_takes_and_mark_what_is
     large, small = figure.axes[0].patches
     assert (large.get_facecolor(), small.get_facecolor()) == (to_rgba(style.ORANGE), to_rgba(style.BLUE))
     assert (large.get_width(), small.get_width()) == (2000, 100)
+    line = figure.axes[0].transData.transform((250, 0))[0]
+    assert all(text.get_window_extent().x0 >= line for text in figure.axes[0].texts)
     assert "the service does not fit" in words(scaling.sizes({"with TensorFlow": 2_000_000_000}, 250_000_000))
 
 
