@@ -11,7 +11,7 @@ def what_listens_where() -> Figure:
     doors = [  # (port, colour, what listens, on which address, where the way ends)
         ("5000", GREEN, "prediction service", "0.0.0.0:5000", 3.9),
         ("22", BLUE, "SSH", "0.0.0.0:22", 2.3),
-        ("no rule\nfor 8888", MUTED, "JupyterLab", "127.0.0.1:8888", 0.7),
+        ("no rule", MUTED, "JupyterLab", "127.0.0.1:8888", 0.7),
     ]
     with style():
         figure, axes = new_figure(size=(9.6, 4.2))
@@ -30,7 +30,7 @@ def what_listens_where() -> Figure:
         ):
             axes.text(x, 5.05, text, ha="center", color=color, fontweight="bold")
         boxed_text(axes, 1.5, 3.9, "browser, curl", GREEN)
-        boxed_text(axes, 1.5, 2.3, "ssh -L 8888:\nlocalhost:8888", BLUE)
+        boxed_text(axes, 1.5, 2.3, "ssh -L 8888:\n127.0.0.1:8888", BLUE)
         for port, color, name, address, y in doors:
             axes.text(5.15, y, port, ha="center", va="center", color=color, fontweight="bold")
             boxed_text(axes, 9.55, y, f"{name}\n{address}", color)

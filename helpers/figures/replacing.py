@@ -31,7 +31,7 @@ def requests_by_version(
             below = below + share
         for place, (what, at) in enumerate(marks.items()):
             axes.axvline(at, color=INK, linestyle="--", linewidth=1.2)
-            label_line(axes, at, (1.05, 1.13)[place % 2], what, fontsize=11, fontweight="normal", xytext=(-2, 0))
+            label_line(axes, at, (1.04, 1.12)[place % 2], what, fontsize=11, fontweight="normal", xytext=(-2, 0))
         for name, share in zip(names.values(), shares, strict=True):
             begin, end = _longest(share > 0.5)
             where = (edges[begin] + edges[end]) / 2
@@ -39,7 +39,7 @@ def requests_by_version(
         axes.set(xlim=(0, edges[-1]), ylim=(0, 1), xlabel="time (s)", ylabel="share of the answers")
         axes.yaxis.set_major_formatter(lambda value, _: percent(value))
         said = "none was lost" if not lost else f"{lost:,} were lost"
-        axes.set_title(f"Of {len(seconds):,} requests to a model that was replaced twice {said}", pad=34)
+        axes.set_title(f"Of {len(seconds):,} requests to a model that was replaced twice {said}", pad=42)
         axes.grid(visible=False)
     return figure
 

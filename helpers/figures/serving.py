@@ -53,9 +53,10 @@ def load_by_clients(clients, per_second, percentiles: dict[str, list[float]]) ->
             right.plot(clients, values, "o-", color=color)
         spread = spread_apart([values[-1] for values in percentiles.values()], ratio=1.35)
         for name, at, color in zip(percentiles, spread, colors, strict=False):
-            label_line(right, clients[-1], at, name, color)
+            label_line(right, clients[-1], at, name, color, xytext=(9, 0))
         slower = max(values[-1] / values[0] for values in percentiles.values())
         right.set(ylabel="latency (ms, log scale)", yscale="log")
+        right.set_ylim(top=1.5 * max(spread))  # the names stay below the title
         right.set_title(f"{clients[-1]} at once wait up to {slower:,.0f} times as long")
         right.yaxis.set_major_formatter("{x:g}")
         for axes in (left, right):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from helpers.figures.style import (
     BLUE,
@@ -182,6 +182,7 @@ def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
         areas.set(yticks=[], ylim=(-len(scores) + 0.4, 0.6), xlabel="ROC AUC with 95 % interval")
         areas.spines["left"].set_visible(False)
         areas.margins(x=0.45)
+        areas.xaxis.set_major_locator(MaxNLocator(5))
     return figure
 
 
@@ -224,12 +225,15 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
             anchor = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
             label_line(axes, 0.5, precision, name, color, xytext=shift, **anchor)
         at_half, *_ = ends[0]
-        axes.set_title(f"To find half of the positives, {percent(at_half)} of those called are right")
+        axes.set_title(f"Where half of the positives are found, {percent(at_half)} of the alarms are right")
     return figure
 
 
-def calibration(y_true, y_prob, bins: int = 10) -> Figure:
-    """Predicted against observed shares of positives, in groups of about equal size, with 95 % intervals (Wilson)."""
+def calibration(y_true, y_prob, bins: int = 10, positives: str = "positives") -> Figure:
+    """Predicted against observed shares of positives, in groups of about equal size, with 95 % intervals (Wilson).
+
+    `positives`: what the rows of y_true 1 are called.
+    """
     groups = evaluation.calibration_bins(y_true, y_prob, bins)
     z2, n, p = 1.96**2, groups.count, groups.observed
     center = (p + z2 / (2 * n)) / (1 + z2 / n)
@@ -239,18 +243,36 @@ def calibration(y_true, y_prob, bins: int = 10) -> Figure:
         figure, axes = new_figure(size=(8.6, 4.4))
         top = min(1.0, 1.08 * max(groups.predicted.max(), (center + half).max()))
         axes.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle="dashed")
+        at, side = _beside_the_diagonal(groups.predicted / top, (center - half) / top, (center + half) / top)
+        where = {"ha": "left", "va": "top"} if side > 0 else {"ha": "right", "va": "bottom"}
+        shift = (8 * side, -8 * side)
         axes.annotate(
-            "as promised", (0.62 * top, 0.62 * top), xytext=(12, -12), textcoords="offset points", va="top", color=MUTED
+            "as promised", (at * top, at * top), xytext=shift, textcoords="offset points", color=MUTED, **where
         )
-        axes.vlines(groups.predicted, center - half, center + half, color=BLUE, linewidth=2)
-        axes.plot(groups.predicted, p, "o", color=BLUE, markersize=7)
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel="predicted probability", ylabel="observed share of positives")
+        axes.vlines(groups.predicted, center - half, center + half, color=BLUE, linewidth=2, clip_on=False)
+        axes.plot(groups.predicted, p, "o", color=BLUE, markersize=7, clip_on=False)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="predicted probability", ylabel=f"observed share of {positives}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         drift = float(np.mean(y_true) - np.mean(y_prob))
         what = "About right" if abs(drift) < 0.02 else "Too low" if drift > 0 else "Too high"
         axes.set_title(f"{what} on the whole: {within} of {len(n)} groups keep their promise")
     return figure
+
+
+def _beside_the_diagonal(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[float, int]:
+    """The place on the diagonal, and its side (1: below, -1: above), where words are furthest from upright bars.
+
+    All in shares of the axes. The words take some 0.15 by 0.06 of them.
+    """
+
+    def room(at: float, side: int) -> float:
+        middle_x, middle_y = at + 0.09 * side, at - 0.06 * side
+        beside = np.abs(x - middle_x) / 0.15
+        above_or_below = np.maximum(low - middle_y, middle_y - high) / 0.06
+        return float(np.maximum(beside, above_or_below).min())
+
+    return max(((at, side) for at in np.linspace(0.25, 0.75, 11) for side in (1, -1)), key=lambda place: room(*place))
 
 
 def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Figure:
@@ -298,7 +320,7 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
         )
         curve.set_title(
             f"At {percent(threshold)}: {percent(point[1])} of the positives found, {percent(point[0] + 0)} of the "
-            "negatives called"
+            "negatives flagged"
         )
         cells = [[counts.true_positives, counts.false_negatives], [counts.false_positives, counts.true_negatives]]
         names = [["found", "missed"], ["false alarms", "left in peace"]]
@@ -329,7 +351,7 @@ def threshold_choice(y_true, y_prob, threshold: float = 0.5) -> Figure:
                 )
                 table.text(column + 0.48, 1.25 - row, names[row][column], ha="center", va="center")
         table.set(xlim=(0, 2), ylim=(0, 2), xticks=(0.48, 1.48), yticks=(1.47, 0.47))
-        table.set_xticklabels(["called", "not called"])
+        table.set_xticklabels(["flagged", "not flagged"])
         table.set_yticklabels(["positive", "negative"])
         table.tick_params(length=0)
         table.grid(visible=False)

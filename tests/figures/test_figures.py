@@ -144,6 +144,19 @@ def test_only_the_strongest_correlations_are_drawn_strongest_first():
     assert "f0 says most about churned" in text and "12 of 300 features" in text and "-0.50" in text
 
 
+def test_the_words_in_a_calibration_lie_on_no_group(rows):
+    """Groups may lie anywhere: low, as of rare positives, or high, as of a model that is sure."""
+    y, good, _ = rows
+    for probability in (good, good * 0.1, np.sqrt(good)):
+        figure = figures.calibration(y, probability, positives="right answers")
+        figure.canvas.draw()
+        (axes,), (label,) = figure.axes, figure.axes[0].texts
+        box = label.get_window_extent()
+        bars = [axes.transData.transform(bar) for bar in axes.collections[0].get_segments()]
+        assert not [x for (x, low), (_, high) in bars if box.x0 < x < box.x1 and low < box.y1 and high > box.y0]
+        assert axes.get_ylabel() == "observed share of right answers"
+
+
 def test_the_titles_say_what_was_found(rows):
     y, good, worse = rows
     assert "ranks better than the logistic regression" in words(
