@@ -105,7 +105,7 @@ class _Repair:
             config["name"] = name_today(config["name"])
             self.notes.append("the name of a layer may not hold '/' today: it holds '_' instead")
         if kind in self.custom:
-            return item
+            return item | {"module": None, "registered_name": kind}
         item.pop("build_config", None)  # Keras 3 builds a layer when it is called
         shape = config.pop("batch_input_shape", None)
         if kind == "InputLayer" and shape is not None:

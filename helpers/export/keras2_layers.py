@@ -23,6 +23,7 @@ MASKED = {
         ("Identity", "Normalization", "Rescaling"),
         "hands a mask on today: after it every step counts, as then",
     ),
+    "TimeDistributed": "keeps to itself the masks made inside of it today: it hands them on, as then",
 }
 WITH_STATES = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
 RENAMED = {

@@ -37,16 +37,28 @@ class _Around(keras.layers.Layer):
 
 @register
 class TimeMajor(_Around):
-    """A recurrent layer over (time, batch, ...), which Keras 2 called `time_major=True`."""
+    """A recurrent layer over (time, batch, ...), which Keras 2 called `time_major=True`; so is its mask.
 
-    def call(self, sequence, **kwargs):
-        answer = self.layer(_swap_first_two(sequence), **kwargs)
-        inner = getattr(self.layer, "forward_layer", self.layer)  # of a Bidirectional, whose halves are alike
-        if not inner.return_sequences:
+    Keras 3 calls the mask of one of several tensors by the name of the argument.
+    """
+
+    def call(self, sequence, initial_state=None, mask=None, sequence_mask=None):
+        mask = sequence_mask if mask is None else mask
+        states = {} if initial_state is None else {"initial_state": initial_state}
+        given = None if mask is None else _swap_first_two(mask)
+        answer = self.layer(_swap_first_two(sequence), mask=given, **states)
+        if not self._returns_sequences():
             return answer
         if isinstance(answer, list | tuple):
-            return [_swap_first_two(answer[0]), *answer[1:]]
+            return [_swap_first_two(part) if len(part.shape) == len(sequence.shape) else part for part in answer]
         return _swap_first_two(answer)
+
+    def compute_mask(self, inputs, previous_mask):
+        return previous_mask if self._returns_sequences() else None
+
+    def _returns_sequences(self) -> bool:
+        inner = getattr(self.layer, "forward_layer", self.layer)  # of a Bidirectional, whose halves are alike
+        return inner.return_sequences
 
 
 def _swap_first_two(x):
@@ -145,6 +157,41 @@ class Multiply(_JoinsMasks, keras.layers.Multiply):
 
     def _merge_function(self, inputs):
         return functools.reduce(ops.multiply, inputs)
+
+
+@register
+class TimeDistributed(keras.layers.TimeDistributed):
+    """Keras 3's, which goes by the masks that are made inside of it, and hands them on, as in Keras 2.
+
+    Those of a step are (batch, steps, ...); where the layer inside has no steps left, a step counts if any of it did.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        steps = ops.shape(inputs)[1]
+        each = ops.reshape(inputs, (-1, *ops.shape(inputs)[2:]))
+        if mask is not None:
+            each._keras_mask = ops.reshape(mask, (-1, *ops.shape(mask)[2:]))
+        each = self.layer(each)
+        inner = getattr(each, "_keras_mask", None)
+        outputs = ops.reshape(each, (-1, steps, *ops.shape(each)[1:]))
+        if inner is not None:
+            outputs._keras_mask = ops.reshape(inner, (-1, steps, *ops.shape(inner)[1:]))
+        return outputs
+
+    def compute_mask(self, inputs, mask=None):
+        """What is handed on where the layer inside hands on nothing."""
+        return mask if mask is None or len(mask.shape) == 2 else AnyOfStep(name=f"{self.name}_mask")(mask)
+
+
+@register
+class AnyOfStep(keras.Operation):
+    """Which steps count, (batch, steps), of a mask of what is in each step, (batch, steps, ...)."""
+
+    def call(self, mask):
+        return ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+
+    def get_config(self):
+        return {"name": self.name}
 
 
 class _DropsMask:

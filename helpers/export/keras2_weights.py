@@ -1,15 +1,107 @@
-"""Weights that Keras 2 laid out otherwise: those of CuDNNLSTM and CuDNNGRU, in the layout of LSTM and GRU.
+"""Weights that Keras 2 laid out otherwise: in another order, and those of CuDNNLSTM and CuDNNGRU.
 
-In and out: a group of an HDF5 file that may be written to. cuDNN keeps each gate's kernels transposed and has two
-biases, one for the input and one for the state: LSTM adds them up, GRU with `reset_after` keeps them apart.
+In and out: a group of an HDF5 file that may be written to. Keras finds weights by the order of the layers in a graph,
+which is another today where a mask is a step of the graph, or where a call takes several tensors by name; the file's
+tree has the order of then. cuDNN keeps each gate's kernels transposed and has two biases, one for the input and one
+for the state: LSTM adds them up, GRU with `reset_after` keeps them apart.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import numpy as np
+
+from helpers.export.keras_tree import name_of, name_today
 
 LSTM_GATES, GRU_GATES = 4, 3
 KERNEL, RECURRENT, BIAS = "kernel:0", "recurrent_kernel:0", "bias:0"
+
+
+def reorder(weights, model, tree: dict) -> None:
+    """Put the weights of an `.h5` into the order in which `model`, built of the same `tree`, asks for them."""
+    if "layer_names" not in weights.attrs:
+        return  # so many layers that their names are in parts
+    places = {layer.name: place for place, layer in enumerate(model.layers)}
+    names = [name.decode() if isinstance(name, bytes) else name for name in weights.attrs["layer_names"]]
+    weights.attrs["layer_names"] = [
+        name.encode() for name in sorted(names, key=lambda name: places.get(name_today(name), -1))
+    ]
+    items = {name_of(item): item for item in _items(tree)}
+    for name in names:
+        layer = _layers(model).get(name_today(name))
+        held = list(weights[name].attrs.get("weight_names", ()))
+        if layer is None or not held:
+            continue
+        leaves = list(_leaves(layer, items[layer.name]))
+        then = [v for leaf in leaves for v in leaf.trainable_weights]
+        then += [v for leaf in leaves for v in leaf.non_trainable_weights]
+        then = list({id(variable): variable for variable in then})
+        now = [id(variable) for variable in layer.trainable_weights + layer.non_trainable_weights]
+        if len(then) == len(held) and sorted(then) == sorted(now):
+            weights[name].attrs["weight_names"] = [held[then.index(variable)] for variable in now]
+
+
+def reorder_archive(group, model, tree: dict) -> None:
+    """The same for the weights of a `.keras` archive, in which a layer is a group by its class and a number."""
+    inner, item = _model_in(model, tree)
+    if inner is None or group is None:
+        return
+    for part in ("layer",) * (inner is not model):
+        group = group.get(part)
+    group = None if group is None else group.get("layers", group.get("_layer_checkpoint_dependencies"))
+    if group is None:
+        return
+    layers = _layers(inner)
+    items = {name_of(part): part for part in _items(item) if name_of(part) in layers}
+    then = dict(zip(items, _numbered(layers[name] for name in items), strict=True))
+    now = dict(zip(layers, _numbered(layers.values()), strict=True))
+    for name, place in then.items():
+        reorder_archive(group.get(place), layers[name], items[name])
+    moved = [name for name in then if then[name] != now[name] and then[name] in group]
+    for name in moved:
+        group.move(then[name], f"moved {then[name]}")
+    for name in moved:
+        group.move(f"moved {then[name]}", now[name])
+
+
+def _leaves(layer, item: dict):
+    """What is in a layer that is a model, or around one, in the order of then; else the layer."""
+    inner, item = _model_in(layer, item)
+    if inner is None:
+        yield layer
+        return
+    layers = _layers(inner)
+    for part in _items(item):
+        if name_of(part) in layers:
+            yield from _leaves(layers[name_of(part)], part)
+
+
+def _model_in(layer, item: dict):
+    """The model that a layer is, or that it is around, with what the tree says of it; None for other layers."""
+    while not hasattr(layer, "layers") and hasattr(layer, "layer") and isinstance(item["config"].get("layer"), dict):
+        layer, item = layer.layer, item["config"]["layer"]
+    return (layer, item) if hasattr(layer, "layers") and "layers" in item["config"] else (None, item)
+
+
+def _layers(model) -> dict:
+    return {layer.name: layer for layer in model.layers}
+
+
+def _items(item: dict) -> list[dict]:
+    return item["config"]["layers"]
+
+
+def _numbered(layers) -> list[str]:
+    """The names that Keras gives to the groups of layers: dense, dense_1, lstm, ..."""
+    seen: Counter = Counter()
+    names = []
+    for layer in layers:
+        kind = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)).lower()
+        names.append(f"{kind}_{seen[kind]}" if seen[kind] else kind)
+        seen[kind] += 1
+    return names
 
 
 def convert_cudnn(weights) -> None:

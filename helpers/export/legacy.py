@@ -17,6 +17,7 @@ import tempfile
 import textwrap
 import warnings
 import zipfile
+from copy import deepcopy as copy_of
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
 from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED
-from helpers.export.keras2_weights import convert_cudnn
+from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive
 from helpers.export.keras_settings import foreign_settings
 from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, take_functions
 from helpers.export.lambda_code import refuse_foreign_code
@@ -33,6 +34,7 @@ from helpers.quiet import quiet
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "model.weights.h5"  # in a `.keras` archive
 SCREEN = 100  # characters of a line that a notebook shows beside JupyterLab's file browser on a screen 1280 wide
 
 
@@ -193,13 +195,13 @@ class _Contents:
 
         with zipfile.ZipFile(self.path) as archive:
             names = archive.namelist()
-            if not {"config.json", "metadata.json", "model.weights.h5"} <= set(names):
+            if not {"config.json", "metadata.json", WEIGHTS} <= set(names):
                 raise ArtifactError(f"{self.path.name} is not a Keras file: it is {describe_archive(names)}")
             refuse_bomb(self.path, archive_size(archive))
             broken = archive.testzip()
             if broken:
                 raise zipfile.BadZipFile(f"{broken} does not match its checksum")
-            with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
+            with archive.open(WEIGHTS) as weights, h5py.File(weights) as file:
                 refuse_bomb(self.path, weights_size(file))
             model = json.loads(archive.read("config.json"))
             version = json.loads(archive.read("metadata.json"))["keras_version"]
@@ -255,18 +257,41 @@ class _Contents:
             copy = self._copy(Path(folder), keep_training=native)
             try:
                 with hushed():
-                    model = keras.models.load_model(
-                        copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
-                    )
-                    if copy.suffix == ".h5" and not self.modern:
-                        # A mask is a step of the graph today, which shifts the order that the weights stand in.
-                        model.load_weights(copy, by_name=True)
+                    model = None if self.modern else self._built(copy, allow_code)
+                    if model is None or copy.suffix == ".keras":  # an archive holds more than weights
+                        model = keras.models.load_model(
+                            copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
+                        )
             except Exception as error:
                 raise ArtifactError(self._explain(error)) from error
         if arguments and not native:
             model.compile(**arguments)
             if self.modern:
                 self._restore_optimizer(model)
+        return model
+
+    def _built(self, copy: Path, allow_code: bool):
+        """The model of Keras 2 in `copy`, whose weights are put into the order of today."""
+        import h5py
+        import keras
+
+        tree, _ = self._repaired()
+        bare = copy_of({key: value for key, value in tree.items() if key != "compile_config"})  # Keras empties it
+        with keras.saving.custom_object_scope(self.custom):
+            model = keras.saving.deserialize_keras_object(bare, safe_mode=not allow_code)
+        if copy.suffix == ".h5":
+            with h5py.File(copy, "r+") as file:
+                reorder(file["model_weights"], model, tree)
+            model.load_weights(copy)
+            return model
+        with zipfile.ZipFile(copy) as archive:
+            weights = io.BytesIO(archive.read(WEIGHTS))
+        with h5py.File(weights, "r+") as file:
+            reorder_archive(file, model, tree)
+        with zipfile.ZipFile(copy) as archive, zipfile.ZipFile(copy.with_suffix(".ordered"), "w") as target:
+            for name in archive.namelist():
+                target.writestr(name, weights.getvalue() if name == WEIGHTS else archive.read(name))
+        copy.with_suffix(".ordered").replace(copy)
         return model
 
     def load_weights(self):
@@ -286,7 +311,7 @@ class _Contents:
         import h5py
 
         if self.container == "zip":
-            with zipfile.ZipFile(self.path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            with zipfile.ZipFile(self.path) as archive, h5py.File(io.BytesIO(archive.read(WEIGHTS))) as file:
                 saved = file.get("optimizer/vars", {})
                 state = [saved[name][()] for name in sorted(saved, key=int)]
         else:
@@ -328,14 +353,14 @@ class _Contents:
     def _copy_new_weights(self, folder: Path, tree: dict | None) -> Path:
         """The weights that Keras 3 saved: as they are for a model that is built, else with the tree as an archive."""
         if self.built:
-            copy = folder / "model.weights.h5"
+            copy = folder / WEIGHTS
             copy.write_bytes(self.path.read_bytes())
             return copy
         copy = folder / "model.keras"
         with zipfile.ZipFile(copy, "w") as target:
             target.writestr("config.json", json.dumps(tree))
             target.writestr("metadata.json", json.dumps({"keras_version": self.version}))
-            target.write(self.path, "model.weights.h5")
+            target.write(self.path, WEIGHTS)
         return copy
 
     def _explain(self, error: Exception) -> str:

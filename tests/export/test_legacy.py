@@ -153,6 +153,8 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
         "keras-tf-2.21.0-hard-sigmoid-recurrent.h5": ["0.2x + 0.5"],
         "keras-tf-2.21.0-locally-connected.h5": ["LocallyConnected1D", "LocallyConnected2D"],
         "keras-tf-2.21.0-lookup.h5": ["'vocabulary_size' of IntegerLookup is gone"],
+        "keras-tf-2.21.0-masked-time-major.h5": ["(LSTM) takes time first", "(GRU) takes time first"],
+        "keras-tf-2.21.0-step-masks.h5": ["TimeDistributed keeps to itself the masks"],
         "keras-tf-2.21.0-masked-states.h5": ["Rescaling hands a mask on", "(LSTM) would count every step"],
         "keras-tf-2.21.0-pictures.h5": ["'groups' of DepthwiseConv2D is gone", "'rng_type'", "RandomHeight"],
         "keras-tf-2.21.0-random-crop.h5": ["RandomCrop"],
@@ -170,7 +172,8 @@ def test_every_repair_is_listed(name, told):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["hard-sigmoid", "time-major", "fixed-mode", "locally-connected", "tensorflow-functions"]
+    "kind",
+    ["hard-sigmoid", "time-major", "step-masks", "fixed-mode", "locally-connected", "tensorflow-functions"],
 )
 def test_a_stand_in_for_what_keras_3_lacks_is_saved_and_read_again(kind, tmp_path):
     model = load_old(f"keras-tf-2.21.0-{kind}.h5")

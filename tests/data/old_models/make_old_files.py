@@ -130,6 +130,34 @@ def time_major():
     return keras.Model(inputs, layers.SimpleRNN(2, time_major=True, return_sequences=True)(x))
 
 
+def masked_time_major():
+    """Sequences with time first, of which some steps do not count."""
+    inputs = keras.Input(batch_shape=(5, 5))
+    x = layers.Embedding(2, 3, mask_zero=True)(inputs)
+    x = layers.Bidirectional(layers.LSTM(2, time_major=True, return_sequences=True))(x)
+    return keras.Model(inputs, layers.GRU(2, time_major=True)(x))
+
+
+def step_masks():
+    """Masks made in each step of a sequence: texts of sentences of words."""
+    inputs = keras.Input((5, 2))
+    x = layers.TimeDistributed(layers.Embedding(2, 3, mask_zero=True))(inputs)
+    x = layers.TimeDistributed(layers.LSTM(2, return_sequences=True))(x)
+    return keras.Model(inputs, layers.SimpleRNN(2)(layers.TimeDistributed(layers.LSTM(2))(x)))
+
+
+def order_of_weights():
+    """Layers alike, whose order in the graph is another today: before a mask, and as arguments of one call."""
+    inputs = keras.Input((5, 3))
+    last = layers.SimpleRNN(2)
+    masked = last(layers.Masking()(layers.Dense(3)(inputs)))
+    plain = last(layers.Dense(3)(layers.Dense(3)(inputs)))
+    x = layers.MultiHeadAttention(1, 2)(*(layers.Dense(3)(inputs) for _ in range(3)))
+    x = keras.Model(inputs, layers.Concatenate()([plain, masked, layers.Flatten()(x)]))
+    steps = keras.Input((2, 5, 3))
+    return keras.Model(steps, layers.Dense(1)(layers.TimeDistributed(x)(steps)))
+
+
 def pictures():
     """Arguments that Keras 3 lacks: groups of convolutions, rng_type of augmentations; layers that it lacks."""
     inputs = keras.Input((6, 6, 2))
@@ -389,6 +417,9 @@ def models():
         hard_sigmoid_recurrent,
         hard_sigmoid_convlstm,
         time_major,
+        masked_time_major,
+        step_masks,
+        order_of_weights,
         pictures,
         random_crop,
         locally_connected,
@@ -407,6 +438,9 @@ def models():
         encoder_decoder,
     ):
         yield make.__name__.replace("_", "-") + ".h5", drawn(make())
+    inputs = keras.Input((5, 2))
+    x = layers.MultiHeadAttention(1, 1)(*(layers.Dense(2)(inputs) for _ in range(3)))
+    yield "order-of-weights.keras", drawn(keras.Model(inputs, x))
     yield "two-outputs.h5", two_outputs()
 
 
