@@ -110,6 +110,8 @@ class _Graph:
     def _first_argument(self, node, kwargs: dict):
         if isinstance(node, dict):
             return {key: self._first_argument(part, kwargs) for key, part in node.items()}
+        if not node:
+            return node  # no tensors
         if self._is_tensor(node) or node[0] == CONSTANT:
             for key, value in node[3].items() if len(node) == 4 else ():
                 if value is not None and key != "name":

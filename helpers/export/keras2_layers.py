@@ -13,6 +13,8 @@ from helpers.export.errors import ArtifactError
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
 REBUILD = "build the model anew without it in Keras 3 and give it, load_keras(file, architecture=model)"
+REWRITE = "write that step as a layer, build the model anew with it and give it, load_keras(file, architecture=model)"
+NOT_KEPT = ("einsum", "meshgrid")  # functions of any number of tensors, which Keras 2 did not write down
 # What becomes of a mask is another thing today in these layers, and our stand-in of each does as Keras 2 did.
 MASKED = {
     **dict.fromkeys(
@@ -199,11 +201,12 @@ def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
     from helpers.export.keras2_stand_ins import TENSORFLOW_FUNCTIONS
 
     function = layer["config"].get("function") or _operation_of(layer)
-    if function not in TENSORFLOW_FUNCTIONS:
+    if function in NOT_KEPT:
         raise ArtifactError(
-            f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3: write that step as a layer, "
-            "build the model anew with it and give it, load_keras(file, architecture=model)"
+            f"{label_of(layer)} calls tf.{function}, and Keras 2 did not keep the tensors that it was given: {REWRITE}"
         )
+    if function not in TENSORFLOW_FUNCTIONS:
+        raise ArtifactError(f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3: {REWRITE}")
     notes.append(f"calls of TensorFlow ({layer['class_name']}) are calls of the same functions of Keras today")
     return layer | _stand_in("TensorFlowFunction", {"name": layer["config"]["name"], "function": function})
 

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from helpers.export.keras2_calls import ELLIPSIS
-from helpers.export.keras2_layers import WITH_STATES
+from helpers.export.keras2_layers import REWRITE, WITH_STATES
 
 register = keras.saving.register_keras_serializable("keras2")
 
@@ -342,7 +342,13 @@ class TensorFlowFunction(keras.Operation):
         self.function = function
 
     def call(self, *args, **kwargs):
-        return TENSORFLOW_FUNCTIONS[self.function](*args, **kwargs)
+        try:
+            return TENSORFLOW_FUNCTIONS[self.function](*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0][:100]
+            raise ValueError(
+                f"{self.name} calls tf.{self.function} in a way that has no conversion to Keras 3 ({reason}): {REWRITE}"
+            ) from error
 
     def get_config(self):
         return {"function": self.function, "name": self.name}
@@ -365,7 +371,18 @@ def _axes(axis):
     return tuple(axis) if isinstance(axis, list) else axis
 
 
-def _matmul(a, b, transpose_a=False, transpose_b=False):
+def _matmul(
+    a,
+    b,
+    transpose_a=False,
+    transpose_b=False,
+    adjoint_a=False,
+    adjoint_b=False,
+    a_is_sparse=False,
+    b_is_sparse=False,
+    output_type=None,
+):
+    transpose_a, transpose_b = transpose_a or adjoint_a, transpose_b or adjoint_b  # of real numbers the same
     return ops.matmul(ops.swapaxes(a, -1, -2) if transpose_a else a, ops.swapaxes(b, -1, -2) if transpose_b else b)
 
 
@@ -384,12 +401,12 @@ def _split(x, num_or_size_splits, axis=0):
 
 def _gather(x, indices, axis=0, batch_dims=0):
     if batch_dims:
-        raise ValueError("tf.gather with batch_dims has no equivalent")
+        raise ValueError(f"batch_dims={batch_dims}")
     return ops.take(x, ops.convert_to_tensor(indices), axis=axis)
 
 
-def _resize(x, size, method="bilinear"):
-    return ops.image.resize(x, tuple(size), interpolation=method)
+def _resize(x, size, method="bilinear", antialias=False):
+    return ops.image.resize(x, tuple(size), interpolation=method, antialias=antialias)
 
 
 def _transpose(x, perm=None, conjugate=False):
@@ -406,9 +423,12 @@ def _l2_normalize(x, axis=None, epsilon=1e-12):
 
 
 def _norm(tensor, ord="euclidean", axis=None, keepdims=None, keep_dims=None):
+    over = {"axis": _axes(axis), "keepdims": bool(keepdims or keep_dims)}
+    if ord == 1:
+        return ops.sum(ops.absolute(tensor), **over)
     if ord not in ("euclidean", 2):
-        raise ValueError(f"tf.norm of the order {ord!r} has no equivalent")
-    return ops.sqrt(ops.sum(ops.square(tensor), axis=_axes(axis), keepdims=bool(keepdims or keep_dims)))
+        raise ValueError(f"ord={ord!r}")
+    return ops.sqrt(ops.sum(ops.square(tensor), **over))
 
 
 def _part(input_, begin, size):
@@ -420,25 +440,165 @@ def _argsort(values, axis=-1, direction="ASCENDING", stable=False):
     return ops.cast(ops.argsort(-values if direction == "DESCENDING" else values, axis=axis), "int32")
 
 
-def _cumulative_product(x, axis=0, exclusive=False, reverse=False):
-    if exclusive or reverse:
-        raise ValueError("tf.math.cumprod that is exclusive or in reverse has no equivalent")
-    return ops.cumprod(x, axis=axis)
+def _cumulative(op, before):
+    """`before`: takes a value out of what has gathered up to it, for what is exclusive."""
+
+    def call(x, axis=0, exclusive=False, reverse=False):
+        x = ops.flip(x, axis) if reverse else x
+        gathered = before(op(x, axis=axis), x) if exclusive else op(x, axis=axis)
+        return ops.flip(gathered, axis) if reverse else gathered
+
+    return call
+
+
+def _not_exclusive(gathered, x):
+    raise ValueError("exclusive=True")
+
+
+def _sort(values, axis=-1, direction="ASCENDING"):
+    ordered = ops.sort(values, axis=axis)
+    return ops.flip(ordered, axis) if direction == "DESCENDING" else ordered
+
+
+def _one_hot(indices, depth, on_value=1, off_value=0, axis=-1, dtype="float32"):
+    return ops.one_hot(indices, depth, axis=axis, dtype=dtype) * (on_value - off_value) + off_value
+
+
+def _where(condition, x=None, y=None):
+    if x is None or y is None:
+        raise ValueError("without what to choose from")
+    return ops.where(condition, x, y)
+
+
+def _concatenate(values, axis):
+    return ops.concatenate([value for value in values if not isinstance(value, list) or value], axis=axis)
+
+
+def _strided_slice(x, begin, end, strides=None):
+    strides = strides or [1] * len(begin)
+    return x[tuple(slice(*each) for each in zip(begin, end, strides, strict=True))]
+
+
+def _tile(x, multiples):
+    if isinstance(multiples, list | tuple):
+        return ops.tile(x, multiples)
+    import tensorflow as tf
+
+    return tf.tile(x, multiples)  # Keras takes no tensor here, as `keras.backend.switch` makes one
+
+
+def _boolean_mask(tensor, mask, axis=0):
+    if not isinstance(mask, list) or any(isinstance(part, list) for part in mask):
+        raise ValueError("a mask that is a tensor")
+    return ops.take(tensor, ops.convert_to_tensor([i for i, kept in enumerate(mask) if kept]), axis=axis or 0)
+
+
+def _band_part(x, num_lower, num_upper):
+    x = ops.triu(x, -num_lower) if num_lower >= 0 else x
+    return ops.tril(x, num_upper) if num_upper >= 0 else x
+
+
+def _clip_by_norm(t, clip_norm, axes=None):
+    return t * clip_norm / ops.maximum(_norm(t, axis=axes, keepdims=True), clip_norm)
+
+
+def _embedding_lookup(params, ids, partition_strategy=None, max_norm=None):
+    if max_norm is not None:
+        raise ValueError(f"max_norm={max_norm!r}")
+    return ops.take(ops.convert_to_tensor(params), ids, axis=0)
+
+
+def _sequence_mask(lengths, maxlen=None, dtype="bool"):
+    if maxlen is None:
+        raise ValueError("without maxlen")
+    return ops.cast(ops.arange(maxlen) < ops.expand_dims(lengths, -1), dtype)
+
+
+def _x_times(op):
+    """x op(y), and 0 where x is 0."""
+
+    def call(x, y):
+        none = ops.equal(x, 0)
+        return ops.where(none, ops.zeros_like(x), x * op(ops.where(none, ops.ones_like(y), y)))
+
+    return call
+
+
+def _convolution(op):
+    def call(
+        x,
+        filter=None,
+        strides=1,
+        padding="VALID",
+        filters=None,
+        stride=None,
+        data_format=None,
+        dilation_rate=None,
+        dilations=None,
+        rate=None,
+        use_cudnn_on_gpu=True,
+    ):
+        if data_format not in (None, "NWC", "NHWC", "NDHWC") or not isinstance(padding, str):
+            raise ValueError("channels first or a padding of its own")
+        kernel = ops.convert_to_tensor(filter if filters is None else filters, dtype="float32")
+        places = len(x.shape) - 2
+        steps = _window(strides if stride is None else stride, places)
+        gaps = _window(dilation_rate or dilations or rate or 1, places)
+        return op(x, kernel, strides=steps, padding=padding.lower(), data_format="channels_last", dilation_rate=gaps)
+
+    return call
+
+
+def _extract_patches(images, sizes, strides, rates, padding):
+    size, steps, gaps = (_window(each) for each in (sizes, strides, rates))
+    return ops.image.extract_patches(images, size, strides=steps, dilation_rate=gaps, padding=padding.lower())
+
+
+def _standardized(image):
+    over = {"axis": (-3, -2, -1), "keepdims": True}
+    image = ops.cast(image, "float32")
+    least = 1.0 / _product(image.shape[-3:]) ** 0.5
+    return (image - ops.mean(image, **over)) / ops.maximum(ops.std(image, **over), least)
+
+
+def _contrast(images, contrast_factor):
+    mean = ops.mean(images, axis=(-3, -2), keepdims=True)
+    return (images - mean) * contrast_factor + mean
+
+
+def _image_of_dtype(image, dtype, saturate=False):
+    whole, real = (keras.backend.is_int_dtype(keras.backend.standardize_dtype(each)) for each in (image.dtype, dtype))
+    if real:
+        raise ValueError(f"dtype={dtype!r}")
+    scale = 1.0 / {"uint8": 255, "uint16": 65535}[image.dtype.name] if whole else 1.0
+    return ops.cast(image, dtype) * scale
+
+
+def _central_crop(image, central_fraction):
+    starts = [int((size - size * central_fraction) / 2) for size in image.shape[-3:-1]]
+    rows, columns = (slice(at, size - at) for at, size in zip(starts, image.shape[-3:-1], strict=True))
+    return image[..., rows, columns, :]
+
+
+def _crop(image, offset_height, offset_width, target_height, target_width):
+    rows = slice(offset_height, offset_height + target_height)
+    return image[..., rows, slice(offset_width, offset_width + target_width), :]
 
 
 def _pooling(op, **settings):
-    def call(x, ksize, strides, padding, data_format="NHWC"):
-        if data_format != "NHWC" or not isinstance(padding, str):
-            raise ValueError("a pooling of TensorFlow with channels first or a padding of its own has no equivalent")
-        size, steps = _window(ksize), _window(strides)
+    def call(x, ksize, strides, padding, data_format=None):
+        if data_format not in (None, "NWC", "NHWC", "NDHWC") or not isinstance(padding, str):
+            raise ValueError("channels first or a padding of its own")
+        size, steps = (_window(each, len(x.shape) - 2) for each in (ksize, strides))
         return op(x, size, strides=steps, padding=padding.lower(), data_format="channels_last", **settings)
 
     return call
 
 
-def _window(size) -> tuple[int, ...]:
+def _window(size, places: int = 2) -> tuple[int, ...]:
+    """The size at each place of a picture, of one for all or one for each, those of rows and channels beside or not."""
     size = list(size) if isinstance(size, list | tuple) else [size]
-    return tuple(size * 2 if len(size) == 1 else size[1:3] if len(size) == 4 else size)
+    return tuple(size * places if len(size) == 1 else size[1:-1] if len(size) == places + 2 else size)
 
 
 def _grey(images):
@@ -458,6 +618,11 @@ TENSORFLOW_FUNCTIONS = {
     "math.acos": ops.arccos,
     "math.asin": ops.arcsin,
     "math.atan": ops.arctan,
+    "math.rint": ops.round,
+    "math.erfc": ops.erfc,
+    "math.atanh": ops.arctanh,
+    "math.asinh": ops.arcsinh,
+    "math.acosh": ops.arccosh,
     "math.ceil": ops.ceil,
     "math.cos": ops.cos,
     "math.cosh": ops.cosh,
@@ -485,6 +650,7 @@ TENSORFLOW_FUNCTIONS = {
     "math.square": ops.square,
     "math.tan": ops.tan,
     "math.tanh": ops.tanh,
+    "linalg.det": ops.det,
     "nn.elu": ops.elu,
     "nn.relu": ops.relu,
     "nn.relu6": ops.relu6,
@@ -519,6 +685,9 @@ TENSORFLOW_FUNCTIONS = {
             "math.not_equal": ops.not_equal,
             "math.logical_and": ops.logical_and,
             "math.logical_or": ops.logical_or,
+            "math.multiply_no_nan": lambda x, y: ops.where(ops.equal(y, 0), ops.zeros_like(x), x * y),
+            "math.xdivy": _x_times(ops.reciprocal),
+            "math.xlogy": _x_times(ops.log),
         }.items()
     },
     **{
@@ -534,6 +703,7 @@ TENSORFLOW_FUNCTIONS = {
             "math.reduce_any": ops.any,
             "math.reduce_all": ops.all,
             "math.reduce_logsumexp": ops.logsumexp,
+            "math.reduce_euclidean_norm": lambda x, **over: ops.sqrt(ops.sum(ops.square(x), **over)),
         }.items()
     },
     "nn.softmax": lambda x, axis=-1: ops.softmax(x, axis=axis),
@@ -543,12 +713,41 @@ TENSORFLOW_FUNCTIONS = {
     "nn.silu": lambda x, beta=1.0: x * ops.sigmoid(beta * x),
     "nn.bias_add": lambda x, bias, data_format=None: ops.add(x, bias),
     "math.l2_normalize": _l2_normalize,
-    "math.cumprod": _cumulative_product,
-    "math.cumsum": lambda x, axis=0: ops.cumsum(x, axis=axis),
+    "math.accumulate_n": _add_all,
+    "math.atan2": _renamed(ops.arctan2, "x"),
+    "math.count_nonzero": lambda x, axis=None, keepdims=False: ops.cast(
+        ops.sum(ops.cast(ops.not_equal(x, 0), "int32"), axis=_axes(axis), keepdims=keepdims), "int64"
+    ),
+    "math.cumprod": _cumulative(ops.cumprod, _not_exclusive),
+    "math.cumsum": _cumulative(ops.cumsum, ops.subtract),
+    "math.top_k": lambda x, k=1, sorted=True: ops.top_k(x, k, sorted=sorted),
+    "math.zero_fraction": lambda x: ops.mean(ops.cast(ops.equal(x, 0), "float32")),
+    "compat.v1.math.scalar_mul": lambda scalar, x: scalar * x,
+    "compat.v1.nn.crelu": lambda x, axis=-1: ops.concatenate([ops.relu(x), ops.relu(-x)], axis=axis),
+    "compat.v1.nn.embedding_lookup": _embedding_lookup,
+    "nn.embedding_lookup": _embedding_lookup,
+    "clip_by_norm": _clip_by_norm,
+    "debugging.check_numerics": lambda tensor, message: ops.copy(tensor),
+    "dtypes.saturate_cast": ops.saturate_cast,
+    "linalg.band_part": _band_part,
+    "linalg.cross": _renamed(ops.cross, "b"),
+    "linalg.diag": lambda diagonal: ops.expand_dims(diagonal, -1) * ops.eye(diagonal.shape[-1]),
+    "linalg.diag_part": lambda x: ops.diagonal(x, axis1=-2, axis2=-1),
+    "linalg.inv": lambda x, adjoint=False: ops.inv(ops.swapaxes(x, -1, -2) if adjoint else x),
+    "linalg.matrix_transpose": lambda a: ops.swapaxes(a, -1, -2),
+    "linalg.trace": lambda x: ops.trace(x, axis1=-2, axis2=-1),
+    "tensordot": lambda a, b, axes: ops.tensordot(a, ops.convert_to_tensor(b), axes),
     "math.argmax": lambda x, axis=0, output_type="int64": ops.cast(ops.argmax(x, axis=axis), output_type),
     "math.argmin": lambda x, axis=0, output_type="int64": ops.cast(ops.argmin(x, axis=axis), output_type),
     "math.add_n": _add_all,
     "linalg.matmul": _matmul,
+    **dict.fromkeys(
+        ("compat.v1.nn.conv1d", "compat.v1.nn.conv2d", "compat.v1.nn.convolution", "nn.conv1d", "nn.conv2d"),
+        _convolution(ops.conv),
+    ),
+    **dict.fromkeys(("compat.v1.nn.depthwise_conv2d", "nn.depthwise_conv2d"), _convolution(ops.depthwise_conv)),
+    "nn.depth_to_space": _renamed(ops.depth_to_space, "block_size"),
+    "nn.space_to_depth": _renamed(ops.space_to_depth, "block_size"),
     "clip_by_value": _renamed(ops.clip, "clip_value_min", "clip_value_max"),
     "cast": ops.cast,
     "compat.v1.shape": lambda x, out_type="int32": ops.cast(ops.stack(ops.shape(x)), out_type),
@@ -558,16 +757,25 @@ TENSORFLOW_FUNCTIONS = {
     "compat.v1.squeeze": lambda x, axis=None: ops.squeeze(x, _axes(axis)),
     "compat.v1.transpose": _transpose,
     "transpose": _transpose,
-    "concat": lambda x, axis: ops.concatenate(x, axis=axis),
+    "concat": _concatenate,
+    "convert_to_tensor": lambda x, dtype=None: ops.copy(x) if dtype is None else ops.cast(x, dtype),
+    "ensure_shape": lambda x, shape: ops.copy(x),
+    "fill": lambda dims, value: ops.full(tuple(dims), value),
+    "keras.backend.batch_flatten": lambda x: ops.reshape(x, (-1, _product(x.shape[1:]))),
+    "range": lambda start, limit=None, delta=1, dtype="int32": ops.arange(start, limit, delta, dtype=dtype),
+    "sequence_mask": _sequence_mask,
+    "strided_slice": _strided_slice,
+    "compat.v1.boolean_mask": _boolean_mask,
+    "compat.v1.size": lambda x, out_type="int32": ops.cast(ops.prod(ops.stack(ops.shape(x))), out_type),
     "stack": lambda x, axis=0: ops.stack(x, axis=axis),
     "unstack": lambda x, axis=0: ops.unstack(x, axis=axis),
     "split": _split,
-    "tile": _renamed(ops.tile, "multiples"),
+    "tile": _tile,
     "compat.v1.pad": _pad,
     "pad": _pad,
     "compat.v1.gather": _gather,
     "gather": _gather,
-    "where": _renamed(ops.where, "x", "y"),
+    "where": _where,
     "argsort": _argsort,
     "slice": _part,
     "norm": _norm,
@@ -577,12 +785,27 @@ TENSORFLOW_FUNCTIONS = {
     "repeat": lambda x, repeats, axis=None: ops.repeat(x, repeats, axis=axis),
     "reverse": lambda tensor, axis: ops.flip(tensor, axis=_axes(axis)),
     "roll": lambda x, shift, axis: ops.roll(x, _axes(shift), axis=_axes(axis)),
-    "nn.avg_pool2d": _pooling(ops.average_pool),
-    "nn.max_pool2d": _pooling(ops.max_pool),
+    **dict.fromkeys(
+        ("nn.avg_pool", "nn.avg_pool1d", "nn.avg_pool2d", "compat.v1.nn.avg_pool"), _pooling(ops.average_pool)
+    ),
+    **dict.fromkeys(("nn.max_pool", "nn.max_pool1d", "nn.max_pool2d", "compat.v1.nn.max_pool"), _pooling(ops.max_pool)),
+    "image.adjust_brightness": lambda image, delta: image + delta,
+    "image.adjust_contrast": _contrast,
+    "image.central_crop": _central_crop,
+    "image.convert_image_dtype": _image_of_dtype,
+    "image.crop_to_bounding_box": _crop,
+    "image.extract_patches": _extract_patches,
     "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
+    "image.flip_up_down": lambda image: ops.flip(image, axis=-3),
+    "image.grayscale_to_rgb": lambda images: ops.repeat(images, 3, axis=-1),
+    "image.hsv_to_rgb": ops.image.hsv_to_rgb,
+    "image.per_image_standardization": _standardized,
+    "image.rgb_to_hsv": ops.image.rgb_to_hsv,
+    "image.rot90": lambda image, k=1: ops.rot90(image, k, axes=(-3, -2)),
+    "image.transpose": lambda image: ops.swapaxes(image, -3, -2),
     "image.rgb_to_grayscale": _grey,
-    "one_hot": _renamed(ops.one_hot, "depth"),
-    "sort": lambda x, axis=-1: ops.sort(x, axis=axis),
+    "one_hot": _one_hot,
+    "sort": _sort,
     "image.resize": _resize,
     "__operators__.getitem": _slice,
 }

@@ -215,6 +215,18 @@ def more_tensorflow_functions():
     return keras.Model(inputs, layers.Dense(1)(x + tf.cast(tf.argsort(x), "float32")))
 
 
+def tensorflow_functions_in_use():
+    """Calls that models of real people hold: choices, the largest, products, pictures, running sums."""
+    inputs = keras.Input((6, 4))
+    x = tf.tensordot(inputs, tf.reshape(tf.range(8.0), (4, 2)), axes=1)
+    x = keras.backend.switch(inputs[..., :2] > 0.5, x, 0.1 * x)
+    values, _ = tf.math.top_k(tf.reshape(x, (-1, 12)), 4)
+    x = tf.concat([tf.cumsum(values, 1, reverse=True), tf.sort(values, direction="DESCENDING")], axis=1)
+    picture = tf.nn.conv2d(tf.reshape(x, (-1, 2, 4, 1)), tf.reshape(tf.range(4.0), (2, 2, 1, 1)), 1, "SAME")
+    picture = tf.image.per_image_standardization(tf.image.rot90(tf.image.flip_up_down(picture)))
+    return keras.Model(inputs, layers.Dense(1)(tf.reshape(tf.nn.space_to_depth(picture, 2), (-1, 8))))
+
+
 def joined_masks():
     """Sequences of which some steps do not count, joined: by value, end to end, with one of which every step counts."""
     left, right = keras.Input((10,)), keras.Input((10,))
@@ -259,9 +271,8 @@ def whole_pictures():
 
 
 def tensorflow_function_without_equivalent():
-    inputs = keras.Input((4, 4, 4))
-    x = tf.nn.depth_to_space(inputs, 2)
-    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+    inputs = keras.Input((10,))
+    return keras.Model(inputs, layers.Dense(1)(tf.math.lgamma(inputs + 1.0)))
 
 
 def fixed_mode():
@@ -426,6 +437,7 @@ def models():
         activations,
         tensorflow_functions,
         more_tensorflow_functions,
+        tensorflow_functions_in_use,
         joined_masks,
         joined_values,
         masked_states,
