@@ -159,6 +159,21 @@ def _locally_connected(layer: dict, notes: list[str]) -> dict:
     return layer | _stand_in(layer["class_name"], config)
 
 
+def _adapted(argument: str, mode: str | None = None):
+    """A layer that looked at data before it was saved: what it found there does not come back with the file."""
+
+    def convert(layer: dict, notes: list[str]) -> dict:
+        config = layer["config"]
+        if mode in (None, config.get("output_mode")) and config.get(argument) is None:
+            raise ArtifactError(
+                f"{label_of(layer)} was adapted to data, and what it found is not where Keras 3 looks for it: build "
+                f"the model anew with {argument}=[...] and give it, load_keras(file, architecture=model)"
+            )
+        return layer
+
+    return convert
+
+
 def _random_size(layer: dict, notes: list[str]) -> dict:
     config = layer["config"]
     notes.append(f"the layer {layer['class_name']} is gone: training goes on without it, answers are the same")
@@ -215,6 +230,7 @@ CONVERSIONS = {
     "Bidirectional": _bidirectional,
     "CuDNNGRU": _cudnn("GRU", {"reset_after": True}),
     "CuDNNLSTM": _cudnn("LSTM", {}),
+    "Discretization": _adapted("bin_boundaries"),
     "Embedding": _embedding,
     "GRU": _gru,
     "GRUCell": _gru,
@@ -232,6 +248,7 @@ CONVERSIONS = {
     "SlicingOpLambda": _tensorflow_function,
     "TFOpLambda": _tensorflow_function,
     "TensorFlowOpLayer": _tensorflow_function,
+    "TextVectorization": _adapted("idf_weights", mode="tf_idf"),
     "ThresholdedReLU": _thresholded_relu,
     "UpSampling2D": _interpolating,
     "VarianceScaling": _variance_scaling,

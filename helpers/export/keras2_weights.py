@@ -34,6 +34,9 @@ def reorder(weights, model, tree: dict) -> None:
         held = list(weights[name].attrs.get("weight_names", ()))
         if layer is None or not held:
             continue
+        if not layer.weights and "idf_weights" in items[layer.name]["config"]:
+            weights[name].attrs["weight_names"] = []  # the tree holds them, too
+            continue
         leaves = list(_leaves(layer, items[layer.name]))
         then = [v for leaf in leaves for v in leaf.trainable_weights]
         then += [v for leaf in leaves for v in leaf.non_trainable_weights]

@@ -18,6 +18,7 @@ import pytest
 
 from helpers.export.compiling import compile_arguments
 from helpers.export.errors import ArtifactError
+from helpers.export.keras2_layers import CONVERSIONS
 from helpers.export.legacy import describe_keras_file, load_keras
 
 DATA = Path(__file__).parents[1] / "data" / "old_models"
@@ -561,6 +562,13 @@ def test_an_argument_that_would_change_the_answers_is_not_dropped(tmp_path):
         file.attrs["model_config"] = config.replace('"momentum": 0.99', '"momentum": 0.99, "virtual_batch_size": 4')
     with pytest.raises(ArtifactError, match=r"BatchNormalization.* no argument 'virtual_batch_size' \(4\)"):
         load_keras(path)
+
+
+@pytest.mark.parametrize(("kind", "says"), {"Discretization": "bin_b", "TextVectorization": "idf_w"}.items())
+def test_a_layer_whose_data_did_not_come_with_the_file_is_named(kind, says):
+    layer = {"class_name": kind, "config": {"name": "adapted", "output_mode": "tf_idf"}}
+    with pytest.raises(ArtifactError, match=rf"adapted \({kind}\) was adapted to data.*{says}"):
+        CONVERSIONS[kind](layer, [])
 
 
 def broken_files(folder: Path) -> dict[str, Path]:
