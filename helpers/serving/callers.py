@@ -71,6 +71,10 @@ class Callers:
             return vary
         return [("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _SHOWN), *vary]
 
+    def headers_of_refusal(self, origin: str | None) -> Headers:
+        """The same where a request was refused, perhaps before its origin was read: it is taken for the only one."""
+        return self.headers(origin or (next(iter(self.origins)) if len(self.origins) == 1 else None))
+
 
 class CallerCheck:
     """A WSGI application that holds each request against `callers` before `app` sees it."""

@@ -64,7 +64,9 @@ class Arrival:
 
     def _read_head(self, end: int) -> None:
         lines = bytes(self.buffer[:end]).split(b"\r\n")
-        found: dict[bytes, list[bytes]] = {b"content-length": [], b"transfer-encoding": [], b"expect": []}
+        found: dict[bytes, list[bytes]] = {
+            name: [] for name in (b"content-length", b"transfer-encoding", b"expect", b"host")
+        }
         self._head = [escaped(lines[0])]
         for line in lines[1:]:
             name, colon, value = line.partition(b":")
@@ -75,7 +77,9 @@ class Arrival:
                 kept.append(value.strip(b" \t"))
             if name.lower() not in (b"transfer-encoding", b"expect"):
                 self._head.append(line)
-        lengths, codings, expects = found.values()
+        lengths, codings, expects, hosts = found.values()
+        if len(hosts) > 1:
+            raise Malformed("a request has one Host")
         if codings:
             if lengths or lines[0].endswith(b" HTTP/1.0"):
                 raise Malformed("Transfer-Encoding does not go with Content-Length, nor with HTTP/1.0")

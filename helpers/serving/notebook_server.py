@@ -13,6 +13,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import secrets
 import selectors
 import socket
@@ -37,6 +38,7 @@ LARGE_BYTES = 16 * 1024  # requests beyond this have a thread of their own, so t
 REFUSED_SECONDS = 2  # for which the rest of a refused request is received, and dropped
 RECEIVED_BYTES = 256 * 1024  # at once
 WAITING_CONNECTIONS = 1000  # beyond these the one that waits longest is closed
+_ORIGIN = re.compile(rb"\nOrigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 
 _running: dict[int, ServerHandle] = {}  # port that was asked for -> the server that this process runs for it
 _running_lock = threading.Lock()
@@ -159,7 +161,8 @@ class _Server(wsgi.Server):
 
     def __init__(self, app, host: str, port: int, threads: int, allow_hosts: Iterable[str], word: str):
         self.max_body_bytes = getattr(app, "config", {}).get("MAX_CONTENT_LENGTH") or BODY_BYTES
-        self.observed = getattr(app, "extensions", {}).get("observed")
+        extensions = getattr(app, "extensions", {})
+        self.observed, self.callers = extensions.get("observed"), extensions.get("callers") or Callers()
         if is_loopback(host):
             app = _NotebookCheck(app, Callers(allow_hosts), word)
         super().__init__((host, port), app, server_name="notebook", request_queue_size=512, timeout=REQUEST_SECONDS)
@@ -334,18 +337,21 @@ class _Connection(server.HTTPConnection):
         observed = self.server.observed
         body = json.dumps({"success": False, "error": error or status.partition(" ")[2]}).encode()
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        origin = _ORIGIN.search(self.rfile.buffer, 0, HEADER_BYTES)
+        more = self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
+        head += "".join(f"{name}: {value}\r\n" for name, value in more)
         if observed:
             request_id = observed.identify(None)
             observed.note("", "", status[:3], 0.0, request_id, self.remote_addr)
             head += f"X-Request-ID: {request_id}\r\n"
-        return head.encode() + b"Connection: close\r\n\r\n" + body
+        return head.encode("latin-1") + b"Connection: close\r\n\r\n" + body
 
     def refuse(self, status: str, error: str) -> None:
         """Answer with a refusal and send nothing more. What the client still sends has to be received and dropped:
         closing before it has ended would take the answer away from the client."""
         self.refused = True
-        self.rfile.buffer.clear()
         self.send(self.refusal(status, error))
+        self.rfile.buffer.clear()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 

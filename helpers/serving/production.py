@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.export.registry import Choice
-from helpers.serving.supervisor import CannotServe, Place, Supervisor, starting
+from helpers.serving.callers import Callers
+from helpers.serving.stand_in import starting
+from helpers.serving.supervisor import CannotServe, Place, Supervisor
 
 
 @dataclass(frozen=True)
@@ -122,20 +124,25 @@ def _load(backend: str | None, choice: Choice) -> Callable:
 
 
 def supervise(
-    listener: socket.socket, workers: int, load: Callable[[], Callable], on_ready: Callable[[], None] | None = None
+    listener: socket.socket,
+    workers: int,
+    load: Callable[[], Callable],
+    on_ready: Callable[[], None] | None = None,
+    callers: Callers | None = None,
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
     load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
+    callers: the rules for `Host` and `Origin` that hold while none can.
     """
-    with starting(listener):
+    with starting(listener, callers or Callers()):
         import helpers.export.predictors
         import helpers.serving.protocol
         import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
         from helpers.serving.observability import shared_counts
 
     with shared_counts(workers) as counts:
-        return Supervisor(listener, workers, functools.partial(_work, load, counts), on_ready).run()
+        return Supervisor(listener, workers, functools.partial(_work, load, counts), on_ready, callers).run()
 
 
 def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> None:

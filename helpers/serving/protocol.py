@@ -207,16 +207,30 @@ class Connection(HttpToolsProtocol):
         elif self.receiving and self.head_bytes < 0 and self.plain is None:  # answered before its body was here
             self.transport.close()
             return
-        self.since = time.monotonic()
         request_id = self.observed.identify(None) if self.observed else ""
         body = json.dumps({"success": False, "error": error}).encode()
         head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
+        origin = dict(self.headers or ()).get(b"origin", b"").decode("latin-1")
+        more = self.callers.headers_of_refusal(origin) if self.callers else []
+        head += "".join(f"{name}: {value}\r\n" for name, value in more)
         head += f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()  # what still arrives is read and dropped, or the client would lose the answer
+        self.transport.write(head.encode("latin-1") + body)
+        self._end_answers()
         if self.observed:
             self.observed.note("", "", str(code), 0.0, request_id, self.client[0] if self.client else "")
+
+    def _end_answers(self) -> None:
+        """Send no more. What still arrives is read and dropped for a while, or the client would lose the answer."""
+        self.refused, self.since = True, time.monotonic()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def close(self) -> None:
+        """Close after an answer, which may have been given before the whole body was here."""
+        if self.receiving:
+            self._end_answers()
+        else:
+            self.transport.close()
 
     # ---- the parser's callbacks ----
 
@@ -245,8 +259,10 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self.problem = 405, "this service is no proxy: it does not take CONNECT"
+                raise ValueError
             return  # read again by `_stay_with_http`
-        self.head_bytes = -1
         if len(self.pipeline) >= PIPELINED:
             self.problem = 429, f"more than {PIPELINED} requests at once on one connection: wait for their answers"
             raise ValueError
@@ -254,6 +270,7 @@ class Connection(HttpToolsProtocol):
             self.plain = bytearray()
         else:
             self._careful()
+        self.head_bytes = -1
 
     def on_body(self, body: bytes) -> None:
         if self.plain is None:
@@ -277,11 +294,19 @@ class Connection(HttpToolsProtocol):
 
     def _careful(self) -> None:
         """Hand the request to the application, as uvicorn does."""
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and codings != [b"chunked"]:
+            self.problem = 501, "no Transfer-Encoding but chunked is understood"
+            raise ValueError
+        if codings and self.parser.get_http_version() != "1.1":
+            self.problem = 400, "Transfer-Encoding does not go with HTTP/1.0"
+            raise ValueError
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
+        self.cycle.transport = _OfCycle(self)
         if self.last:
             self.cycle.keep_alive = False
 
@@ -366,6 +391,14 @@ class Connection(HttpToolsProtocol):
         close = b"" if keep else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
         return self.head + tail % (request_id.encode(), len(answer.body), close, answer.body)
+
+
+class _OfCycle:
+    """A connection's transport as uvicorn's cycle of one request and its answer has it."""
+
+    def __init__(self, connection: Connection):
+        self.write, self.is_closing = connection.transport.write, connection.transport.is_closing
+        self.close = connection.close
 
 
 class Server(uvicorn.Server):

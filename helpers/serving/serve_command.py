@@ -22,8 +22,9 @@ from helpers.export import registry, served
 from helpers.export.errors import ArtifactError
 from helpers.export.kept import is_kept
 from helpers.export.registry import Choice
-from helpers.serving.callers import is_loopback
-from helpers.serving.supervisor import CannotServe, starting
+from helpers.serving.callers import Callers, is_loopback
+from helpers.serving.stand_in import starting
+from helpers.serving.supervisor import CannotServe
 
 if TYPE_CHECKING:
     from helpers.serving.production import Served
@@ -41,8 +42,10 @@ def main(chosen: argparse.Namespace) -> int:
 
 
 def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket) -> int:
+    hosts = tuple(chosen.allow_host) if is_loopback(chosen.host) else None
+    callers = Callers(hosts, chosen.allow_origin)
     try:
-        with starting(listener):
+        with starting(listener, callers):
             if chosen.file is not None:
                 export_own(chosen)
                 chosen.models = [Choice(chosen.to)]
@@ -61,7 +64,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket)
         chosen.backend,
         key,
         chosen.access_log,
-        tuple(chosen.allow_host) if is_loopback(chosen.host) else None,
+        hosts,
         tuple(chosen.allow_origin),
         chosen.strict,
         chosen.unseen,
@@ -69,10 +72,11 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket)
         _imports_of_workers(chosen),
     )
     load = functools.partial(production.worker_app, options)
+    announce = functools.partial(_announce, chosen, models, port)
     with contextlib.ExitStack() as stack:
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
-        return production.supervise(listener, chosen.workers, load, lambda: _announce(chosen, models, port))
+        return production.supervise(listener, chosen.workers, load, announce, callers)
 
 
 def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:

@@ -11,11 +11,13 @@ import functools
 import hmac
 import json
 import logging
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -326,7 +328,7 @@ def _json_body():
 
 def _looks_like_json(body: bytes) -> bool:
     """Whether a body that calls itself something else, or nothing, is an object or a list in JSON."""
-    text = body.strip()
+    text = unquote_to_bytes(body).removeprefix(BOM_UTF8).strip()  # as `curl --data-urlencode` sends it, too
     return text[:1] + text[-1:] in (b"{}", b"[]")
 
 

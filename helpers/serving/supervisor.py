@@ -7,21 +7,21 @@ While there is none, at the start too, that process answers in their place: 503,
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import mmap
 import multiprocessing
 import multiprocessing.connection
 import os
-import secrets
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+
+from helpers.serving.callers import Callers
+from helpers.serving.stand_in import NOBODY, STARTING, StandIn
 
 log = logging.getLogger("helpers.serving.services")
 
@@ -31,14 +31,10 @@ LOADING_SECONDS = 120  # and one that has not said for this time after its start
 RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker that died is replaced
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
 ABSENT_SECONDS = 2  # without any worker where there was one, after which this process answers in their place
-LOOK_SECONDS = 0.1  # between two looks at the workers, and at the requests that nobody takes
-MOST_ANSWERED = 200  # connections, between two looks
+LOOK_SECONDS = 0.1  # between two looks at the workers
 MOST_STARTS = 3  # of each worker, before any was ready
 
 LIVES = b"."
-
-_STARTING = "the service is starting: its model is not loaded yet", 1
-_NOBODY = "no worker of this service can answer: its own output says why; it goes on trying to start one", 5
 
 _BUSY = 2**31 - 1  # connections of a worker that cannot take any
 
@@ -47,56 +43,6 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 class CannotServe(Exception):
     """The message says in one sentence what to do."""
-
-
-class StandIn:
-    """Answers on a listening socket in the place of workers that are not there: requests would wait without a word."""
-
-    def __init__(self, listener: socket.socket):
-        self.listener = listener
-        self._answered: list[tuple[float, socket.socket]] = []  # connections to close, and when
-
-    def answer(self, error: str, retry_after: int) -> None:
-        """Answer 503 to the connections that wait, so many at most; retry_after: seconds, for the client."""
-        self.listener.setblocking(False)
-        for _ in range(MOST_ANSWERED):
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self._answered.append((time.monotonic() + 1, connection))  # closed at once, its answer could be lost
-            with contextlib.suppress(OSError):
-                connection.setblocking(False)
-                connection.sendall(_unavailable(error, retry_after))
-                connection.shutdown(socket.SHUT_WR)
-
-    def close(self, until: float = float("inf")) -> None:
-        """Close the connections whose time has come until then; else all."""
-        while self._answered and self._answered[0][0] <= until:
-            _, connection = self._answered.pop(0)
-            with contextlib.suppress(OSError):
-                connection.recv(2**20)  # a request that was never read would take its answer back
-            connection.close()
-
-
-@contextlib.contextmanager
-def starting(listener: socket.socket) -> Iterator[None]:
-    """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them."""
-    stand_in, done = StandIn(listener), threading.Event()
-
-    def stand() -> None:
-        while not done.wait(LOOK_SECONDS):
-            stand_in.close(time.monotonic())
-            stand_in.answer(*_STARTING)
-
-    thread = threading.Thread(target=stand, name="stand-in", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        stand_in.close()
 
 
 class Place:
@@ -140,10 +86,16 @@ class Supervisor:
     work: serves until SIGTERM; calls `place.tell()` when it is ready and at least every `SILENT_SECONDS` from then on;
     raises `CannotServe` where it has nothing to serve. Before any worker was ready this ends the service; later a
     worker that cannot start is tried again, while the others go on. on_ready: called when the first worker is ready.
+    callers: the rules for `Host` and `Origin` by which 503 is answered where no worker is there; None: none.
     """
 
     def __init__(
-        self, listener: socket.socket, workers: int, work: Callable, on_ready: Callable[[], None] | None = None
+        self,
+        listener: socket.socket,
+        workers: int,
+        work: Callable,
+        on_ready: Callable[[], None] | None = None,
+        callers: Callers | None = None,
     ):
         self.listener, self.work, self.on_ready = listener, work, on_ready
         self.starts = 0
@@ -151,7 +103,7 @@ class Supervisor:
         self.was_ready = False
         self._stop = False
         self._present = time.monotonic()  # when a worker was last there to answer
-        self._instead = StandIn(listener)
+        self._instead = StandIn(listener, callers or Callers())
         self._said = ""  # why a worker could not start, as it was last said
         # A forked worker shares what is imported already; elsewhere it is a new interpreter.
         forks = sys.platform == "linux"
@@ -180,22 +132,21 @@ class Supervisor:
 
     def _stand_in(self) -> None:
         """Answer where no worker does: at the start, and once none has been there for a while."""
-        now = time.monotonic()
-        self._instead.close(now)
+        now, reason = time.monotonic(), None
         was_absent = self._present < now - ABSENT_SECONDS
         if not self.was_ready:
-            self._present = now
-            self._instead.answer(*_STARTING)
+            self._present, reason = now, STARTING
         elif any(worker.ready and worker.process is not None for worker in self.workers):
             self._present = now
             if was_absent:
                 print("serve: a worker answers again", file=sys.stderr, flush=True)
         elif was_absent:
-            self._instead.answer(*_NOBODY)
+            reason = NOBODY
+        self._instead.answer(reason)
 
     def _start(self, worker: _Worker) -> None:
         self.starts += 1
-        self._instead.close()  # a new process would hold them open
+        self._instead.leave()  # a new process would hold its connections open
         mine, theirs = self._context.Pipe(duplex=False)
         place = Place(worker.number, self.listener, theirs, self._board)
         worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
@@ -278,14 +229,6 @@ class Supervisor:
                 process.kill()
                 process.join()
         self.listener.close()
-
-
-def _unavailable(error: str, retry_after: int) -> bytes:
-    """A whole answer that says why nobody answers."""
-    body = json.dumps({"success": False, "error": error}).encode()
-    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: {retry_after}\r\n"
-    head += f"Content-Length: {len(body)}\r\nX-Request-ID: {secrets.token_hex(4)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
 
 
 def _run(work: Callable[[Place], None], place: Place) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import psutil
 import pytest
@@ -189,6 +189,11 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"4"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5_000 + b"\r\n", b"4"),
+        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405"),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", b"501"),
+        (POST.replace(b"1.1", b"1.0", 1) + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: evil.example\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"40"),
+        (POST + b"Connection: close\r\nContent-Length: 5000000\r\n\r\n" + b" " * 5_000_000, b"413"),
     ):
         assert is_one_refusal(talk(url, data), status)
 
@@ -287,8 +292,9 @@ def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(url):
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_json_that_calls_itself_something_else_is_told_which_header_to_send(url, kind):
-    for content in (ARTICLE, [ARTICLE]):
-        answer = requests.post(f"{url}/predict", data=json.dumps(content), headers={"Content-Type": kind})
+    row = json.dumps(ARTICLE)
+    for content in (row, f"[{row}]", f"\ufeff{row}\n", quote_plus(row)):
+        answer = requests.post(f"{url}/predict", data=content.encode(), headers={"Content-Type": kind})
         assert answer.status_code == 415
         assert "this is JSON" in answer.json()["error"] and "Content-Type: application/json" in answer.json()["error"]
 
@@ -370,8 +376,10 @@ def test_an_allowed_origin_may_read_answers_and_errors(open_urls):
             (requests.get(f"{url}/predict", params=ARTICLE, headers={"Origin": PAGE}), 401),
             (requests.post(f"{url}/predict", json={}, headers=good), 422),
             (requests.get(f"{url}/nothing", headers=good), 404),
+            (requests.get(f"{url}/predict?{'g' * 20_000}", headers=good), 414),
+            (requests.post(f"{url}/predict", data=b" " * 1_100_000, headers=good), 413),
         ):
-            assert answer.status_code == status
+            assert answer.status_code == status and answer.json()["success"] is (status == 200)
             assert answer.headers["Access-Control-Allow-Origin"] == PAGE and answer.headers["Vary"] == "Origin"
             assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
 
@@ -485,7 +493,8 @@ def test_a_broken_model_folder_and_a_dying_worker_leave_the_other_worker_serving
 
 @posix_only
 def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(model, free_port):
-    with serving(model, free_port, "--workers", "2") as (process, url):
+    page, asks = {"Origin": PAGE}, {"Access-Control-Request-Method": "POST"}
+    with serving(model, free_port, "--workers", "2", "--allow-origin", PAGE) as (process, url):
         workers = workers_at_work(process, url, 2)
         (model / "card.json").rename(model / "card.away")
         for worker in workers:
@@ -493,6 +502,12 @@ def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(mod
         refused = requests.get(f"{url}/predict", params=ARTICLE, timeout=20)
         assert refused.status_code == 503 and "no worker" in refused.json()["error"]
         assert refused.headers["Retry-After"] and refused.headers["X-Request-ID"]
+        assert "Access-Control-Allow-Origin" not in refused.headers
+        refused = requests.post(f"{url}/predict", json=ARTICLE, headers=page, timeout=20)
+        assert refused.status_code == 503 and refused.headers["Access-Control-Allow-Origin"] == PAGE
+        asked = requests.options(f"{url}/predict", headers=page | asks, timeout=20)
+        assert asked.status_code == 204 and "POST" in asked.headers["Access-Control-Allow-Methods"]
+        assert requests.get(url, headers={"Host": "evil.example"}, timeout=20).status_code == 403
         (model / "card.away").rename(model / "card.json")
         until(lambda: requests.get(f"{url}/predict", params=ARTICLE, timeout=20).ok)
 

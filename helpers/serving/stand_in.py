@@ -1,0 +1,135 @@
+"""What answers at a listening socket while no worker is there: 503, by the same rules for `Host` and `Origin`.
+
+Without it requests would wait in the kernel without a word. A page of an allowed origin is told, too: its browser asks
+first what it may send, and hides an answer that does not name the page's origin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from helpers.serving.callers import CallerCheck, Callers
+
+MOST_ANSWERED = 200  # connections, between two looks at the workers
+HEAD_BYTES = 16 * 1024  # of a request that are read, in which its headers are
+SECONDS = 1  # for the headers to arrive, and for the answer to be read
+LOOK_SECONDS = 0.1  # between two looks of `starting` at the requests that nobody takes
+
+
+class Reason(NamedTuple):
+    """Why no worker answers, and after how many seconds a client may ask again."""
+
+    error: str
+    retry_after: int
+
+
+STARTING = Reason("the service is starting: its model is not loaded yet", 1)
+NOBODY = Reason("no worker of this service can answer: its own output says why; it goes on trying to start one", 5)
+
+
+@dataclass
+class _Caller:
+    connection: socket.socket
+    until: float
+    head: bytearray = field(default_factory=bytearray)
+    is_answered: bool = False
+
+
+class StandIn:
+    """Takes connections from `listener` each time that `answer` is called, and answers those whose headers are here."""
+
+    def __init__(self, listener: socket.socket, callers: Callers):
+        self.listener = listener
+        self._app = CallerCheck(self._refuse, callers)
+        self._reason = STARTING
+        self._open: list[_Caller] = []
+
+    def answer(self, reason: Reason | None) -> None:
+        """Do what can be done without waiting; None: only for connections that were taken before."""
+        if reason is not None:
+            self._reason = reason
+            self._accept()
+        for caller in list(self._open):
+            with contextlib.suppress(OSError):
+                arrived = caller.connection.recv(HEAD_BYTES)  # after the answer too: unread bytes would undo it
+                caller.head += b"" if caller.is_answered else arrived
+            is_late = time.monotonic() >= caller.until
+            if caller.is_answered and is_late:
+                caller.connection.close()
+                self._open.remove(caller)
+            elif not caller.is_answered and (is_late or b"\r\n\r\n" in caller.head or len(caller.head) > HEAD_BYTES):
+                self._answer(caller)
+
+    def leave(self) -> None:
+        """Close every connection; what was asked has its answer before."""
+        while self._open:
+            caller = self._open.pop()
+            if not caller.is_answered:
+                self._answer(caller)
+            caller.connection.close()
+
+    def _accept(self) -> None:
+        self.listener.setblocking(False)
+        with contextlib.suppress(OSError):
+            for _ in range(MOST_ANSWERED):
+                connection, _ = self.listener.accept()
+                connection.setblocking(False)
+                self._open.append(_Caller(connection, time.monotonic() + SECONDS))
+
+    def _answer(self, caller: _Caller) -> None:
+        """Send the whole answer to a request, by its headers as far as they are here."""
+        said: list[str] = []
+
+        def start_response(status, headers):
+            said.extend([f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)])
+
+        body = b"".join(self._app(_environ(bytes(caller.head)), start_response))
+        caller.is_answered, caller.until = True, time.monotonic() + SECONDS
+        with contextlib.suppress(OSError):
+            caller.connection.sendall("\r\n".join([*said, "Connection: close", "", ""]).encode("latin-1") + body)
+            caller.connection.shutdown(socket.SHUT_WR)
+
+    def _refuse(self, environ: dict, start_response) -> list[bytes]:
+        error, retry_after = self._reason
+        body = json.dumps({"success": False, "error": error}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        headers += [("Retry-After", str(retry_after)), ("X-Request-ID", secrets.token_hex(4))]
+        start_response("503 SERVICE UNAVAILABLE", headers)
+        return [body]
+
+
+@contextlib.contextmanager
+def starting(listener: socket.socket, callers: Callers) -> Iterator[None]:
+    """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them."""
+    stand_in, done = StandIn(listener, callers), threading.Event()
+
+    def stand() -> None:
+        while not done.wait(LOOK_SECONDS):
+            stand_in.answer(STARTING)
+
+    thread = threading.Thread(target=stand, name="stand-in", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        stand_in.leave()
+
+
+def _environ(head: bytes) -> dict[str, str]:
+    """What `CallerCheck` looks at, as WSGI has it."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    environ = {"REQUEST_METHOD": first.partition(" ")[0]}
+    for name, colon, value in (line.partition(":") for line in lines):
+        if colon:
+            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value.strip()
+    return environ
