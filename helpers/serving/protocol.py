@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import sys
 import time
 from http import HTTPStatus
@@ -35,6 +36,7 @@ HEADER_BYTES = 16 * 1024
 CONNECTIONS = 1024  # at once, for each worker
 SLICE_BYTES = 8 * 1024  # read at once from one connection: some fifty plain requests, after which others get their turn
 PIPELINED = 100  # requests of one connection that wait for the application
+TAKEN_AT_ONCE = 8  # a worker takes one connection at once, and one more for as many as it holds
 DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
 _NO_MORE = 2**31 - 1  # connections, for a worker that takes none
@@ -440,29 +442,35 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _accept(self) -> None:
-        """Take one connection, or let a worker that holds fewer take it; if none does in time, take it after all."""
-        others_hold_fewer = self.place.holds(len(self.server_state.connections))
+        """Take connections, or let a worker that holds fewer take them; if none does in time, take them after all.
+
+        Some at once: this is called once in a round, in which each connection has its turn, and the last of a crowd
+        would wait for as many rounds as there are others before it.
+        """
+        held = len(self.server_state.connections) + len(self._tasks)
+        others_hold_fewer = self.place.holds(held)
         if others_hold_fewer and not self._deferred:
             self._pause(DEFER_SECONDS)
             return
         self._deferred = False
+        for _ in range(1 + held // TAKEN_AT_ONCE):
+            try:
+                connection, _ = self.place.listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return  # another worker has taken it, or it is gone
+            except OSError as error:  # no descriptor is free: connections wait in the kernel until one is
+                log.error("no new connection: %s", error.strerror)
+                self._pause(FULL_SECONDS)
+                return
+            connection.setblocking(False)
+            self._tasks.add(self._loop.create_task(self._set_up(connection)))
+
+    async def _set_up(self, connection: socket.socket) -> None:
         try:
-            connection, _ = self.place.listener.accept()
-        except (
-            BlockingIOError,
-            InterruptedError,
-            ConnectionAbortedError,
-        ):  # another worker has taken it, or it is gone
-            return
-        except OSError as error:  # no descriptor is free: connections wait in the kernel until one is
-            log.error("no new connection: %s", error.strerror)
-            self._pause(FULL_SECONDS)
-            return
-        connection.setblocking(False)
-        protocol = Connection(self.config, self.server_state, {}, self._loop)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: protocol, connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            protocol = Connection(self.config, self.server_state, {}, self._loop)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+        finally:
+            self._tasks.discard(asyncio.current_task())
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self.place.listener)
