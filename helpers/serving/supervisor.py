@@ -171,9 +171,10 @@ class Supervisor:
                     heard.close()
                     worker.pipe = None
         now = time.monotonic()
+        away = now - before - seconds  # this process was stopped itself, or had to wait for a busy machine
         for worker in self.workers:
-            if now - before > 2 * seconds + 1:
-                worker.heard = now  # this process was stopped itself
+            if away > 1:
+                worker.heard = min(now, worker.heard + away)  # begun anew each time, its silence might never end
             limit = SILENT_SECONDS if worker.ready else LOADING_SECONDS
             if now - worker.heard > limit and worker.process is not None:
                 log.error("worker %d has been silent for %d seconds: replacing it", worker.number, limit)
