@@ -54,6 +54,7 @@ def test_every_row_of_a_long_csv_is_there_once_with_its_line(long_csv):
     assert lines == at
 
 
+@pytest.mark.slow
 def test_a_csv_goes_on_after_any_block(long_csv):
     path, _ = long_csv
     packed = path.with_suffix(".csv.gz")

@@ -38,6 +38,7 @@ def test_each_metric_that_they_name_is_told_by_the_service(passengers_model):
         assert named <= told or expression.startswith("up{"), (expression, named - told)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not here: apt-get install prometheus")
 def test_each_panel_shows_something_of_a_service_that_is_asked(passengers_model, tmp_path, free_port):
     predictor = load_predictor(passengers_model)

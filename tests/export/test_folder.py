@@ -134,6 +134,7 @@ def test_killed_at_the_first_export_it_leaves_the_new_one_or_none(new, tmp_path)
     assert kill_at > 4 and version(games) == version(new)
 
 
+@pytest.mark.slow
 @needs_strace
 @pytest.mark.parametrize(
     ("strace", "call", "calls"),

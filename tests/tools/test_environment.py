@@ -133,6 +133,7 @@ print(helpers.PROXY or "-", os.environ["NO_PROXY"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment_of", "said"),
     [
