@@ -524,6 +524,12 @@ def _x_times(op):
     return call
 
 
+def _check_layout(data_format, padding) -> None:
+    """Refuse channels first, and a padding in numbers: neither has a conversion."""
+    if data_format not in (None, "NWC", "NHWC", "NDHWC") or not isinstance(padding, str):
+        raise ValueError("channels first or a padding of its own")
+
+
 def _convolution(op):
     def call(
         x,
@@ -538,8 +544,7 @@ def _convolution(op):
         rate=None,
         use_cudnn_on_gpu=True,
     ):
-        if data_format not in (None, "NWC", "NHWC", "NDHWC") or not isinstance(padding, str):
-            raise ValueError("channels first or a padding of its own")
+        _check_layout(data_format, padding)
         kernel = ops.convert_to_tensor(filter if filters is None else filters, dtype="float32")
         places = len(x.shape) - 2
         steps = _window(strides if stride is None else stride, places)
@@ -587,8 +592,7 @@ def _crop(image, offset_height, offset_width, target_height, target_width):
 
 def _pooling(op, **settings):
     def call(x, ksize, strides, padding, data_format=None):
-        if data_format not in (None, "NWC", "NHWC", "NDHWC") or not isinstance(padding, str):
-            raise ValueError("channels first or a padding of its own")
+        _check_layout(data_format, padding)
         size, steps = (_window(each, len(x.shape) - 2) for each in (ksize, strides))
         return op(x, size, strides=steps, padding=padding.lower(), data_format="channels_last", **settings)
 

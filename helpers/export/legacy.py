@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 import warnings
 import zipfile
-from copy import deepcopy as copy_of
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -276,7 +276,7 @@ class _Contents:
         import keras
 
         tree, _ = self._repaired()
-        bare = copy_of({key: value for key, value in tree.items() if key != "compile_config"})  # Keras empties it
+        bare = deepcopy({key: value for key, value in tree.items() if key != "compile_config"})  # Keras empties it
         with keras.saving.custom_object_scope(self.custom):
             model = keras.saving.deserialize_keras_object(bare, safe_mode=not allow_code)
         if copy.suffix == ".h5":
