@@ -37,6 +37,7 @@ REQUEST_SECONDS = 10  # a request must arrive within this time, and an idle conn
 LARGE_BYTES = 16 * 1024  # requests beyond this have a thread of their own, so that they do not hold up the small ones
 REFUSED_SECONDS = 2  # for which the rest of a refused request is received, and dropped
 RECEIVED_BYTES = 256 * 1024  # at once
+SEATED_AT_ONCE = 32  # new connections, before those that are there are looked at again
 WAITING_CONNECTIONS = 1000  # beyond these the one that waits longest is closed
 _ORIGIN = re.compile(rb"\nOrigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 
@@ -277,14 +278,17 @@ class _WaitingRoom(connections.ConnectionManager):
         super().stop()
 
     def _from_server_socket(self, server_socket):
-        """The next connection; others that have arrived with it are seated at once, or they would wait a round each."""
-        first = super()._from_server_socket(server_socket)
+        """Seats new connections at once, or each that has arrived with others would wait a round.
+
+        Some of them only: while callers go on connecting there is always one more, and the others wait meanwhile.
+        """
         with selectors.DefaultSelector() as more:
             more.register(server_socket, selectors.EVENT_READ)
-            while more.select(0) and not self._stop_requested:
+            for _ in range(SEATED_AT_ONCE):
+                if self._stop_requested or not more.select(0):
+                    break
                 if (conn := super()._from_server_socket(server_socket)) is not None:
                     self.server.process_conn(conn)
-        return first
 
     def _seat(self, conn):
         try:

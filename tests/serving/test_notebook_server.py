@@ -249,6 +249,31 @@ def test_requests_sent_one_after_the_other_without_waiting_are_all_answered():
     assert order == sorted(order)
 
 
+def test_a_crowd_to_which_somebody_comes_all_the_time_holds_up_nobody():
+    """The server took connections as long as there was one more, and whoever was there already waited."""
+    came, most = 0, 20_000
+
+    def another_comes():
+        nonlocal came
+        came += 1
+        socket.create_connection(("127.0.0.1", server.port)).close()
+
+    with serve(create_echo_app(), port=0) as server:
+        seat = server._server.process_conn
+
+        def seat_one_while_another_comes(connection):
+            if came < most:
+                another_comes()
+            seat(connection)
+
+        with requests.Session() as session:
+            assert session.get(f"{server.url}/predict?msg=Hello", timeout=60).ok
+            server._server.process_conn = seat_one_while_another_comes
+            another_comes()
+            assert session.get(f"{server.url}/predict?msg=Hello", timeout=60).ok
+            assert came < most
+
+
 def test_a_large_body_arrives_whole():
     app = Flask("count")
 
