@@ -29,8 +29,9 @@ print(urllib.request.urlopen("http://127.0.0.1:8080" + sys.argv[1]).read().decod
 
 # What SageMaker asks of a container, from within it; prints one line.
 PINGS = """
-import http.client, time
+import http.client, pathlib, time
 codes = []
+pathlib.Path("/dev/shm/asking").touch()
 while codes[-1:] != [200]:
     connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
     try:
@@ -155,11 +156,12 @@ def test_it_keeps_sagemaker_s_contract_from_the_first_ping_to_sigterm(podman, ex
     What asks starts just before the service, as a process beside it, so that it sees the service start.
     """
     entry_point = podman("inspect", '--format={{join .Config.Entrypoint " "}}', BARE).stdout.strip()
-    asking = f"python -c {shlex.quote(PINGS)} & exec {entry_point} serve"
+    asking = f"python -c {shlex.quote(PINGS)} & until ls /dev/shm/asking; do sleep 0.05; done; exec {entry_point} serve"
     options = ("--network=none", "--user=0", f"--volume={exported}:/opt/ml/model:ro", "--entrypoint=sh")
     with podman.running(BARE, "-c", asking, options=options) as container:
         podman.wait_until_healthy(container)
-        until(lambda: "/ping 503 200\n" in podman.logs(container))
+        until(lambda: "/ping " in podman.logs(container))
+        assert "/ping 503 200\n" in podman.logs(container), podman.logs(container)
         found = json.loads(podman.python(container, INVOCATIONS))
         nothing_is_written_but_its_entry_for_the_command_models(podman, container)
         podman("stop", "--time=5", container)
