@@ -168,7 +168,9 @@ def test(chosen: Namespace) -> int:
     os.chdir(PROJECT)
     # A file at a time to a worker, in the order that tests/conftest.py gives them: fixtures of a file, and the
     # notebooks in their order, stay together.
-    parallel = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    # One worker more than there are cores, up to four: each of them waits at times, for a service or for a page.
+    workers = min(os.cpu_count() or 1, 3) + 1
+    parallel = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     return replace_process("-m", "pytest", *parallel, *chosen.options)
 
 

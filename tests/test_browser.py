@@ -1,7 +1,7 @@
 """The learner's view: every notebook in a real JupyterLab in a real browser, and the service's own pages.
 
-One JupyterLab and one Chromium serve all tests of this file. Each notebook is opened, those with something to touch are
-run from the Run menu, and read as the page shows them; pictures of what was seen land in `build/screenshots/`.
+One JupyterLab in one page of one Chromium serves all notebooks. Each is opened, those with something to touch are run
+from the Run menu, and read as the page shows them; pictures of what was seen land in `build/screenshots/`.
 """
 
 import json
@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
+import nbformat
 import notebook_tools as tools
 import psutil
 import pytest
@@ -24,10 +25,12 @@ from nbformat import NotebookNode
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from helpers import PROJECT
+from helpers.data.games import SAMPLE
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import ServerHandle, serve
 from helpers.serving.services import create_predict_app
+from helpers.tools import runner
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
@@ -86,6 +89,7 @@ class Lab:
 
     def __init__(self, folder: Path):
         self.project = tools.copy_project(folder / "tutorial")
+        shorten(next((self.project / "notebooks").glob("02_*")))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -144,8 +148,9 @@ class Lab:
                     raise RuntimeError("JupyterLab did not start:\n" + Path(self._log.name).read_text()) from None
                 time.sleep(0.1)
 
-    def url(self, notebook: str) -> str:
-        return f"http://127.0.0.1:{self.port}/lab/tree/notebooks/{notebook}?token=learner&reset"
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/lab?token=learner&reset"
 
     def end_kernels(self) -> None:
         """Ends the kernels of the notebooks that were opened so far: each with TensorFlow takes up to 1 GB."""
@@ -164,6 +169,13 @@ class Lab:
         self._log.close()
 
 
+def shorten(path: Path) -> None:
+    """A tenth of the epochs, as a reader sets them. What they lead to is compared in `test_notebooks.py`."""
+    notebook = tools.read(path)
+    runner.set_parameters(notebook, {"EPOCHS": 10, "DATA": str(SAMPLE)})  # as a file, of which 02 promises nothing
+    nbformat.write(notebook, path)
+
+
 def write_json(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
@@ -180,14 +192,27 @@ CURRENT = "const panel = window.jupyterapp?.shell.currentWidget, content = panel
 CODE_CELLS = f"{CURRENT} const cells = content.widgets.filter(cell => cell.model.type === 'code');"
 
 
+@pytest.fixture(scope="module")
+def desk(browser, lab) -> Iterator[Page]:
+    """The page with JupyterLab, loaded once: a notebook after the other is opened in it."""
+    context = browser.new_context(viewport=DESKTOP)
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    page.goto(lab.url)
+    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
+    yield page
+    context.close()
+
+
 class OpenNotebook:
-    """One notebook in JupyterLab, as a reader's hands and eyes have it."""
+    """One notebook in JupyterLab, as a reader's hands and eyes have it; what was open before it is closed."""
 
     def __init__(self, page: Page, lab: Lab, name: str):
         self.page, self.lab = page, lab
         self.complaints = Complaints(page)
+        page.evaluate("() => [...jupyterapp.shell.widgets('main')].forEach(widget => widget.dispose())")
         lab.end_kernels()
-        page.goto(lab.url(name))
+        self.command("docmanager:open", path=f"notebooks/{name}", factory="Notebook")
         page.wait_for_function(
             f"""name => {{ {CURRENT}
                 const context = panel?.context;
@@ -281,12 +306,12 @@ class OpenNotebook:
 
 
 @pytest.mark.parametrize("path", tools.NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_in_jupyterlab(path, context, lab):
+def test_notebook_in_jupyterlab(path, desk, lab):
     """What a reader may touch is run here, from the menu; the others are looked at as they are opened, outputs and all.
 
     (Those outputs are a fresh run's: nbval compares them.)
     """
-    opened = OpenNotebook(context.new_page(), lab, path.name)
+    opened = OpenNotebook(desk, lab, path.name)
     look, put_down = HANDS_ON.get(path.name[:2], (None, None))
     if look:
         opened.run_all()
