@@ -28,6 +28,11 @@ class Service(NamedTuple):
         """Where this machine reaches it."""
         return url_of(self.host, self.port)
 
+    @property
+    def held(self) -> str | None:
+        """The version that it answers with whatever is put in its place; None where it follows."""
+        return next((version for version, role in self.pinned.items() if role == "model"), None)
+
 
 def url_of(host: str, port: int) -> str:
     """Where this machine reaches what listens on a host and port; every address includes its own."""

@@ -401,7 +401,8 @@ def _models(cli: _Parser) -> None:
     cli.epilog = (
         "`models rollback games` puts the version before the current one back; the same again undoes it. `models "
         "promote games` puts the newest of those in its place that `train --beside` has made. VERSION, its first "
-        "digits, names any that is listed. A running service takes the change up by itself, within two seconds. The "
+        "digits, names any that is listed. A running `serve` takes the change up by itself, within two seconds, unless "
+        "it was started with NAME@VERSION; a server in a notebook is not listed, and keeps what its cell loaded. The "
         "last three that were replaced are kept, in models/.NAME.versions."
     )
     cli.option("action", nargs="?", choices=ACTIONS, help="what to do; without it, list them")

@@ -1,7 +1,7 @@
 """`tutorial.py models`: which models and versions there are, and another version in the place of the current one.
 
 Checked options come in; a table goes out, with what each version reports of itself, and which of them a running
-service says that it answers with.
+`serve` says that it answers with. A server in a notebook holds the model that its cell loaded, and no folder says so.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ def main(chosen: argparse.Namespace) -> int:
         return 1
     name = registry.shown(chosen.model)
     print(f"{name} is {now.version} of {_time(now)} now, in the place of {before.version} of {_time(before)}")
-    running = served.services(chosen.model)
-    if running:
-        reason = versions.other_question(before.card["signature"], now.card["signature"])
-        takes_up = f"goes on with {before.version}, as {reason}: start it again" if reason else "takes it up by itself"
-        print("\n".join(f"{service.url} {takes_up}" for service in running))
+    for service in served.services(chosen.model):
+        print(f"{service.url} {_becomes(service, before, now)}")
     print(f"back again: python3 tutorial.py models rollback {registry.word(chosen.model)}")
     return 0
+
+
+def _becomes(service: served.Service, before: Version, now: Version) -> str:
+    """What becomes of a running service when one version is put in the place of another."""
+    if service.held:
+        return f"goes on with {service.held}, which it was started with"
+    reason = versions.other_question(before.card["signature"], now.card["signature"])
+    return f"goes on with {before.version}, as {reason}: start it again" if reason else "takes it up by itself"
 
 
 def listing() -> str:
@@ -51,7 +56,7 @@ def listing() -> str:
             rows.append(["" if place else name, *_described(version), "; ".join(uses.get(version.version, ()))])
     if not rows:
         return f"there is no model: {registry.there_are()}"
-    header = ["model", "version", "", "exported (UTC)", "reports", "size", "served by"]
+    header = ["model", "version", "", "exported (UTC)", "reports", "size", "served by `serve`"]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (header, *rows)]
     return "\n".join(line.rstrip() for line in lines)

@@ -179,7 +179,9 @@ def test_a_chosen_version_stays_and_is_kept_for_as_long_as_it_is_served(games, e
     now, before = (each.version for each in versions.versions(games))
     with running("--model", f"{games}@{before[:5]}") as (process, url):
         for _ in range(2):
-            versions.rollback(games)
+            command = [sys.executable, "-m", "helpers", "models", "rollback", str(games)]
+            said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+            assert f"{url} goes on with {before}, which it was started with\n" in said
             assert ask(url).headers["X-Model-Version"] == before
         [service] = served.services(games)
         assert (service.pid, service.url, service.pinned) == (process.pid, url, {before: "model"})
