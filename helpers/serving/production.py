@@ -11,7 +11,7 @@ import functools
 import gc
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,11 +129,12 @@ def supervise(
     load: Callable[[], Callable],
     on_ready: Callable[[], None] | None = None,
     callers: Callers | None = None,
+    models: Sequence[str] = (),
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
     load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
-    callers: the rules for `Host` and `Origin` that hold while none can.
+    callers: the rules for `Host` and `Origin` that hold while none can. models: the names of those that are served.
     """
     with starting(listener, callers or Callers()):
         import helpers.export.predictors
@@ -141,8 +142,25 @@ def supervise(
         import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
         from helpers.serving.observability import shared_counts
 
-    with shared_counts(workers) as counts:
-        return Supervisor(listener, workers, functools.partial(_work, load, counts), on_ready, callers).run()
+    with shared_counts(workers + 1) as counts:
+        work, note = functools.partial(_work, load, counts), _noted_beside(workers, counts, models)
+        return Supervisor(listener, workers, work, on_ready, callers, note).run()
+
+
+def _noted_beside(workers: int, counts: Path | None, models: Sequence[str]) -> Callable | None:
+    """What counts the answers of the process that watches the workers, as one more beside them."""
+    from helpers.serving import observability, services, several
+
+    if counts is None:
+        return None
+    observability.count_as(workers, counts)
+    is_several = len(models) > 1
+    paths = several.paths_of(models) if is_several else services.PATHS
+    return observability.Observed(_no_application, observability.Metrics(is_several), paths).note
+
+
+def _no_application(environ: dict, start_response: Callable):
+    raise NotImplementedError("this process only counts")
 
 
 def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> None:

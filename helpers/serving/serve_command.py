@@ -76,7 +76,8 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket)
     with contextlib.ExitStack() as stack:
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
-        return production.supervise(listener, chosen.workers, load, announce, callers)
+        names = [each.name for each in models]
+        return production.supervise(listener, chosen.workers, load, announce, callers, names)
 
 
 def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:

@@ -44,6 +44,7 @@ PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
 NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MULTIPART = "multipart/form-data"
 MODEL_PATHS = ("/", "/docs", PATH, "/health/live", "/health/ready", "/openapi.json")  # of each model
+PATHS = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")  # of a service of one model
 
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
@@ -145,10 +146,9 @@ def create_predict_app(
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     callers = Callers(allow_hosts, allow_origins)
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
-    paths = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")
     metrics = part.metrics if part else Metrics()
     model_name = part.model if part else ""
-    app = new_application("predict", access_log, paths, metrics, model_name, lambda: slot.version)
+    app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.extensions["model"] = slot
     may_pass = key_check(api_key)

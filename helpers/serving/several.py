@@ -69,10 +69,8 @@ def create_models_app(
         )
         for name, model in models.items()
     }
-    own = dict.fromkeys(["/", "/health/live", "/health/ready", "/metrics"], "")
-    paths = own | {f"/{name}{path}": name for name in parts for path in MODEL_PATHS}
     nothing = f"there is no such path: the models are at {', '.join(f'/{name}/' for name in parts)}"
-    app = new_application("models", access_log, paths, metrics, nothing=nothing)
+    app = new_application("models", access_log, paths_of(parts), metrics, nothing=nothing)
     app.config["MAX_CONTENT_LENGTH"] = max(part.config["MAX_CONTENT_LENGTH"] for part in parts.values())
     app.extensions |= {"models": parts, "callers": callers, "lanes": {}}
     for part in parts.values():
@@ -100,6 +98,12 @@ def create_models_app(
 
     serve_metrics(app, guarded_by(key_check(api_key)), metrics)
     return app
+
+
+def paths_of(models: Iterable[str]) -> dict[str, str]:
+    """The paths of a service of several models, each with the name of the model that it belongs to."""
+    own = dict.fromkeys(["/", "/health/live", "/health/ready", "/metrics"], "")
+    return own | {f"/{name}{path}": name for name in models for path in MODEL_PATHS}
 
 
 class _Mounted:

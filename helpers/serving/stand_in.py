@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,10 +44,13 @@ class _Caller:
 
 
 class StandIn:
-    """Takes connections from `listener` each time that `answer` is called, and answers those whose headers are here."""
+    """Takes connections from `listener` each time that `answer` is called, and answers those whose headers are here.
 
-    def __init__(self, listener: socket.socket, callers: Callers):
-        self.listener = listener
+    note: called for each answer as `observability.Observed.note` is.
+    """
+
+    def __init__(self, listener: socket.socket, callers: Callers, note: Callable | None = None):
+        self.listener, self.note = listener, note
         self._app = CallerCheck(self._refuse, callers)
         self._reason = STARTING
         self._open: list[_Caller] = []
@@ -91,7 +94,11 @@ class StandIn:
         def start_response(status, headers):
             said.extend([f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)])
 
-        body = b"".join(self._app(_environ(bytes(caller.head)), start_response))
+        environ = _environ(bytes(caller.head))
+        body = b"".join(self._app(environ, start_response))
+        if self.note is not None:
+            seconds = time.monotonic() - caller.until + SECONDS
+            self.note(environ["REQUEST_METHOD"], environ["PATH_INFO"], said[0].split()[1], seconds, "", "")
         caller.is_answered, caller.until = True, time.monotonic() + SECONDS
         with contextlib.suppress(OSError):
             caller.connection.sendall("\r\n".join([*said, "Connection: close", "", ""]).encode("latin-1") + body)
@@ -126,9 +133,10 @@ def starting(listener: socket.socket, callers: Callers) -> Iterator[None]:
 
 
 def _environ(head: bytes) -> dict[str, str]:
-    """What `CallerCheck` looks at, as WSGI has it."""
+    """What `CallerCheck` and metrics look at, as WSGI has it."""
     first, *lines = head.decode("latin-1").split("\r\n")
-    environ = {"REQUEST_METHOD": first.partition(" ")[0]}
+    method, _, rest = first.partition(" ")
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": rest.partition(" ")[0].partition("?")[0]}
     for name, colon, value in (line.partition(":") for line in lines):
         if colon:
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = value.strip()

@@ -87,6 +87,7 @@ class Supervisor:
     raises `CannotServe` where it has nothing to serve. Before any worker was ready this ends the service; later a
     worker that cannot start is tried again, while the others go on. on_ready: called when the first worker is ready.
     callers: the rules for `Host` and `Origin` by which 503 is answered where no worker is there; None: none.
+    note: called for each of these answers as `observability.Observed.note` is.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Supervisor:
         work: Callable,
         on_ready: Callable[[], None] | None = None,
         callers: Callers | None = None,
+        note: Callable | None = None,
     ):
         self.listener, self.work, self.on_ready = listener, work, on_ready
         self.starts = 0
@@ -103,7 +105,7 @@ class Supervisor:
         self.was_ready = False
         self._stop = False
         self._present = time.monotonic()  # when a worker was last there to answer
-        self._instead = StandIn(listener, callers or Callers())
+        self._instead = StandIn(listener, callers or Callers(), note)
         self._said = ""  # why a worker could not start, as it was last said
         # A forked worker shares what is imported already; elsewhere it is a new interpreter.
         forks = sys.platform == "linux"

@@ -532,6 +532,15 @@ def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(mod
         assert requests.get(url, headers={"Host": "evil.example"}, timeout=20).status_code == 403
         (model / "card.away").rename(model / "card.json")
         until(lambda: requests.get(f"{url}/predict", params=ARTICLE, timeout=20).ok)
+        counted = requests.get(f"{url}/metrics", timeout=20).text
+        for method, path, code in (
+            ("GET", "/predict", 503),
+            ("POST", "/predict", 503),
+            ("OPTIONS", "/predict", 204),
+            ("GET", "/", 403),
+        ):
+            line = f'http_requests_total{{code="{code}",method="{method}",path="{path}"}}'
+            assert float(counted.partition(f"{line} ")[2].partition("\n")[0]) >= 1, line
 
 
 def test_what_is_written_while_a_worker_loads_is_noticed(tmp_path):
