@@ -20,10 +20,11 @@ import numpy as np
 
 from helpers.data import images
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, InvalidRequest, Named, Pairs, Rows
+from helpers.data.parameters import LARGEST, MOST_COUNTED, InvalidRequest, Named, Pairs, Rows
 from helpers.data.signature import Signature, outputs_from, outputs_to_dict
 
 OPEN = 16  # the size that stands for an open one in samples and examples
+MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
 MOST_SHOWN = 4096  # numbers of an example; a longer array is described, not shown
 TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "", "Ünïcode too, and more of it")
 
@@ -412,20 +413,29 @@ class InputReader:
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
             raise InvalidRequest("the list is empty: send at least one object")
-        rows, bad = [], []
+        if (most := max(1, MOST_NUMBERS // self.signature.size)) < len(params):
+            raise InvalidRequest(
+                f"{len(params):,} rows of {self.signature.size:,} numbers each are more than are answered at once: "
+                f"send at most {most:,}"
+            )
+        rows, bad, first = [], [], None
         for i, each in enumerate(params):
+            if problems.count >= MOST_COUNTED and not keep_going:
+                problems.are_more = True
+                break
             before = problems.count
             row = self._row_of_list(each, i, problems)
-            first = next((good for good in rows if good is not None), row)
-            if problems.count == before and [a.shape for a in row] != [a.shape for a in first]:
-                problems.add(f"[{i}]", "has another shape than the rows before it: send it in a request of its own")
+            if problems.count == before:
+                first = first or row
+                if [a.shape for a in row] != [a.shape for a in first]:
+                    problems.add(f"[{i}]", "has another shape than the rows before it: send it in a request of its own")
             if problems.count > before:
                 bad.append(i)
                 row = None
             rows.append(row)
         if not keep_going:
             problems.refuse()
-        stand_in = next((row for row in rows if row is not None), None) or self._stand_in()
+        stand_in = first or self._stand_in()
         return Rows(_stacked([stand_in if row is None else row for row in rows]), {}, problems.named(), tuple(bad))
 
     def _stand_in(self) -> list[np.ndarray]:

@@ -11,7 +11,8 @@ import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus
 
@@ -19,6 +20,8 @@ import numpy as np
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
+MOST_COUNTED = 10_000  # bad fields, after which a request is read no further
+MOST_COMPARED = 10_000  # known texts that those of a request are held against, to say which ones they may mean
 LONGEST_NAME = 200  # characters of a name that a caller has sent which an error repeats
 LARGEST = 1e30  # the model computes in float32, which ends at 3.4e38, and squares are beyond it
 MOST_SHOWN = 12  # values of a category that an error names
@@ -162,7 +165,7 @@ class Reader:
             if type(params) is dict and (matrix := self.plain_object(params)) is not None:
                 return Rows(matrix, {}, {}, ())
             matrix, problems, notes = np.zeros((1, self.width), np.float32), Named(), Named()
-            self._row(params, matrix[0], "", problems, notes)
+            problems.add_all(self._row(params, matrix[0], "", notes))
             problems.refuse()
             return Rows(matrix, notes.fields, {}, ())
         if not isinstance(params, list | tuple):
@@ -197,29 +200,31 @@ class Reader:
     def _list(self, rows, keep_going: bool) -> Rows:
         matrix, problems, notes, bad = np.zeros((len(rows), self.width), np.float32), Named(), Named(), []
         for i, params in enumerate(rows):
-            before = problems.count
             if type(params) is dict and (row := self._plain_row(params)) is not None:
                 matrix[i] = row
-            elif isinstance(params, Mapping):
-                self._row(params, matrix[i], f"[{i}].", problems, notes)
+                continue
+            if isinstance(params, Mapping):
+                found = self._row(params, matrix[i], f"[{i}].", notes)
             else:
-                problems.add(f"[{i}]", "must be an object of names and values")
-            if problems.count > before:
+                found = [(f"[{i}]", "must be an object of names and values")]
+            if problems.add_all(found):
                 bad.append(i)
+            if problems.are_more and not keep_going:
+                break
         if not keep_going:
             problems.refuse()
         return Rows(matrix, notes.named(), problems.named(), tuple(bad))
 
-    def _row(self, params: Mapping, row: np.ndarray, where: str, problems: Named, notes: Named) -> None:
-        """Fill one row of the matrix; what is wrong with it is added to `problems`, each name preceded by `where`."""
+    def _row(self, params: Mapping, row: np.ndarray, where: str, notes: Named) -> Iterator[tuple[str, What]]:
+        """Fill one row of the matrix; yields each bad field, preceded by `where`, and what is wrong with it."""
         sent: dict[_Field, str] = {}
-        found: dict[_Field, str | None] = {}
+        found: dict[_Field, What | None] = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
             field = self.field(name)
             if field is None:
                 if not self.is_label(name):  # whoever sends a row of the table may send the label along
-                    problems.add(f"{where}{name}", _unknown(name))
+                    yield f"{where}{name}", _unknown(name)
             elif field in found:
                 found[field] = "repeated"
             else:
@@ -232,7 +237,7 @@ class Reader:
             if field not in found:
                 found[field], _ = field.read(None, row)
             if found[field]:
-                problems.add(f"{where}{spelled(field)}", found[field])
+                yield f"{where}{spelled(field)}", found[field]
 
     @staticmethod
     def _as_spelled(sent: dict[_Field, str]) -> Callable[[_Field], str]:
@@ -256,23 +261,47 @@ class Reader:
         return self._exact.get(name) or self._folded.get(name.casefold())
 
 
+# What is wrong with a field: the words, or what finds them, which is worth its time only for a field that is named.
+What = str | Callable[[Callable[[int], bool]], str]
+
+
 class Named:
     """Fields and what is to be said of each: as many as are worth naming; the others are counted."""
 
     def __init__(self):
         self.fields: dict[str, str] = {}
         self.count = 0
+        self.are_more = False  # than were counted
+        self._compared = 0
 
-    def add(self, field: str, what: str) -> None:
+    def add(self, field: str, what: What) -> None:
         if field not in self.fields:
             self.count += 1
         if len(self.fields) < MOST_NAMED:
+            what = what if isinstance(what, str) else what(self._may_compare)
             self.fields[field if len(field) <= LONGEST_NAME else f"{field[:LONGEST_NAME]}…"] = what
+
+    def add_all(self, found: Iterable[tuple[str, What]]) -> bool:
+        """Add bad fields and what is wrong with each, until enough are counted; whether there were any."""
+        are_any = False
+        for field, what in found:
+            are_any = True
+            if self.count >= MOST_COUNTED:
+                self.are_more = True
+                break
+            self.add(field, what)
+        return are_any
+
+    def _may_compare(self, texts: int) -> bool:
+        """Whether a text may be held against so many others: each takes some 20 microseconds."""
+        is_first = not self._compared
+        self._compared += texts
+        return is_first or self._compared <= MOST_COMPARED
 
     def named(self) -> dict[str, str]:
         """The fields, and under "..." how many more there are."""
         more = self.count - len(self.fields)
-        return {**self.fields, "...": f"and {more:,} more"} if more > 0 else self.fields
+        return {**self.fields, "...": f"and {self._at_least}{more:,} more"} if more > 0 else self.fields
 
     def refuse(self) -> None:
         """Raise `InvalidRequest` where there is anything."""
@@ -280,7 +309,12 @@ class Named:
             return
         named = ", ".join(f"{field}: {what}" for field, what in list(self.fields.items())[:3])
         more = f" and {self.count - 3:,} more" if self.count > 3 else ""
-        raise InvalidRequest(f"{self.count:,} bad field{'s' * (self.count > 1)}: {named}{more}", self.fields)
+        count = f"{self._at_least}{self.count:,} bad field{'s' * (self.count > 1)}"
+        raise InvalidRequest(f"{count}: {named}{more}", self.fields)
+
+    @property
+    def _at_least(self) -> str:
+        return "at least " if self.are_more else ""
 
 
 class Pairs(dict):
@@ -313,7 +347,7 @@ class _Field:
         if feature.values and feature.kind == "binary":
             self._read = self._category
 
-    def read(self, value, row: np.ndarray) -> tuple[str | None, str | None]:
+    def read(self, value, row: np.ndarray) -> tuple[What | None, str | None]:
         """Fill the feature's columns of `row`; returns what is wrong with the value, and a note, or None for each."""
         if value is None or (isinstance(value, str) and not value.strip()):
             if not self.feature.missing:
@@ -375,7 +409,7 @@ class _Field:
 
     def _category(self, value):
         if isinstance(value, Mapping | list | tuple):
-            return None, self._choice(""), None
+            return None, partial(self._choice, ""), None
         if isinstance(value, bool) and value in self.plain and True in self.plain:
             return self.plain[value], None, None
         text = _text(value)
@@ -384,13 +418,15 @@ class _Field:
             return filled, None, None
         if self.unseen == "answer" and self.feature.kind == "category":
             return (self.at, 0.0), None, f"{text!r} was never seen in training: answered as none of the values known"
-        return None, self._choice(text), None
+        return None, partial(self._choice, text), None
 
-    def _choice(self, text: str) -> str:
+    def _choice(self, text: str, may_compare: Callable[[int], bool]) -> str:
         known = [*self.feature.values, *self.feature.pooled]
         shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
+        if not (0 < len(text) <= 100 and may_compare(len(known))):
+            return f"must be one of {shown}"
         folded = {word.casefold(): word for word in known}
-        near = difflib.get_close_matches(text.casefold(), folded, n=1) if 0 < len(text) <= 100 else []
+        near = difflib.get_close_matches(text.casefold(), folded, n=1)
         return f"must be one of {shown}" + (f"; did you mean {folded[near[0]]}?" if near else "")
 
 

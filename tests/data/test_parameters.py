@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from helpers.data.parameters import LONGEST_NUMBER, MOST_NAMED, InvalidRequest, Pairs
+from helpers.data.inputs import Array, Image, InputSignature
+from helpers.data.parameters import (
+    LONGEST_NUMBER,
+    MOST_COMPARED,
+    MOST_COUNTED,
+    MOST_NAMED,
+    InvalidRequest,
+    Named,
+    Pairs,
+)
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 
 GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
@@ -328,12 +337,51 @@ def test_a_list_may_be_read_to_its_end_though_rows_are_bad():
     np.testing.assert_array_equal(rows.matrix[0], PERSON.parse(SOMEBODY)[0])
 
 
+class Looked(dict):
+    """A row that counts how often rows are looked at; no plain dict, so that each is read the careful way."""
+
+    count = 0
+
+    def items(self):
+        Looked.count += 1
+        return super().items()
+
+
 def test_an_error_names_some_hundred_fields_and_counts_the_rest():
-    with pytest.raises(InvalidRequest, match="500,000 bad fields: .* and 499,997 more") as refused:
-        GAMES.parse([{}] * 50_000)
+    with pytest.raises(InvalidRequest, match="^10,000 bad fields: .* and 9,997 more") as refused:
+        GAMES.parse([{}] * 1000)
     assert len(refused.value.fields) == MOST_NAMED
-    errors = GAMES.reader().read([{}] * 50_000, keep_going=True).refused
-    assert errors["..."] == f"and {500_000 - MOST_NAMED:,} more"
+    errors = GAMES.reader().read([{}] * 1000, keep_going=True).refused
+    assert errors["..."] == f"and {10_000 - MOST_NAMED:,} more"
+
+
+@pytest.mark.parametrize("signature", [GAMES, InputSignature((Array("g", ()),))], ids=["features", "array"])
+def test_a_list_in_which_much_is_wrong_is_not_read_to_its_end(signature):
+    Looked.count = 0
+    with pytest.raises(InvalidRequest, match="^at least 10,000 bad fields: .* and 9,997 more") as refused:
+        signature.parse([Looked()] * 100_000)
+    assert len(refused.value.fields) == MOST_NAMED and Looked.count <= MOST_COUNTED + 1
+    rows = signature.reader().read([{}] * 100_000, keep_going=True)  # what is bad is to be told of every row
+    assert rows.bad == tuple(range(100_000)) and rows.refused["..."].endswith(" more")
+
+
+def test_what_a_text_may_mean_is_looked_for_some_times_only():
+    towns = Feature("town", CATEGORY, values=("a",), pooled=tuple(f"town of {i}" for i in range(3000)), default="a")
+    fields = fields_of([{"town": f"twon of {i}"} for i in range(300)], Signature((towns,)))
+    meant = [what for what in fields.values() if "did you mean town of" in what]
+    assert len(fields) == MOST_NAMED and len(meant) == MOST_COMPARED // 3001
+    asked, named = [], Named()
+    for i in range(300):  # and for those that are not named not at all
+        named.add(str(i), lambda may_compare: str(asked.append(1)))
+    assert len(asked) == MOST_NAMED and named.count == 300
+
+
+def test_a_list_of_pictures_may_hold_as_many_as_the_memory_is_for():
+    signature = InputSignature((Image("image", (256, 256, 3)),))
+    wanted = "171 rows of 196,608 numbers each are more than are answered at once: send at most 170"
+    for keep_going in (False, True):
+        with pytest.raises(InvalidRequest, match=wanted):
+            signature.reader().read([b"no picture"] * 171, keep_going)
 
 
 def test_a_text_of_digits_takes_no_longer_than_its_length():
