@@ -74,6 +74,8 @@ def is_weights_alone(path: Path) -> bool:
     """Whether an HDF5 file holds the weights of a model without the model."""
     import h5py
 
+    if not path.is_file():  # it would wait for a pipe
+        return False
     try:
         with h5py.File(path, "r") as file:
             return "model_config" not in file.attrs and _is_weights(file)

@@ -45,7 +45,8 @@ def read(path: Path) -> tuple[Golden, ...]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise CannotGate(f"{path.name} is larger than {MOST_BYTES:,} bytes: a few golden requests are enough")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:  # a device has no size
+            content = json.loads(file.read(MOST_BYTES))
     except (OSError, UnicodeDecodeError) as error:
         raise CannotGate(f"{path.name} cannot be read ({error})") from error
     except (json.JSONDecodeError, RecursionError) as error:

@@ -23,6 +23,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.kept import is_kept
 from helpers.export.registry import Choice
 from helpers.serving.callers import Callers, is_loopback
+from helpers.serving.framing import HEADER_BYTES
 from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import CannotServe
 
@@ -103,7 +104,8 @@ def _failure(sentence) -> int:
 def read_key(path: Path) -> str:
     """The API key in a file; `CannotServe` where there is none."""
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        with path.open(encoding="utf-8") as file:
+            key = file.read(HEADER_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CannotServe(f"the API key file {path} cannot be read ({error})") from error
     if not key:

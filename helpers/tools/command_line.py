@@ -595,7 +595,7 @@ def _model_file(word: str) -> Path:
             _wrong(f"{word} is a model that was exported already: serve it with --model {word}")
         kind_of(path.resolve())
         return path.resolve()
-    return _readable(word, "a model's file").resolve()
+    return _on_disk(word, "a model's file").resolve()
 
 
 def _served_file(word: str) -> Path:
@@ -607,7 +607,7 @@ def _served_file(word: str) -> Path:
 
 
 def _weights_file(word: str) -> Path:
-    return _readable(word, "a file of weights").resolve()
+    return _on_disk(word, "a file of weights").resolve()
 
 
 def _table_file(word: str) -> str:
@@ -741,6 +741,14 @@ def _readable(word: str, what: str) -> Path:
             _wrong(f"{word} is empty")
     except OSError as error:
         _wrong(f"{word} cannot be read: {error.strerror}")
+    return path
+
+
+def _on_disk(word: str, what: str) -> Path:
+    """The same where a pipe would not do, as it is read more than once."""
+    path = _readable(word, what)
+    if not path.is_file():
+        _wrong(f"{word} is a device or a pipe, not a file on the disk")
     return path
 
 

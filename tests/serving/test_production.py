@@ -168,7 +168,7 @@ def test_a_second_service_does_not_share_the_port_of_the_first(exported, free_po
 def test_a_missing_or_empty_key_file_is_said(exported, free_port, tmp_path):
     empty = tmp_path / "empty"
     empty.write_text("\n")
-    for path in (empty, tmp_path / "no such file"):
+    for path in (empty, tmp_path / "no such file", "/dev/zero"):
         assert str(path) in refused("--model", exported, "--port", free_port, "--api-key-file", path)
 
 
