@@ -145,9 +145,9 @@ class _Target:
 
     @property
     def prefixes(self) -> list[str]:
-        """What may be a prefix: each folder of the path, the longest first, four at most."""
-        folders = self.path.split("/")[1:-1]
-        return ["/" + "/".join(folders[:count]) for count in range(len(folders), 0, -1)][:4]
+        """What may be a prefix: the path and each folder of it, the longest first, five at most."""
+        parts = self.path.strip("/").split("/")
+        return ["/" + "/".join(parts[:count]) for count in range(len(parts), 0, -1) if parts[0]][:5]
 
     @property
     def base(self) -> str:
@@ -436,7 +436,7 @@ def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnos
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(target.host).is_loopback and _listeners(target.port) <= {"127.0.0.1", "::1"}:
             hint += "; it listens on 127.0.0.1, so other machines cannot call it"
-            hint += f"; {PROXY} would send curl to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
+            hint += f"; {PROXY} would send curl or Python to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
     return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
 
 

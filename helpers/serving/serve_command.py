@@ -249,7 +249,7 @@ def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int)
         key = "with the API key" if chosen.api_key_file else "without a key"
         lines.append(f"Listening on {chosen.host}: whoever reaches port {port} can ask it, {key}.")
     if PROXY:
-        lines.append(f"{PROXY} would send curl to a proxy: in its terminal type `{BYPASS_PROXY}` first.")
+        lines.append(f"{PROXY} would send curl or Python to a proxy: in its terminal type `{BYPASS_PROXY}` first.")
     if others:
         lines.append(f"Other models here: {others}.")
     print("\n".join(lines), flush=True)

@@ -181,6 +181,7 @@ def test_a_service_behind_a_proxy_with_a_path_of_its_own_is_found_there(service,
         assert "/predict itself wants the features: g1, g2" in str(found).lower()  # as the model names them
         assert diagnose(f"{url}{prefix}/predict?{EXAMPLE}", TIMEOUT).case == "ok"
         assert diagnose(f"{url}{prefix}/", TIMEOUT).case == "ok"
+        assert f"use {url}{prefix}/predict" in str(diagnose(f"{url}{prefix}", TIMEOUT))  # it lies below a slash there
         assert f"use {url}{prefix}/predict" in str(diagnose(f"{url}{prefix}/predicted", TIMEOUT))
         assert diagnose(f"{url}/predict", TIMEOUT).case == "other_service"
 
