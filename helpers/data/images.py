@@ -56,8 +56,8 @@ def decode(content: bytes, height: int, width: int, channels: int) -> np.ndarray
             if opened.width * opened.height > MOST_PIXELS:
                 size = f"{opened.width:,} x {opened.height:,} pixels"
                 raise BadPicture(f"has {size}: send one of at most {MOST_PIXELS:,} pixels")
-            image = ImageOps.exif_transpose(opened)
-            image = _in_colours(image, channels).resize((width, height), Image.Resampling.BILINEAR)
+            ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
+            image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
     except BadPicture:
         raise
     except Image.DecompressionBombError as error:
@@ -78,24 +78,30 @@ def _in_colours(image, channels: int):
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if channels == 4:
-        return image.convert("RGBA")
+        return _as(image, "RGBA")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = _as(image, "RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    return _as(image, "L" if channels == 1 else "RGB")
+
+
+def _as(image, mode: str):
+    """`image.convert(mode)`, which copies what has that mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bits(image):
     """A grey picture of 16 bits or more in 8; Pillow would cut off whatever is above 255."""
     from PIL import Image
 
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)
     highest = max(values.max(), 1)
     if image.mode == "F":
         values *= 255 if highest <= 1 else 1
     elif image.mode.startswith("I;16") or highest > 255:
         values /= 257  # 65,535 becomes 255
-    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def example(height: int, width: int) -> bytes:

@@ -1,13 +1,17 @@
 """A picture's file becomes pixels as a person sees it, or a sentence that says what is wrong with it."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import PROJECT
 from helpers.data.images import PIXELS, BadPicture, decode, example, is_picture
 
 
@@ -79,6 +83,26 @@ def bomb() -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0" * 10_000))
         + chunk(b"IEND", b"")
     )
+
+
+GROWTH = """
+import resource, sys
+from helpers.data.images import decode
+decode(open(sys.argv[1], "rb").read(), 4, 4, 3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(open(sys.argv[2], "rb").read(), 4, 4, 3)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units there")
+@pytest.mark.parametrize(("kind", "megabytes"), [("RGB", 200), ("I;16", 400)])
+def test_a_large_picture_out_of_a_small_file_is_not_copied_again_and_again(kind, megabytes, tmp_path):
+    Image.new(kind, (8, 8)).save(tmp_path / "small.png")
+    Image.new(kind, (7000, 7000)).save(tmp_path / "large.png")
+    command = [sys.executable, "-c", GROWTH, "small.png", "large.png"]
+    run = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(PROJECT)}, "capture_output": True, "text": True}
+    assert float(subprocess.run(command, check=True, **run).stdout) < megabytes + 50
 
 
 @pytest.mark.parametrize(
