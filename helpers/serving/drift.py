@@ -39,9 +39,8 @@ class Report:
 
     def __str__(self) -> str:
         if self.score is None:
-            return (
-                f"{self.rows:,} of the {AT_LEAST} requests of an hour that it takes to compare them with the training"
-            )
+            few = f"{self.rows:,} request{'s' * (self.rows != 1)} of the last hour"
+            return f"{few}: from {AT_LEAST} on they are compared with the training"
         name, most = max(self.features.items(), key=lambda each: each[1])
         return (
             f"{self.rows:,} requests of the last hour: scores {_in_words(self.score)} those of the training "

@@ -87,7 +87,7 @@ def test_of_few_requests_nothing_is_said_but_their_number(model):
     client = create_predict_app(model).test_client()
     client.post("/predict", json=rows_of(AT_LEAST - 1))
     assert told(client.get("/metrics").text) == {("model_watched_rows", ""): AT_LEAST - 1}
-    assert f"{AT_LEAST - 1} of the {AT_LEAST} requests" in client.get("/").text
+    assert f"{AT_LEAST - 1} requests of the last hour: from {AT_LEAST} on" in client.get("/").text
 
 
 def test_a_model_whose_card_says_nothing_is_not_watched(model, exported):

@@ -389,6 +389,31 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
     assert not said
 
 
+@pytest.mark.browser
+def test_the_page_of_a_model_that_answers_an_array_is_as_narrow_as_a_phone(folder):
+    from playwright.sync_api import expect, sync_playwright
+
+    if not (chromium := find_chromium()):
+        pytest.skip("no Chromium here")
+    make("words_as_numbers", folder)
+    export_file(folder / "words_as_numbers.keras", folder / "words")
+    with serve(create_predict_app(load_predictor(folder / "words")), port=0) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.goto(server.url)
+        expect(page.locator("#status")).to_contain_text("answered in")
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        shown = [float(number) for number in page.locator("#probability").inner_text().split(", ")]
+        full = json.loads(page.locator(".answer pre").inner_text())
+        np.testing.assert_allclose(shown, full, rtol=0.01)
+        many = page.evaluate(
+            "[headline({prediction: [[1, 2], [3, 4], [5, 6]]}), headline({prediction: [1, 2, 3, 4, 5]})]"
+        )
+        assert many == ["3 x 2 numbers", "5 numbers"]
+        expect(page.locator(".usual, .hint").first).to_contain_text("array of any length")
+        browser.close()
+
+
 def test_the_doctor_says_how_a_picture_model_is_asked(pictures):
     found = diagnose(f"{pictures[0]}/predict")
     assert found.ok and "asked by POST" in found.sentence and "curl -F image=@file.jpg" in found.sentence

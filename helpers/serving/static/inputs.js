@@ -8,8 +8,8 @@ function inputControl(input) {
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
   Object.assign(area, { name: input.name, rows: is_text ? 3 : 8, value, spellcheck: is_text });
-  const shape = input.shape.map((size) => size ?? "any").join(" x ");
-  if (!is_text) area.placeholder = `JSON of ${shape || "one"} numbers`;
+  const shape = input.shape.map((size) => size ?? "any length").join(" x ");
+  if (!is_text) area.placeholder = `JSON: an array of ${shape || "one number"}`;
   return { input: area, parts: [area], hint: is_text ? "" : `array of ${shape || "one number"}`,
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
 }

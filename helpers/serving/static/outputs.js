@@ -2,8 +2,16 @@
 // an array. `headline(content)` is the large text, `details(content)` the elements below it.
 "use strict";
 
+const FEW = 4; // numbers that the large text holds, in short; the details hold all of them, in full
+
 function shown(value) {
-  return Array.isArray(value) ? JSON.stringify(value) : String(value);
+  if (!Array.isArray(value)) return String(value);
+  if (value.length <= FEW && !value.some(Array.isArray)) {
+    return value.map((number) => Number(number.toPrecision(3))).join(", ");
+  }
+  const shape = [];
+  for (let part = value; Array.isArray(part); part = part[0]) shape.push(part.length);
+  return `${shape.join(" x ")} numbers`;
 }
 
 function headline(content) {
