@@ -221,11 +221,12 @@ def _readers(model, tensor) -> list:
 
 
 def _vocabulary(model, tensor) -> int | None:
-    """How many words an Embedding knows that takes this input, or None."""
+    """How many words an Embedding, or a CategoryEncoding, knows that takes this input, or None."""
     if isinstance(tensor, Tensor):
         return tensor.words
-    sizes = [layer.input_dim for layer in _readers(model, tensor) if type(layer).__name__ == "Embedding"]
-    return min(sizes, default=None)
+    sizes = {"Embedding": "input_dim", "CategoryEncoding": "num_tokens"}
+    readers = [(layer, sizes.get(type(layer).__name__)) for layer in _readers(model, tensor)]
+    return min((getattr(layer, size) for layer, size in readers if size), default=None)
 
 
 # ---- what it answers ----
@@ -234,14 +235,17 @@ def _vocabulary(model, tensor) -> int | None:
 def outputs_of(model, signature: Signature | InputSignature, classes: tuple[str, ...] = ()) -> tuple[Output, ...]:
     """What a Keras model answers, by its last layers. signature: what it takes; its outputs are not looked at."""
     names = _distinct([str(name) for name in getattr(model, "output_names", [])], len(model.outputs))
-    answers = None
+    # Keras tells one dimension too many of what it makes of counted words
+    answers = _asked(model, signature) if any(each.dtype == "string" for each in model.inputs) else None
     outputs = []
     for i, (name, tensor) in enumerate(zip(names, model.outputs, strict=True)):
-        activation = _activation(tensor)
+        activation, shape = _activation(tensor), tuple(tensor.shape[1:])
         if activation is None:  # a layer of one's own: its answers tell
             answers = _asked(model, signature) if answers is None else answers
             activation = _seen(answers[i])
-        outputs.append(_output(name, tuple(tensor.shape[1:]), activation, classes))
+        if answers is not None and answers[i].ndim <= len(shape):
+            shape = answers[i].shape[1:]
+        outputs.append(_output(name, shape, activation, classes))
     if classes and not any(output.kind == CLASSES for output in outputs):
         found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)
         raise ArtifactError(f"{len(classes)} classes are named, and the model's answers have the shape {found}")
@@ -304,10 +308,13 @@ def _activation(tensor) -> str | None:
 
 
 def _asked(model, signature) -> tuple[np.ndarray, ...]:
-    from helpers.export.parity import on_rows
+    from helpers.export.parity import first_line, on_rows
 
     shape = None if isinstance(signature, InputSignature) else tuple(model.inputs[0].shape[1:])
-    return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
+    try:
+        return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
+    except Exception as error:
+        raise ArtifactError(f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}") from error
 
 
 def _seen(answers: np.ndarray) -> str:

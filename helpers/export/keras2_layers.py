@@ -102,6 +102,20 @@ def _variance_scaling(initializer: dict, notes: list[str]) -> dict:
     return initializer
 
 
+def _discretization(layer: dict, notes: list[str]) -> dict:
+    if str(layer["config"].get("dtype")).startswith("int"):
+        del layer["config"]["dtype"]
+        notes.append("the dtype of a Discretization is that of its input today, whose fractions it would cut off")
+    return layer
+
+
+def _text_vectorization(layer: dict, notes: list[str]) -> dict:
+    if layer["config"].get("output_mode", "int") == "int":
+        return layer
+    notes.append("TextVectorization tells a shape of one dimension too many today where it counts words: not so here")
+    return layer | _stand_in("TextVectorization", layer["config"])
+
+
 def _embedding(layer: dict, notes: list[str]) -> dict:
     if str(layer["config"].get("dtype")).startswith("int"):
         del layer["config"]["dtype"]
@@ -157,21 +171,6 @@ def _locally_connected(layer: dict, notes: list[str]) -> dict:
             )
     notes.append(f"the layer {layer['class_name']} is gone: one of this project's computes the same")
     return layer | _stand_in(layer["class_name"], config)
-
-
-def _adapted(argument: str, mode: str | None = None):
-    """A layer that looked at data before it was saved: what it found there does not come back with the file."""
-
-    def convert(layer: dict, notes: list[str]) -> dict:
-        config = layer["config"]
-        if mode in (None, config.get("output_mode")) and config.get(argument) is None:
-            raise ArtifactError(
-                f"{label_of(layer)} was adapted to data, and what it found is not where Keras 3 looks for it: build "
-                f"the model anew with {argument}=[...] and give it, load_keras(file, architecture=model)"
-            )
-        return layer
-
-    return convert
 
 
 def _random_size(layer: dict, notes: list[str]) -> dict:
@@ -230,7 +229,7 @@ CONVERSIONS = {
     "Bidirectional": _bidirectional,
     "CuDNNGRU": _cudnn("GRU", {"reset_after": True}),
     "CuDNNLSTM": _cudnn("LSTM", {}),
-    "Discretization": _adapted("bin_boundaries"),
+    "Discretization": _discretization,
     "Embedding": _embedding,
     "GRU": _gru,
     "GRUCell": _gru,
@@ -248,7 +247,7 @@ CONVERSIONS = {
     "SlicingOpLambda": _tensorflow_function,
     "TFOpLambda": _tensorflow_function,
     "TensorFlowOpLayer": _tensorflow_function,
-    "TextVectorization": _adapted("idf_weights", mode="tf_idf"),
+    "TextVectorization": _text_vectorization,
     "ThresholdedReLU": _thresholded_relu,
     "UpSampling2D": _interpolating,
     "VarianceScaling": _variance_scaling,

@@ -93,6 +93,14 @@ class RandomCrop(keras.layers.RandomCrop):
 
 
 @register
+class TextVectorization(keras.layers.TextVectorization):
+    """One that counts words, with the shape of what it returns: Keras 3 tells (rows, 1, words)."""
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], super().compute_output_shape(input_shape)[-1])
+
+
+@register
 class JoinedMask(keras.Operation):
     """Which steps of joined sequences count, as in Keras 2. A mask is (batch, steps), or None where every step counts.
 

@@ -8,42 +8,59 @@ for the state: LSTM adds them up, GRU with `reset_after` keeps them apart.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
-from helpers.export.keras_tree import name_of, name_today
+from helpers.export.keras_tree import layers_of, name_of, name_today
 
+GROUPS = ("layers", "_layer_checkpoint_dependencies")  # of the layers in an archive: today's name, and Keras 2.12's
 LSTM_GATES, GRU_GATES = 4, 3
+# What layers found in data, of which the tree has what is needed (`adapted`): no weights today.
+IN_THE_TREE = {"bin_boundaries": "summary:0", "idf_weights": "Variable:0"}
 KERNEL, RECURRENT, BIAS = "kernel:0", "recurrent_kernel:0", "bias:0"
 
 
 def reorder(weights, model, tree: dict) -> None:
     """Put the weights of an `.h5` into the order in which `model`, built of the same `tree`, asks for them."""
-    if "layer_names" not in weights.attrs:
-        return  # so many layers that their names are in parts
     places = {layer.name: place for place, layer in enumerate(model.layers)}
-    names = [name.decode() if isinstance(name, bytes) else name for name in weights.attrs["layer_names"]]
-    weights.attrs["layer_names"] = [
-        name.encode() for name in sorted(names, key=lambda name: places.get(name_today(name), -1))
-    ]
+    names = _listed(weights, "layer_names")
+    _list(weights, "layer_names", sorted(names, key=lambda name: places.get(name_today(name), -1)))
     items = {name_of(item): item for item in _items(tree)}
     for name in names:
         layer = _layers(model).get(name_today(name))
-        held = list(weights[name].attrs.get("weight_names", ()))
+        held = _listed(weights[name], "weight_names")
         if layer is None or not held:
             continue
-        if not layer.weights and "idf_weights" in items[layer.name]["config"]:
-            weights[name].attrs["weight_names"] = []  # the tree holds them, too
-            continue
+        inside = [part["config"] for part in (items[layer.name], *layers_of(items[layer.name]))]
+        gone = [end for argument, end in IN_THE_TREE.items() if any(config.get(argument) for config in inside)]
+        held = [each for each in held if not each.endswith(tuple(gone))]
+        _list(weights[name], "weight_names", held)
         leaves = list(_leaves(layer, items[layer.name]))
         then = [v for leaf in leaves for v in leaf.trainable_weights]
         then += [v for leaf in leaves for v in leaf.non_trainable_weights]
         then = list({id(variable): variable for variable in then})
         now = [id(variable) for variable in layer.trainable_weights + layer.non_trainable_weights]
         if len(then) == len(held) and sorted(then) == sorted(now):
-            weights[name].attrs["weight_names"] = [held[then.index(variable)] for variable in now]
+            _list(weights[name], "weight_names", [held[then.index(variable)] for variable in now])
+
+
+def _listed(group, attribute: str) -> list[str]:
+    """The names in an attribute of a group, which is in pieces ("layer_names0", ...) where it would be too long."""
+    if attribute in group.attrs:
+        pieces = [group.attrs[attribute]]
+    else:
+        found = itertools.takewhile(lambda piece: piece in group.attrs, (f"{attribute}{i}" for i in itertools.count()))
+        pieces = [group.attrs[piece] for piece in found]
+    return [name.decode() if isinstance(name, bytes) else name for piece in pieces for name in piece]
+
+
+def _list(group, attribute: str, names: list[str]) -> None:
+    """Write names where Keras looks first: whole, which a file of HDF5's newest layout can hold at any length."""
+    group.attrs[attribute] = [name.encode() for name in names]
 
 
 def reorder_archive(group, model, tree: dict) -> None:
@@ -53,13 +70,13 @@ def reorder_archive(group, model, tree: dict) -> None:
         return
     for part in ("layer",) * (inner is not model):
         group = group.get(part)
-    group = None if group is None else group.get("layers", group.get("_layer_checkpoint_dependencies"))
+    group = None if group is None else group.get(GROUPS[0], group.get(GROUPS[1]))
     if group is None:
         return
     layers = _layers(inner)
     items = {name_of(part): part for part in _items(item) if name_of(part) in layers}
-    then = dict(zip(items, _numbered(layers[name] for name in items), strict=True))
-    now = dict(zip(layers, _numbered(layers.values()), strict=True))
+    then = dict(zip(items, numbered(type(layers[name]).__name__ for name in items), strict=True))
+    now = dict(zip(layers, numbered(type(layer).__name__ for layer in layers.values()), strict=True))
     for name, place in then.items():
         reorder_archive(group.get(place), layers[name], items[name])
     moved = [name for name in then if then[name] != now[name] and then[name] in group]
@@ -96,12 +113,12 @@ def _items(item: dict) -> list[dict]:
     return item["config"]["layers"]
 
 
-def _numbered(layers) -> list[str]:
-    """The names that Keras gives to the groups of layers: dense, dense_1, lstm, ..."""
+def numbered(classes: Iterable[str]) -> list[str]:
+    """The names that Keras gives to the groups of layers of these classes: dense, dense_1, lstm, ..."""
     seen: Counter = Counter()
     names = []
-    for layer in layers:
-        kind = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)).lower()
+    for name in classes:
+        kind = re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
         names.append(f"{kind}_{seen[kind]}" if seen[kind] else kind)
         seen[kind] += 1
     return names

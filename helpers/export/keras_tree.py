@@ -10,17 +10,25 @@ FUNCTION_KEYS = ("function_type", "module", "output_shape_type", "output_shape_m
 
 def layers_of(tree: dict) -> list[dict]:
     """Every layer of a model's tree, those of models inside it and of layers around others included."""
-    config = tree.get("config")
-    inner = config if isinstance(config, list) else config.get("layers", []) if isinstance(config, dict) else []
     found = []
-    for layer in inner:
+    for layer in inner_layers(tree):
         found.append(layer)
         found.extend(layers_of(layer))
-        for key in ("layer", "backward_layer"):
-            wrapped = isinstance(layer.get("config"), dict) and layer["config"].get(key)
-            if wrapped:
-                found += [wrapped, *layers_of(wrapped)]
+        for wrapped in wrapped_layers(layer).values():
+            found += [wrapped, *layers_of(wrapped)]
     return found
+
+
+def inner_layers(tree: dict) -> list[dict]:
+    """The layers of a model itself; none for another layer."""
+    config = tree.get("config")
+    return config if isinstance(config, list) else config.get("layers", []) if isinstance(config, dict) else []
+
+
+def wrapped_layers(layer: dict) -> dict[str, dict]:
+    """The layers that a layer is around, by the argument that has them."""
+    config = layer["config"] if isinstance(layer.get("config"), dict) else {}
+    return {key: config[key] for key in ("layer", "backward_layer") if config.get(key)}
 
 
 def outputs_of(tree: dict) -> list[str]:

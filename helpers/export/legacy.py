@@ -21,6 +21,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
 from helpers.export.errors import ArtifactError
 from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
@@ -165,9 +166,10 @@ class _Contents:
         self.modern = self.version.partition(".")[0].isdigit() and int(self.version.partition(".")[0]) >= 3
         if self.version.startswith(("0.", "1.")):
             raise ArtifactError(f"{path.name} was written by Keras {self.version}: only Keras 2 and 3 can be read")
-        self.own_functions: list[str] = []
+        self.changes: list[str] = []
         if self.tree is not None:
-            take_functions(self.tree, self.custom, self.own_functions)
+            take_functions(self.tree, self.custom, self.changes)
+            self._give_back()
 
     # ---- reading ----
 
@@ -209,11 +211,18 @@ class _Contents:
             version = json.loads(archive.read("metadata.json"))["keras_version"]
         return str(version), model, model.get("compile_config")
 
+    def _give_back(self) -> None:
+        """Put into the tree what layers found in data; `ArtifactError` where the file does not hold it."""
+        if self.built or not any(layer["class_name"] in ADAPTED for layer in layers_of(self.tree)):
+            return
+        with held_in(self.path, WEIGHTS) as held:
+            give_back(self.tree, held, self.path.name, self.changes, self.modern)
+
     # ---- saying what was found ----
 
     def describe(self, with_training: bool = True) -> KerasFile:
         layers = layers_of(self.tree)
-        repairs = self.own_functions + ([] if self.modern else self._repaired()[1])
+        repairs = self.changes + ([] if self.modern else self._repaired()[1])
         if with_training and self.training:
             repairs += self._compile_repairs()
         return KerasFile(
@@ -282,7 +291,7 @@ class _Contents:
         with keras.saving.custom_object_scope(self.custom):
             model = keras.saving.deserialize_keras_object(bare, safe_mode=not allow_code)
         if copy.suffix == ".h5":
-            with h5py.File(copy, "r+") as file:
+            with h5py.File(copy, "r+", libver="latest") as file:
                 reorder(file["model_weights"], model, tree)
             model.load_weights(copy)
             return model

@@ -212,7 +212,10 @@ def blockwise(answer: Callable, inputs: Sequence | Batch, size: int = 2048) -> n
 
 
 def first_line(error: Exception) -> str:
+    """The reason in the first line of an error, or below TensorFlow's remarks on where in a graph it arose."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Graph execution error"):
+        lines = [line for line in lines[1:] if not line.startswith(("Detected at", "<stack traces", "[["))]
     return lines[0][:300] if lines else type(error).__name__
 
 

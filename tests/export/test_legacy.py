@@ -148,6 +148,11 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
         "keras-2.2.4-two-outputs.h5": ["one list of metrics was for every output"],
         "keras-tf-2.21.0-activations.h5": ["ThresholdedReLU", "may not hold '/'"],
         "keras-tf-2.21.0-attention.h5": ["'key_shape' of MultiHeadAttention is gone"],
+        "keras-tf-2.21.0-adapted.keras": [
+            "integer_lookup_2 (IntegerLookup) found in data",
+            "(vocabulary and idf_weights)",
+        ],
+        "keras-tf-2.21.0-discretized.h5": ["found in data is put into", "dtype of a Discretization"],
         "keras-tf-2.21.0-fixed-mode.h5": ["batch_normalization_1 (BatchNormalization) is called with training=True"],
         "keras-tf-2.21.0-hard-sigmoid.h5": ["0.2x + 0.5"],
         "keras-tf-2.21.0-hard-sigmoid-convlstm.h5": ["0.2x + 0.5"],
@@ -316,6 +321,20 @@ def test_optimizer_loss_and_metrics_of_keras_2_come_back_as_they_were():
     scheduled = load_keras(DATA / "keras-2.15.0-functional.h5").optimizer
     assert type(scheduled._learning_rate).__name__ == "ExponentialDecay"
     assert (scheduled.momentum, scheduled.nesterov) == (0.9, True)
+
+
+@pytest.mark.slow
+def test_names_of_layers_and_weights_that_are_in_pieces_are_put_in_order_as_well(tmp_path):
+    name = "keras-tf-2.21.0-order-of-weights.h5"
+    path = shutil.copy(DATA / name, tmp_path / name)
+    with h5py.File(path, "r+") as file:
+        groups = [file["model_weights"], *file["model_weights"].values()]
+        for group, attribute in zip(groups, ["layer_names", *["weight_names"] * len(groups)], strict=False):
+            names = group.attrs.pop(attribute)  # in one piece they must be below 64 kB
+            for i, piece in enumerate(np.array_split(names, 3)):
+                group.attrs[f"{attribute}{i}"] = piece
+    model = load_keras(path)
+    assert np.abs(flat(outputs_of(model, inputs_of(model))) - ANSWERS[name]).max() <= 1e-6
 
 
 def test_a_keras_file_is_told_by_its_content_not_by_its_name():
@@ -564,11 +583,52 @@ def test_an_argument_that_would_change_the_answers_is_not_dropped(tmp_path):
         load_keras(path)
 
 
-@pytest.mark.parametrize(("kind", "says"), {"Discretization": "bin_b", "TextVectorization": "idf_w"}.items())
-def test_a_layer_whose_data_did_not_come_with_the_file_is_named(kind, says):
-    layer = {"class_name": kind, "config": {"name": "adapted", "output_mode": "tf_idf"}}
-    with pytest.raises(ArtifactError, match=rf"adapted \({kind}\) was adapted to data.*{says}"):
-        CONVERSIONS[kind](layer, [])
+@pytest.mark.parametrize("kind", ["IntegerLookup", "StringLookup", "TextVectorization"])
+def test_an_adapted_layer_whose_vocabulary_is_in_no_h5_is_named_before_it_fails_at_a_request(kind, tmp_path):
+    import keras
+    from keras import layers
+
+    lookup = getattr(layers, kind)(name="words")
+    lookup.adapt([3, 4] if kind == "IntegerLookup" else ["a", "b"])
+    inputs = keras.Input((1,), dtype="int64" if kind == "IntegerLookup" else "string")
+    keras.Model(inputs, layers.Embedding(9, 2)(lookup(inputs))).save(tmp_path / "model.h5")
+    for read in (load_keras, describe_keras_file):
+        with pytest.raises(
+            ArtifactError, match=rf"words \({kind}\) was adapted .*\(vocabulary\) is not in model.h5: save"
+        ):
+            read(tmp_path / "model.h5")
+
+
+def test_an_archive_of_keras_2_that_lost_its_vocabulary_is_named(tmp_path):
+    with zipfile.ZipFile(DATA / "keras-tf-2.21.0-adapted.keras") as source:
+        members = {name: source.read(name) for name in source.namelist() if not name.startswith("assets/")}
+    (tmp_path / "model.keras").write_bytes(zipped(members))
+    with pytest.raises(ArtifactError, match=r"\(IntegerLookup\) was adapted to data.*vocabulary=\[\.\.\.\]"):
+        load_keras(tmp_path / "model.keras")
+
+
+def test_weights_of_words_that_were_padded_come_back_from_an_archive_of_keras_3(tmp_path):
+    import keras
+    from keras import layers
+
+    words = layers.TextVectorization(output_mode="tf_idf", max_tokens=9, pad_to_max_tokens=True)
+    words.adapt(["a b", "c", "c a"])
+    inputs = keras.Input((1,), dtype="string")
+    model = keras.Model(inputs, layers.Dense(1)(words(inputs)))
+    model.save(tmp_path / "model.keras")
+    texts = np.array([["a b"], ["c c"], ["unseen"]])
+    assert np.array_equal(predictions(load_keras(tmp_path / "model.keras"), texts), predictions(model, texts))
+
+
+def test_counted_words_of_keras_2_have_the_shape_that_they_had():
+    import keras
+
+    from helpers.export.keras2_stand_ins import TextVectorization
+
+    layer = {"class_name": "TextVectorization", "config": {"name": "words", "output_mode": "count"}}
+    assert CONVERSIONS["TextVectorization"](layer, [])["registered_name"] == "keras2>TextVectorization"
+    counted = TextVectorization(vocabulary=["a", "b"], output_mode="count")
+    assert counted(keras.Input((1,), dtype="string")).shape == (None, 3)
 
 
 def broken_files(folder: Path) -> dict[str, Path]:

@@ -12,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from helpers.data.inputs import Batch
+from helpers.data.outputs import ONE_PROBABILITY
 from helpers.export.card import read_card
+from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, found_in, told
 from helpers.export.predictors import load_predictor
@@ -47,6 +49,29 @@ def two_by_two(seed: int = 4):
     x = layers.Dense(6, "tanh")(layers.Concatenate()([left, right]))
     outputs = {"price": layers.Dense(1, name="price")(x), "kind": layers.Dense(3, "softmax", name="kind")(x)}
     return keras.Model([right, left], outputs)
+
+
+# ---- what a Keras model takes and answers ----
+
+
+def test_counted_words_are_answered_with_one_probability_though_keras_tells_another_shape():
+    import keras
+
+    words = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="count")
+    inputs = keras.Input((1,), dtype="string")
+    model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid")(words(inputs)))
+    assert model.output_shape == (None, 1, 1)  # for answers of shape (rows, 1)
+    assert signature_of(model, Wishes(), "tone").outputs == ONE_PROBABILITY
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_numbers_that_stand_for_categories_have_the_ends_that_the_model_knows(dtype):
+    import keras
+
+    inputs = keras.Input((3,), dtype=dtype)
+    encoded = keras.layers.CategoryEncoding(6, output_mode="multi_hot")(inputs)
+    [numbers] = signature_of(keras.Model(inputs, keras.layers.Dense(1)(encoded)), Wishes(), "price").inputs
+    assert (numbers.kind, numbers.low, numbers.high) == ("array", 0, 5)
 
 
 # ---- SavedModel ----

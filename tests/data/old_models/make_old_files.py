@@ -309,6 +309,34 @@ def lookup():
     return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(layers.Embedding(5, 3)(x))))
 
 
+def discretized():
+    """Boundaries that layers found in data, in the model and in one inside of it, and weights that were given."""
+    inputs = keras.Input((10,))
+    whole = layers.Discretization(num_bins=5)
+    part = layers.Discretization(num_bins=3, output_mode="multi_hot")
+    for layer in (whole, part):
+        layer.adapt(np.random.RandomState(3).normal(0.3, 0.7, 300).astype("float32"))
+    inner = keras.Sequential([keras.Input((10,)), part, layers.Dense(2)])
+    weighted = layers.IntegerLookup(vocabulary=[1], idf_weights=[0.7], output_mode="tf_idf", name="weighted")
+    x = layers.Flatten()(layers.Embedding(5, 3)(whole(inputs)))
+    return keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([x, inner(inputs), weighted(whole(inputs))])))
+
+
+def adapted():
+    """The same with vocabularies, which an .h5 cannot hold."""
+    inputs, numbers = keras.Input((10,), dtype="int64"), keras.Input((10,))
+    counted = layers.IntegerLookup(output_mode="count", num_oov_indices=2)
+    weighted = layers.IntegerLookup(output_mode="tf_idf", max_tokens=6, pad_to_max_tokens=True)
+    for layer, most in ((counted, 1), (weighted, 4)):
+        layer.adapt(np.arange(20).reshape(10, 2) % most)
+    inner = keras.Sequential([keras.Input((10,), dtype="int64"), weighted, layers.Dense(2)])
+    bins = layers.Discretization(num_bins=4)
+    bins.adapt(np.random.RandomState(3).normal(0.3, 0.7, 300).astype("float32"))
+    x = layers.Flatten()(layers.Embedding(4, 2)(bins(numbers)))
+    joined = layers.Concatenate()([counted(inputs), inner(inputs), x])
+    return keras.Model([inputs, numbers], layers.Dense(1)(joined))
+
+
 def two_outputs():
     inputs = layers.Input((10,))
     x = layers.Dense(4)(inputs)
@@ -453,6 +481,8 @@ def models():
     inputs = keras.Input((5, 2))
     x = layers.MultiHeadAttention(1, 1)(*(layers.Dense(2)(inputs) for _ in range(3)))
     yield "order-of-weights.keras", drawn(keras.Model(inputs, x))
+    yield "discretized.h5", discretized()  # other weights would not be what their layers found
+    yield "adapted.keras", adapted()
     yield "two-outputs.h5", two_outputs()
 
 
