@@ -122,6 +122,9 @@ class Array:
         shape = (k, *self.sample_shape)
         if not self.is_whole:
             return random.standard_normal(shape, dtype=np.float32).astype(self.dtype)
+        if self.low is None and len(self.shape) == 1 and "mask" in self.name.lower():
+            counted = random.integers(1, shape[1] + 1, (k, 1))  # a row whose steps all do not count has no answer
+            return (np.arange(shape[1]) < counted).astype(self.dtype)
         low, high = (self.low, self.high) if self.low is not None else (0, 1)
         return random.integers(low, high + 1, shape).astype(self.dtype)
 

@@ -6,6 +6,7 @@ scaled. Whatever cannot be served is an `ArtifactError` that says why.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an a
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
 TAKES = ("row", "array", "image")
+COUNTED = re.compile(r"(input|inputs|input_layer|keras_tensor|args)(_\d+)?")  # names of inputs that nobody chose
 # keras.applications whose pixels are not those of a Rescaling layer in the model
 APPLICATIONS = {
     "-1..1": ("mobilenet", "xception", "inception", "nasnet", "resnet50v2", "resnet101v2", "resnet152v2"),
@@ -56,7 +58,8 @@ def signature_of(model, wishes: Wishes, label: str) -> Signature | InputSignatur
     if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, first, wishes.takes)):
         signature: Signature | InputSignature = Signature(_features(model, wishes), wanted)
     else:
-        signature = InputSignature(tuple(_input(model, each, wishes) for each in model.inputs), wanted)
+        named = zip(_named(model), model.inputs, strict=True)
+        signature = InputSignature(tuple(_input(model, tensor, wishes, name) for name, tensor in named), wanted)
     return replace(signature, outputs=outputs_of(model, signature, wishes.classes))
 
 
@@ -140,24 +143,40 @@ def _some(features) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
-def _input(model, tensor, wishes: Wishes) -> Array | Image | Text:
+def _named(model) -> list[str]:
+    """What requests call each input: its name, or what a dict of inputs calls it.
+
+    A name that Keras or TensorFlow counted up is another whenever a notebook runs once more: "input_layer_4" is "input"
+    where it is the only one, "input_2" where it is the second.
+    """
+    struct = getattr(model, "input", None) if len(model.inputs) > 1 else None
+    keys = {tensor.name: key for key, tensor in struct.items()} if isinstance(struct, dict) else {}
+    given = [str(keys.get(each.name, each.name)) for each in model.inputs]
+    layers = {f"{layer.name}_input" for layer in model.layers}  # of a Sequential model of Keras 2
+    places = [f"input_{i + 1}" for i in range(len(given))] if len(given) > 1 else ["input"]
+    counted = [COUNTED.fullmatch(name) or name in layers for name in given]
+    names = [place if is_counted else name for name, place, is_counted in zip(given, places, counted, strict=True)]
+    return names if len(set(names)) == len(names) else given
+
+
+def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text:
     shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
     if dtype == "string":
         if shape not in ((), (1,)):
             raise ArtifactError(f"the input {tensor.name} takes texts of shape {shape}: only one text a row is served")
-        return Text(tensor.name, shape)
+        return Text(name, shape)
     if dtype == "bool" or dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
         pixels = wishes.pixels or _pixels(model, tensor)
-        picture = Image(tensor.name, shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
+        picture = Image(name, shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
         if pixels in THREE_CHANNELS and picture.channels != 3:
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
         return picture
     if wishes.takes == "image":
         raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
     words = _vocabulary(model, tensor)
-    return Array(tensor.name, shape, dtype, *((0, words - 1) if words else ()))
+    return Array(name, shape, dtype, *((0, words - 1) if words else ()))
 
 
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
@@ -257,10 +276,11 @@ def _output(name: str, shape, activation: str, classes: tuple[str, ...]) -> Outp
     if len(shape) <= 1 and classes and (len(classes) == size or (len(classes), size) == (2, 1)):
         to_do = "" if activation in ("softmax", "sigmoid") else "sigmoid" if size == 1 else "softmax"
         return Output(name, CLASSES, classes, activation=to_do)
-    if len(shape) == 1 and size and size > 1 and activation == "softmax":
+    if len(shape) == 1 and size and size > 1 and activation in ("softmax", "log_softmax"):
         if classes:
             raise ArtifactError(f"{len(classes)} classes are named, and the model tells {size} apart: name as many")
-        return Output(name, CLASSES, tuple(map(str, range(size))))
+        to_do = "softmax" if activation == "log_softmax" else ""  # which makes shares of their logarithms, too
+        return Output(name, CLASSES, tuple(map(str, range(size))), activation=to_do)
     if len(shape) <= 1 and size == 1:
         return Output(name, PROBABILITY if activation == "sigmoid" else NUMBER)
     return Output(name, ARRAY, shape=shape)
@@ -275,7 +295,7 @@ def _distinct(names: list[str], count: int) -> list[str]:
 
 
 def _activation(tensor) -> str | None:
-    """ "softmax", "sigmoid" or "linear" (anything else), as the layer that makes a tensor applies it; None: unknown.
+    """What the layer that makes a tensor applies: a value of `foreign.SHARES`, or "linear" for all else; None: unknown.
 
     Layers that hand on what they get are looked through.
     """
@@ -296,7 +316,7 @@ def _activation(tensor) -> str | None:
         return "linear"
     function = getattr(layer, "activation", None)
     if function is not None and getattr(function, "__name__", "linear") != "linear":
-        known = {"softmax": "softmax", "sigmoid": "sigmoid", "hard_sigmoid": "sigmoid"}
+        known = {"hard_sigmoid": "sigmoid"} | {name: name for name in ("softmax", "log_softmax", "sigmoid")}
         return known.get(function.__name__, "linear")
     hands_on = name in ("Dropout", "Flatten", "Reshape", "Identity", "ActivityRegularization", "Cast")
     if hands_on or (name == "Activation" and function is not None):

@@ -23,14 +23,21 @@ OPENED = "ask whoever made it for one whose first dimension is open"
 HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
 SCALES = ("Mul", "Div", "RealDiv", "Sub", "Add", "AddV2", "MUL", "DIV", "SUB", "ADD")
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
-SHARES = {"Softmax": "softmax", "SOFTMAX": "softmax", "Sigmoid": "sigmoid", "LOGISTIC": "sigmoid"}
+SHARES = {
+    "LogSoftmax": "log_softmax",
+    "LOG_SOFTMAX": "log_softmax",
+    "Softmax": "softmax",
+    "SOFTMAX": "softmax",
+    "Sigmoid": "sigmoid",
+    "LOGISTIC": "sigmoid",
+}
 
 
 @dataclass(frozen=True)
 class Tensor:
     """An input or an output of a model: shape with None where it is open, the first for the rows.
 
-    activation: of an output, what makes it, "softmax", "sigmoid" or "linear"; None where that is unknown. words: of an
+    activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. pixels: of a picture, how they are scaled, "" if unknown.
     """
 

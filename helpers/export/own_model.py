@@ -77,6 +77,7 @@ def export_file(
     custom = import_layers(imports, path.parent) if imports else {}
     brought = opened(path, Path(weights) if weights else None, custom)
     signature = signature_of(brought.ends, wishes, label=path.stem)
+    _rename_inputs(brought.model, signature)
     source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
     if imports:
         source["imports"] = imports
@@ -91,6 +92,13 @@ def export_file(
         beside=beside,
         instead={} if foreign else INSTEAD,
     )
+
+
+def _rename_inputs(model, signature: Signature | InputSignature) -> None:
+    """Give the inputs of a Keras model the names of its signature, by which LiteRT's files are asked."""
+    if isinstance(signature, InputSignature) and not isinstance(model, ForeignModel):
+        for tensor, name in zip(model.inputs, signature.names, strict=True):
+            tensor.name = name
 
 
 def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -187,5 +195,7 @@ def _output_in_words(output) -> str:
         shown = ", ".join(output.classes[:6]) + (", ..." if len(output.classes) > 6 else "")
         return f"{output.name}: one of {len(output.classes)} classes ({shown})"
     if output.kind == ARRAY:
-        return f"{output.name}: an array of {' x '.join('any' if s is None else str(s) for s in output.shape)}"
+        size = " x ".join("any" if s is None else str(s) for s in output.shape)
+        scores = ", or scores of classes (--classes names them)" if len(output.shape) == 1 and output.shape[0] else ""
+        return f"{output.name}: an array of {size}{scores}"
     return f"{output.name}: a {'number' if output.kind == NUMBER else 'probability'}"

@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from helpers.export.errors import ArtifactError
 from helpers.export.foreign import Ends, Graph, Operation, Tensor
@@ -84,8 +83,7 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     inputs = inputs[0] if len(inputs) == 1 else inputs
     outputs = dict(zip((name for name, _, _ in layer.answers), layer(inputs), strict=True))
     model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=folder.name)
-    variables = [each for each in getattr(layer.loaded, "variables", ()) if each is not None]
-    model.parameters = sum(int(np.prod(each.shape)) for each in variables)
+    model.parameters = _parameters(function)
     model.kind, model.digest = "SavedModel", digest_of(folder)
     return model, Ends(folder.name, *_ends(function, layer), compiled(model))
 
@@ -97,6 +95,13 @@ def digest_of(folder: Path) -> str:
         if path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _parameters(function) -> int:
+    """How many numbers the variables of a function hold, those of an open shape as long as they are."""
+    import tensorflow as tf
+
+    return sum(int(tf.size(each)) for each in function.variables if each is not None)
 
 
 def _function(loaded) -> str:

@@ -18,6 +18,8 @@ from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, found_in, told
 from helpers.export.predictors import load_predictor
+from helpers.export.saved_model import read_saved_model
+from helpers.serving.services import create_predict_app
 
 OLD = Path(__file__).parents[1] / "data" / "old_models"
 RANDOM = np.random.default_rng(0)
@@ -72,6 +74,45 @@ def test_numbers_that_stand_for_categories_have_the_ends_that_the_model_knows(dt
     encoded = keras.layers.CategoryEncoding(6, output_mode="multi_hot")(inputs)
     [numbers] = signature_of(keras.Model(inputs, keras.layers.Dense(1)(encoded)), Wishes(), "price").inputs
     assert (numbers.kind, numbers.low, numbers.high) == ("array", 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("makes", "called"),
+    [
+        (lambda new: new(), ["input"]),
+        (lambda new: new(name="pixels"), ["pixels"]),
+        (lambda new: [new(), new(name="city"), new()], ["input_1", "city", "input_3"]),
+        (lambda new: [new(name="input_2"), new(name="input_1")], ["input_1", "input_2"]),  # of Keras 2
+        (lambda new: {"left": new(), "right": new()}, ["left", "right"]),
+        (lambda new: [new(name="input_1"), new(name="inputs")], ["input_1", "input_2"]),
+        (lambda new: [new(), new(name="input_1_"), new(name="args_0")], ["input_1", "input_1_", "input_3"]),
+    ],
+)
+def test_an_input_that_nobody_named_is_called_alike_whenever_the_model_is_built(makes, called):
+    import keras
+
+    for _ in range(2):
+        inputs = makes(lambda name=None: keras.Input((4, 2), name=name))
+        flat = keras.tree.flatten(inputs)
+        joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+        model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(joined)))
+        assert [each.name for each in signature_of(model, Wishes(), "price").inputs] == called
+
+
+@pytest.mark.slow
+def test_litert_is_given_each_unnamed_input_as_what_it_is(tmp_path):
+    import keras
+
+    layers = keras.layers
+    first, second = keras.Input((3,)), keras.Input((3,))
+    bins = layers.Discretization([-1.0, 0.0, 1.0], output_mode="multi_hot")(first)
+    answers = layers.Dense(1)(layers.Concatenate()([layers.Dense(2)(second), layers.CategoryEncoding(4)(bins)]))
+    model = keras.Model([second, first], answers)
+    model.save(tmp_path / "m.keras")
+    _, predictor = brought(tmp_path / "m.keras", tmp_path / "m")
+    assert predictor.signature.names == ("input_1", "input_2")
+    sample = predictor.signature.sample(50)
+    np.testing.assert_allclose(predictor(sample), np.ravel(model(list(sample.arrays))), atol=1e-6)
 
 
 # ---- SavedModel ----
@@ -143,6 +184,40 @@ def test_a_keras_file_with_a_graph_in_it_is_refused_as_code_unless_it_is_trusted
     assert np.ravel(again(np.float32([[1, 2]]))).tolist() == [2, 4]
 
 
+def test_variables_of_an_open_size_are_counted_as_long_as_they_are(tmp_path):
+    """As look-ups of Keras 2 keep the weights of their words."""
+    import tensorflow as tf
+
+    class Weighted(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights = tf.Variable([2.0, 3.0, 4.0], shape=tf.TensorShape(None))
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32)])
+        def __call__(self, x):
+            return {"y": tf.reduce_sum(x * tf.ensure_shape(self.weights, (3,)), axis=1, keepdims=True)}
+
+    module = Weighted()
+    tf.saved_model.save(module, str(tmp_path / "sm"), signatures=module.__call__)
+    model, ends = read_saved_model(tmp_path / "sm")
+    assert model.parameters == 3 and ends.answer(np.float32([[1, 1, 1]])).tolist() == [9]
+
+
+def test_why_a_graph_does_not_answer_is_said_in_its_own_words(tmp_path):
+    import tensorflow as tf
+
+    class Refusing(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32)])
+        def __call__(self, x):
+            tf.debugging.assert_greater(x, 100.0, "only weights above 100 grams")
+            return {"y": tf.reduce_sum(x, axis=1)}
+
+    module = Refusing()
+    tf.saved_model.save(module, str(tmp_path / "sm"), signatures=module.__call__)
+    with pytest.raises(ArtifactError, match="does not answer .* rows of what it takes: .*only weights above 100 grams"):
+        export_file(tmp_path / "sm", tmp_path / "m")
+
+
 def test_a_saved_model_without_a_function_is_refused_and_so_is_another_folder(tmp_path):
     import tensorflow as tf
 
@@ -207,7 +282,7 @@ def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
 # ---- ONNX ----
 
 
-def as_pytorch_writes(path: Path, rows, softmax: bool = False, outside: bool = False) -> None:
+def as_pytorch_writes(path: Path, rows, last: str = "", outside: bool = False) -> None:
     """A small convolution over pictures with their channels first, as `torch.onnx.export` lays one out."""
     random = np.random.default_rng(1)
     weights = {"conv.weight": (4, 3, 3, 3), "fc.weight": (5, 4), "fc.bias": (5,)}
@@ -215,8 +290,8 @@ def as_pytorch_writes(path: Path, rows, softmax: bool = False, outside: bool = F
         helper.make_node("Conv", ["input", "conv.weight"], ["c"], kernel_shape=[3, 3]),
         helper.make_node("GlobalAveragePool", ["c"], ["p"]),
         helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["logits" if softmax else "output"], transB=1),
-        *([helper.make_node("Softmax", ["logits"], ["output"], axis=1)] if softmax else []),
+        helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["logits" if last else "output"], transB=1),
+        *([helper.make_node(last, ["logits"], ["output"], axis=1)] if last else []),
     ]
     graph = helper.make_graph(
         nodes,
@@ -241,7 +316,7 @@ def run_onnx(path: Path, pixels: np.ndarray) -> np.ndarray:
 def test_an_onnx_file_of_pytorch_takes_pictures_with_their_channels_first(tmp_path, rows):
     from PIL import Image
 
-    as_pytorch_writes(tmp_path / "net.onnx", rows, softmax=True)
+    as_pytorch_writes(tmp_path / "net.onnx", rows, last="Softmax")
     card, predictor = brought(tmp_path / "net.onnx", tmp_path / "m", classes=("a", "b", "c", "d", "e"))
     [picture] = predictor.signature.inputs
     assert (picture.kind, picture.shape, picture.pixels) == ("image", (3, 32, 24), "torch") and picture.channels_first
@@ -256,6 +331,44 @@ def test_an_onnx_file_of_pytorch_takes_pictures_with_their_channels_first(tmp_pa
     parity = card["parity"]
     assert not parity["proved"] and parity["largest_difference"] is None and not parity["by_format"]
     assert "parity: not measured: it is the file that was given" in "\n".join(told(card, predictor.signature))
+
+
+@pytest.mark.parametrize(("last", "classes"), [("Softmax", ()), ("LogSoftmax", ()), ("", "01234")])
+def test_shares_their_logarithms_and_scores_of_named_classes_are_answered_with_the_shares(tmp_path, last, classes):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", last)
+    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m", pixels="0..1", classes=classes)
+    sample = predictor.signature.sample(4)
+    rows = {"instances": [one.tolist() for one in sample.arrays[0]]}
+    answers = create_predict_app(predictor).test_client().post("/predict", json=rows).json["predictions"]
+    as_pytorch_writes(tmp_path / "shares.onnx", "n", "Softmax")
+    shares = run_onnx(tmp_path / "shares.onnx", sample.arrays[0])
+    assert [each["label"] for each in answers] == [str(best) for best in shares.argmax(axis=1)]
+    np.testing.assert_allclose([each["probability"] for each in answers], shares.max(axis=1), atol=1e-6)
+
+
+def test_a_mask_of_steps_that_count_never_leaves_all_of_them_out(tmp_path):
+    """A mean over the words that count, which no model has an answer for where none does."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["words"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["words", "mask"], ["counted"]),
+        helper.make_node("ReduceSum", ["counted", "axis"], ["sum"], keepdims=1),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["number"], keepdims=1),
+        helper.make_node("Div", ["sum", "number"], ["mean"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["n", 6]) for name in ("input_ids", "attention_mask")
+    ]
+    mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["n", 1])
+    constants = {"table": np.arange(9, dtype="f"), "axis": np.array([1])}
+    graph = helper.make_graph(nodes, "g", ends, [mean], [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    _, predictor = brought(tmp_path / "m.onnx", tmp_path / "m")
+    words, mask = predictor.signature.inputs
+    assert (words.low, words.high) == (0, 8)
+    asked = {"input_ids": [8, 2, 1, 1, 1, 1], "attention_mask": [1, 1, 0, 0, 0, 0]}
+    assert predictor(predictor.signature.parse(asked)).tolist() == [5]
+    assert (mask.sample(1000, np.random.default_rng(1)).sum(axis=1) > 0).all()
 
 
 def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):
@@ -323,7 +436,7 @@ def test_the_card_says_how_good_a_model_is_where_its_owner_does(tmp_path):
 
 
 def test_classes_of_one_name_are_told_apart_and_that_is_said(tmp_path):
-    as_pytorch_writes(tmp_path / "net.onnx", "n", softmax=True)
+    as_pytorch_writes(tmp_path / "net.onnx", "n", last="Softmax")
     with pytest.warns(UserWarning, match=r"several classes have one name: the later ones are called 'crane \(2\)'"):
         card = export_file(tmp_path / "net.onnx", tmp_path / "m", classes=("crane", "b", "crane", "d", "maillot"))
     assert card["signature"]["outputs"][0]["classes"] == ["crane", "b", "crane (2)", "d", "maillot"]
