@@ -71,7 +71,7 @@ def export_file(
     """
     path = Path(path)
     directory = registry.for_table(str(path)) if directory is None else Path(directory)
-    check_owner(directory, path, replace)
+    check_owner(directory, path, replace or beside)
     classes = _distinct(tuple(classes))
     wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}

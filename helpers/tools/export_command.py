@@ -25,7 +25,7 @@ def main(chosen: argparse.Namespace) -> int:
 
     logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
     try:
-        own_model.check_owner(chosen.to, chosen.file, chosen.replace)
+        own_model.check_owner(chosen.to, chosen.file, chosen.replace or chosen.beside)
         print(own_model.found_in(chosen.file, chosen.weights), flush=True)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)

@@ -162,3 +162,25 @@ def rows_of(name: str, count: int) -> list:
         return random.integers(0, 30, (count, 9)).tolist()
     words = "a good one this was waste of time the cat sat on mat unseen".split()
     return [{"text": " ".join(random.choice(words, 5))} for _ in range(count)]
+
+
+def onnx_file(path, seed: int = 0, features: int = 3, width: int = 1, layers: int = 0) -> None:
+    """A file of one probability. layers: how often a matrix (width, width) is applied first, which makes it slow."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind, random = TensorProto.FLOAT, np.random.default_rng(seed)
+    names = ["hidden", *(f"hidden{i}" for i in range(layers))]
+    nodes = [helper.make_node("MatMul", ["x", "first"], [names[0]])]
+    for before, after in zip(names, names[1:], strict=False):
+        nodes += [helper.make_node("MatMul", [before, "again"], [f"{after}_"])]
+        nodes += [helper.make_node("Tanh", [f"{after}_"], [after])]
+    nodes += [helper.make_node("MatMul", [names[-1], "last"], ["score"]), helper.make_node("Sigmoid", ["score"], ["y"])]
+    sizes = {"first": (features, width), "again": (width, width), "last": (width, 1)}
+    weights = [
+        numpy_helper.from_array((random.normal(size=s) / s[0] ** 0.5).astype("f"), name) for name, s in sizes.items()
+    ]
+    ends = [[helper.make_tensor_value_info(*end, ["n", n])] for *end, n in (("x", kind, features), ("y", kind, 1))]
+    graph = helper.make_graph(nodes, "g", *ends, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)

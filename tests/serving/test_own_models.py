@@ -3,6 +3,9 @@
 import base64
 import io
 import json
+import re
+import select
+import socket
 import subprocess
 import sys
 import warnings
@@ -11,8 +14,8 @@ import numpy as np
 import pytest
 import requests
 from notebook_tools import environment_in
-from own_models import MODELS, NAMES, make, rows_of
-from service_processes import family, gone, until
+from own_models import MODELS, NAMES, make, onnx_file, rows_of
+from service_processes import family, gone, is_ready, start, until
 
 from helpers import PROJECT
 from helpers.cloud.doctor import diagnose
@@ -76,8 +79,8 @@ def test_a_list_is_answered_as_keras_answers_it(served):
     name, model, _, url = served
     rows = rows_of(name, ROWS)
     found = []
-    for start in range(0, ROWS, LIST):
-        body = {"instances": rows[start : start + LIST]}
+    for first in range(0, ROWS, LIST):
+        body = {"instances": rows[first : first + LIST]}
         content = requests.post(f"{url}/predict", json=body, timeout=60).json()
         assert content["success"], content
         found += content["predictions"]
@@ -202,6 +205,24 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
     assert gone(members)
     assert "takes: " in said and "parity: agrees with Keras" in said and "Serving " in said
     assert (tmp_path / f"{name}.keras").read_bytes() == before
+
+
+def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_path):
+    for seed, name in enumerate(("first.onnx", "second.onnx")):
+        onnx_file(tmp_path / name, seed)
+    alone = command(tmp_path, "export", "first.onnx", "--to", "./m", "--beside")
+    assert alone.returncode == 0 and "serve it: " in alone.stdout, alone.stderr
+    row = np.float32([[1, 2, 3]])
+    first = load_predictor(tmp_path / "m")
+    refused = command(tmp_path, "export", "second.onnx", "--to", "./m")
+    assert refused.returncode == 2 and "holds another model" in refused.stderr
+    beside = command(tmp_path, "export", "second.onnx", "--to", "./m", "--beside")
+    assert beside.returncode == 0 and "it waits beside the model that is there" in beside.stdout, beside.stderr
+    assert load_predictor(tmp_path / "m").version == first.version
+    [line] = [line for line in beside.stdout.splitlines() if line.startswith("put it in its place: ")]
+    assert command(tmp_path, *line.partition("tutorial.py ")[2].split()).returncode == 0
+    second = load_predictor(tmp_path / "m")
+    assert second.version in line and second(row) != first(row)
 
 
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
@@ -423,3 +444,29 @@ def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, fol
     app = create_predict_app(load_predictor(folder / "pictures"))
     assert app.extensions["takes_long"]("/predict") and not app.extensions["takes_long"]("/health/live")
     assert not app.extensions["lane"].is_open()
+
+
+def test_what_is_asked_of_a_heavy_model_holds_up_neither_health_nor_its_neighbour(tmp_path):
+    """The answer that was asked for first comes last, from one worker."""
+    for name, size in {"heavy": {"features": 1, "width": 1024, "layers": 60}, "small": {}}.items():
+        onnx_file(tmp_path / f"{name}.onnx", **size)
+        export_file(tmp_path / f"{name}.onnx", tmp_path / name)
+    models = ["--model", tmp_path / "heavy", "--model", tmp_path / "small"]
+    process = start("--port", "0", "--workers", "1", *models)
+    try:
+        url = re.search(r"http://\S+:\d+", process.stdout.readline())[0]
+        until(lambda: is_ready(url))
+        body = json.dumps([{"x1": i} for i in range(1000)]).encode()
+        head = "POST /heavy/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        heavy = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
+        with heavy:
+            heavy.sendall(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+            for _ in range(10):
+                assert is_ready(url)
+                assert requests.get(f"{url}/small/predict", params={"x1": 1, "x2": 0, "x3": 1}, timeout=30).ok
+            assert not select.select([heavy], [], [], 0)[0], "the heavy model had answered before"
+            answer = b"".join(iter(lambda: heavy.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200") and answer.count(b",") >= 1000
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
