@@ -146,14 +146,14 @@ def _some(features) -> str:
 def _named(model) -> list[str]:
     """What requests call each input: its name, or what a dict of inputs calls it.
 
-    A name that Keras or TensorFlow counted up is another whenever a notebook runs once more: "input_layer_4" is "input"
-    where it is the only one, "input_2" where it is the second.
+    A name that Keras or TensorFlow counted up is another whenever a notebook runs once more: "input_layer_4" is
+    "input_2" where it is the second, and "" where it is the only one, which is called by its kind.
     """
     struct = getattr(model, "input", None) if len(model.inputs) > 1 else None
     keys = {tensor.name: key for key, tensor in struct.items()} if isinstance(struct, dict) else {}
     given = [str(keys.get(each.name, each.name)) for each in model.inputs]
     layers = {f"{layer.name}_input" for layer in model.layers}  # of a Sequential model of Keras 2
-    places = [f"input_{i + 1}" for i in range(len(given))] if len(given) > 1 else ["input"]
+    places = [f"input_{i + 1}" for i in range(len(given))] if len(given) > 1 else [""]
     counted = [COUNTED.fullmatch(name) or name in layers for name in given]
     names = [place if is_counted else name for name, place, is_counted in zip(given, places, counted, strict=True)]
     return names if len(set(names)) == len(names) else given
@@ -164,19 +164,19 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text:
     if dtype == "string":
         if shape not in ((), (1,)):
             raise ArtifactError(f"the input {tensor.name} takes texts of shape {shape}: only one text a row is served")
-        return Text(name, shape)
+        return Text(name or "text", shape)
     if dtype == "bool" or dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
         pixels = wishes.pixels or _pixels(model, tensor)
-        picture = Image(name, shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
+        picture = Image(name or "image", shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
         if pixels in THREE_CHANNELS and picture.channels != 3:
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
         return picture
     if wishes.takes == "image":
         raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
     words = _vocabulary(model, tensor)
-    return Array(name, shape, dtype, *((0, words - 1) if words else ()))
+    return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()))
 
 
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers.data.inputs import Batch
+from helpers.data.inputs import Batch, name_in_requests
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
@@ -97,6 +97,19 @@ def test_an_input_that_nobody_named_is_called_alike_whenever_the_model_is_built(
         joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
         model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(joined)))
         assert [each.name for each in signature_of(model, Wishes(), "price").inputs] == called
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "called"),
+    [((1,), "string", "text"), ((16, 16, 3), "float32", "image"), ((3, 2), "int32", "input")],
+)
+def test_the_only_input_is_called_by_its_kind_where_nobody_named_it(shape, dtype, called):
+    import keras
+
+    inputs = keras.Input(shape, dtype=dtype)
+    vector = keras.layers.Hashing(9)(inputs) if dtype == "string" else keras.layers.Flatten()(inputs)
+    signature = signature_of(keras.Model(inputs, keras.layers.Dense(1)(vector)), Wishes(), "price")
+    assert signature.names == (called,) and name_in_requests(signature, signature.inputs[0]) == called
 
 
 @pytest.mark.slow
