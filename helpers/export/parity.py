@@ -215,7 +215,8 @@ def first_line(error: Exception) -> str:
     """The reason in the first line of an error, or below TensorFlow's remarks on where in a graph it arose."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and lines[0].startswith("Graph execution error"):
-        lines = [line for line in lines[1:] if not line.startswith(("Detected at", "<stack traces", "[["))]
+        where = ("Detected at", "File ", "<stack traces", "[[")
+        lines = [line for line in lines[1:] if not line.startswith(where)]
     return lines[0][:300] if lines else type(error).__name__
 
 

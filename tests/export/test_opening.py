@@ -66,6 +66,15 @@ def test_counted_words_are_answered_with_one_probability_though_keras_tells_anot
     assert signature_of(model, Wishes(), "tone").outputs == ONE_PROBABILITY
 
 
+def test_a_look_up_that_knows_no_other_words_is_refused_with_what_to_do():
+    import keras
+
+    inputs = keras.Input((1,), dtype="string")
+    encoded = keras.layers.StringLookup(vocabulary=["a", "b"], num_oov_indices=0, output_mode="one_hot")(inputs)
+    with pytest.raises(ArtifactError, match="does not answer 64 rows of what it takes: .*setting `num_oov_indices=1`"):
+        signature_of(keras.Model(inputs, keras.layers.Dense(1)(encoded)), Wishes(), "price")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_numbers_that_stand_for_categories_have_the_ends_that_the_model_knows(dtype):
     import keras
