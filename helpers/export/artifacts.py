@@ -44,6 +44,7 @@ from helpers.export.parity import (
 from helpers.export.predictors import compiled
 
 FEW = 8  # rows that are asked before anything is written
+FEWEST_WITH_MASK = 2  # inputs of whole numbers, of which one may be a mask
 
 # ---- export ----
 
@@ -94,7 +95,7 @@ def export_model(
     _check_answers(answer, signature)
     expected = blockwise(answer, inputs)
     if not np.isfinite(expected).all():
-        raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+        raise ArtifactError(_not_finite(signature))
     limit = limit_of(answer, signature, inputs, expected, exact=_in_half_precision(model))
     nothing = proves_nothing(limit, expected)
     if nothing:
@@ -177,11 +178,19 @@ def _check_answers(answer, signature) -> None:
             f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"
         )
     if not all(np.isfinite(found).all() for found in answers):
-        raise ArtifactError("the model answers some legal inputs with numbers that are not finite: train it again")
+        raise ArtifactError(_not_finite(signature))
     for output, found in zip(signature.outputs, answers, strict=True):
         problem = output.problem(found, FEW)
         if problem:
             raise ArtifactError(f"{problem}: say what it answers in the signature's outputs (helpers.data.outputs)")
+
+
+def _not_finite(signature) -> str:
+    said = "the model answers some legal inputs with numbers that are not finite: train it again"
+    unknown = [each.name for each in getattr(signature, "inputs", ()) if each.kind == "array" and each.is_whole]
+    if len(unknown) < FEWEST_WITH_MASK:
+        return said
+    return f"{said}; or, if one of {', '.join(unknown)} says which steps count, call it attention_mask where it is made"
 
 
 def _in_half_precision(model) -> bool:

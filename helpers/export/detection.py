@@ -204,13 +204,13 @@ def _is_channels_first(shape) -> bool:
 
 def _pixels(model, tensor) -> str:
     """How pixels are scaled: not at all where the model does it itself."""
-    import keras
-
     if getattr(tensor, "pixels", ""):
         return tensor.pixels
     if tensor.dtype.startswith(("uint", "int")):
         return "0..255"
     for layer in _nested(model):
+        import keras  # seconds, which a model that is not Keras's need not wait for
+
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
             return "0..255"
     names = [model.name, *(layer.name for layer in model.layers)]
@@ -299,10 +299,10 @@ def _activation(tensor) -> str | None:
 
     Layers that hand on what they get are looked through.
     """
-    import keras
-
     if isinstance(tensor, Tensor):
         return tensor.activation
+    import keras
+
     history = getattr(tensor, "_keras_history", None)
     if history is None:
         return None

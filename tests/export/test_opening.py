@@ -368,29 +368,36 @@ def test_shares_their_logarithms_and_scores_of_named_classes_are_answered_with_t
     np.testing.assert_allclose([each["probability"] for each in answers], shares.max(axis=1), atol=1e-6)
 
 
-def test_a_mask_of_steps_that_count_never_leaves_all_of_them_out(tmp_path):
+def averaging_words(path: Path, mask: str) -> None:
     """A mean over the words that count, which no model has an answer for where none does."""
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["words"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["words", "mask"], ["counted"]),
+        helper.make_node("Cast", [mask], ["counts"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["words", "counts"], ["counted"]),
         helper.make_node("ReduceSum", ["counted", "axis"], ["sum"], keepdims=1),
-        helper.make_node("ReduceSum", ["mask", "axis"], ["number"], keepdims=1),
+        helper.make_node("ReduceSum", ["counts", "axis"], ["number"], keepdims=1),
         helper.make_node("Div", ["sum", "number"], ["mean"]),
     ]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, ["n", 6]) for name in ("input_ids", "attention_mask")
-    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", 6]) for name in ("input_ids", mask)]
     mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["n", 1])
     constants = {"table": np.arange(9, dtype="f"), "axis": np.array([1])}
     graph = helper.make_graph(nodes, "g", ends, [mean], [numpy_helper.from_array(v, k) for k, v in constants.items()])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_a_mask_of_steps_that_count_never_leaves_all_of_them_out(tmp_path):
+    averaging_words(tmp_path / "m.onnx", "attention_mask")
     _, predictor = brought(tmp_path / "m.onnx", tmp_path / "m")
     words, mask = predictor.signature.inputs
     assert (words.low, words.high) == (0, 8)
     asked = {"input_ids": [8, 2, 1, 1, 1, 1], "attention_mask": [1, 1, 0, 0, 0, 0]}
     assert predictor(predictor.signature.parse(asked)).tolist() == [5]
     assert (mask.sample(1000, np.random.default_rng(1)).sum(axis=1) > 0).all()
+    averaging_words(tmp_path / "m.onnx", "x1")
+    with pytest.raises(
+        ArtifactError, match="or, if one of input_ids, x1 says which steps count, call it attention_mask"
+    ):
+        export_file(tmp_path / "m.onnx", tmp_path / "m")
 
 
 def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):
