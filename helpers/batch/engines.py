@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from helpers import PROJECT
-from helpers.batch import pieces
+from helpers.batch import environments, pieces
 from helpers.batch.blocks import columns_of
 from helpers.batch.parts import Parts
 from helpers.batch.paths import CannotScore
@@ -39,32 +39,22 @@ def python_of(engine: str) -> str:
     """The Python that has an engine; `CannotScore` says how to get one."""
     if importlib.util.find_spec(PACKAGES[engine]):
         return sys.executable
-    if (_home(engine) / "installed").exists():
-        return str(_python(engine))
+    if environments.is_made(HOMES / engine):
+        return str(environments.python_in(HOMES / engine))
     raise CannotScore(
         f"{NAMES[engine]} is not installed: `python3 tutorial.py setup --engine {engine}` "
-        f"installs it, into {_home(engine).relative_to(PROJECT)} ({SIZES[engine]} MB)"
+        f"installs it, into {(HOMES / engine).relative_to(PROJECT)} ({SIZES[engine]} MB)"
     )
 
 
 def install(engine: str) -> str:
     """Make the environment of an engine, with what `score` imports and this environment's ONNX Runtime, so that the
     answers are the same; returns what was done. Raises `CannotScore` where the packages cannot be had."""
-    home, wanted = _home(engine), _requirements(engine)
-    stamp = home / "installed"
-    if stamp.exists() and stamp.read_text() == "\n".join(wanted):
-        return f"{NAMES[engine]} is installed in {home}."
-    uv = [sys.executable, "-m", "uv"]
-    for command in (
-        [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)],
-        [*uv, "pip", "install", "--quiet", "--python", str(_python(engine)), *wanted],
-    ):
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
-            raise CannotScore(f"{NAMES[engine]} cannot be installed: {reason[:300]}")
-    stamp.write_text("\n".join(wanted))
-    return f"{NAMES[engine]} is installed in {home}."
+    try:
+        environments.make(HOMES / engine, _requirements(engine))
+    except environments.NotInstalled as error:
+        raise CannotScore(f"{NAMES[engine]} cannot be installed: {str(error)[:300]}") from None
+    return f"{NAMES[engine]} is installed in {HOMES / engine}."
 
 
 def _requirements(engine: str) -> list[str]:
@@ -72,14 +62,6 @@ def _requirements(engine: str) -> list[str]:
     score = [name for name in project["dependency-groups"]["score"] if name != "onnxruntime"]
     runtime = f"onnxruntime=={importlib.metadata.version('onnxruntime')}"
     return [*project["project"]["optional-dependencies"][engine], *score, runtime]
-
-
-def _home(engine: str) -> Path:
-    return HOMES / engine
-
-
-def _python(engine: str) -> Path:
-    return _home(engine) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def score_files(

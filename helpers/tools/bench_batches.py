@@ -26,7 +26,7 @@ from helpers.batch import engines
 from helpers.batch.paths import CannotScore
 from helpers.data.signature import Signature
 from helpers.export.card import read_card
-from helpers.tools.bench_peers import SOURCES, PeerMissing, install
+from helpers.tools.bench_peers import SOURCES, PeerMissing, environment
 
 MIXED_ROWS = 2_000  # of the made-up table that a model of seven mixed columns is trained on
 ROW_BY_ROW = 50  # Beam row by row is that much slower, and gets so many times fewer rows
@@ -114,19 +114,13 @@ def _peers(source: Path, few: Path, rows: int, model: Path, names: tuple[str, ..
     runtime, ways = f"onnxruntime=={importlib.metadata.version('onnxruntime')}", {}
     for peer, packages in PEERS.items():
         folder = PROJECT / "build" / "peers" / "batches" / peer
-        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         try:
-            if not (folder / "installed").exists():
-                uv = [sys.executable, "-m", "uv"]
-                install(peer, [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-                wanted = [*packages, "pyarrow", "numpy", runtime]
-                install(peer, [*uv, "pip", "install", "--quiet", "--python", str(python), *wanted])
-                (folder / "installed").touch()
+            python = environment(peer, folder, [*packages, "pyarrow", "numpy", runtime])
         except PeerMissing as error:
             print(f"bench: {error}", file=sys.stderr, flush=True)
             continue
         its_source, its_rows = (few, rows // ROW_BY_ROW) if peer == "beam" else (source, rows)
-        ways[f"{peer}, peer"] = _peer(str(python), peer, its_source, its_rows, model, names)
+        ways[f"{peer}, peer"] = _peer(python, peer, its_source, its_rows, model, names)
     return ways
 
 

@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from helpers import PROJECT
+from helpers.batch import environments
 
 SOURCES = Path(__file__).parent / "peers"
 FASTAPI, FASTIFY = "FastAPI, pydantic, uvicorn", "Fastify, Node"
@@ -47,14 +47,10 @@ def peer(kind: str, model: Path, names: tuple[str, ...], port: int, workers: int
 
 
 def _fastapi(folder: Path, port: int, workers: int) -> list[str]:
-    python = folder / "bin" / "python" if os.name == "posix" else folder / "Scripts" / "python.exe"
-    if not (folder / "installed").exists():
-        install(FASTAPI, [sys.executable, "-m", "uv", "venv", "--quiet", "--clear", str(folder)])
-        install(FASTAPI, [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *_PYTHON])
-        (folder / "installed").touch()
+    python = environment(FASTAPI, folder, _PYTHON)
     shutil.copy(SOURCES / "fastapi_app.py", folder)
     options = ["--port", str(port), "--workers", str(workers), "--log-level", "error", "--no-access-log"]
-    return [str(python), "-m", "uvicorn", "fastapi_app:app", *options]
+    return [python, "-m", "uvicorn", "fastapi_app:app", *options]
 
 
 def _fastify(folder: Path) -> list[str]:
@@ -65,15 +61,23 @@ def _fastify(folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")
         # the package holds the runtime for the CPU; its script would fetch one for a graphics card
-        install(FASTIFY, [npm, "install", "--ignore-scripts", "--silent", "--prefix", str(folder), *_NODE])
+        with _left_out(FASTIFY):
+            environments.run([npm, "install", "--ignore-scripts", "--silent", "--prefix", str(folder), *_NODE])
         (folder / "installed").touch()
     shutil.copy(SOURCES / "fastify_app.js", folder)
     return [node, "fastify_app.js"]
 
 
-def install(kind: str, command: list[str]) -> None:
-    """Run what installs a peer; raises `PeerMissing` where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
-        raise PeerMissing(f"{kind} is left out: its packages cannot be installed ({reason[:200]})")
+def environment(kind: str, folder: Path, packages: list[str]) -> str:
+    """The Python of a peer's environment, made in `folder` where it is missing; raises `PeerMissing`."""
+    with _left_out(kind):
+        return str(environments.make(folder, packages))
+
+
+@contextmanager
+def _left_out(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except environments.NotInstalled as error:
+        reason = f"its packages cannot be installed ({str(error)[:200]})"
+        raise PeerMissing(f"{kind} is left out: {reason}") from None

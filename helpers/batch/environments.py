@@ -1,0 +1,49 @@
+"""Python environments beside this one, for what does not fit into it: engines, and what `bench` holds us against.
+
+A folder and names of packages come in; the folder's Python, with these packages, goes out.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+class NotInstalled(Exception):
+    """The message is the installer's last line: why an environment cannot be made."""
+
+
+def python_in(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def is_made(home: Path) -> bool:
+    return _stamp(home).exists()
+
+
+def make(home: Path, packages: list[str]) -> Path:
+    """An environment in the folder `home` with `packages`, as pip names them, and nothing done where it is there;
+    returns its Python. Raises `NotInstalled`."""
+    wanted = "\n".join(packages)
+    if is_made(home) and _stamp(home).read_text() == wanted:
+        return python_in(home)
+    # Where Python may not keep what it compiles (many images say so), each start would compile all of it anew.
+    compiled = ["--compile-bytecode"] if os.environ.get("PYTHONDONTWRITEBYTECODE") else []
+    uv = [sys.executable, "-m", "uv"]
+    run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
+    run([*uv, "pip", "install", "--quiet", *compiled, "--python", str(python_in(home)), *packages])
+    _stamp(home).write_text(wanted)
+    return python_in(home)
+
+
+def run(command: list[str]) -> None:
+    """Run an installer; raises `NotInstalled` where it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise NotInstalled((done.stdout.strip().splitlines() or ["no reason given"])[-1])
+
+
+def _stamp(home: Path) -> Path:
+    return home / "installed"  # written last: what was interrupted before is made anew
