@@ -29,6 +29,8 @@ def main(job: Path, options: list[str]) -> None:
     usual = [word for name, value in CONFIGURATION.items() for word in ("--conf", f"{name}={value}")]
     words = ["--master", "local[*]", "--name", "tutorial.py score", *usual, *options, "pyspark-shell"]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(words)  # whatever spark-submit takes
+    # This Java hands out pieces and little else: it ends before code that is compiled for speed would pay.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     spark = SparkSession.builder.getOrCreate()

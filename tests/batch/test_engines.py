@@ -167,13 +167,16 @@ def is_below(process: psutil.Process, folder) -> bool:
 
 # ---- Spark ----
 
+BRIEFLY = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for Java, which ends here before code compiled for speed pays
+
 SPARK = """
 import os, sys
 from pyspark.sql import SparkSession
 from helpers.batch.spark import scored
-people, model, master, output = sys.argv[1:]
-os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-here = SparkSession.builder.master(master).config("spark.driver.host", "127.0.0.1")
+people, model, master, output, java = sys.argv[1:]
+os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "JDK_JAVA_OPTIONS": java}
+here = SparkSession.builder.master(master).config("spark.driver.host", "127.0.0.1").config("spark.cores.max", "1")
+here = here.config("spark.executor.extraJavaOptions", java)
 spark = here.config("spark.sql.warehouse.dir", output).getOrCreate()
 spark.read.parquet(people).repartition(3).createOrReplaceTempView("players")
 README
@@ -191,6 +194,7 @@ def master(made_once, tmp_path_factory):
     port = free_port()
     here = ["--host", "127.0.0.1", "--webui-port", "0"]
     settings = ENV | {"SPARK_HOME": home, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_NO_DAEMONIZE": "1"}
+    settings["SPARK_DAEMON_JAVA_OPTS"] = BRIEFLY
     commands = [["org.apache.spark.deploy.master.Master", *here, "--port", str(port)]]
     worker = ["org.apache.spark.deploy.worker.Worker", *here, "--cores", "1", "--memory", "1g"]
     commands += [[*worker, "--work-dir", str(folder / f"work{i}"), f"spark://127.0.0.1:{port}"] for i in (1, 2)]
@@ -215,7 +219,8 @@ def free_port() -> int:
 
 
 def test_spark_has_every_row_once_where_an_executor_is_killed_in_the_middle(master, many, exported, tmp_path):
-    options = ("--master", master, "--conf", "spark.executor.memory=512m")
+    java = f"spark.executor.extraJavaOptions={BRIEFLY}"
+    options = ("--master", master, "--conf", "spark.executor.memory=512m", "--conf", java)
     done = killing(
         command(many, "scores", model=exported, engine="spark", options=options),
         tmp_path,
@@ -238,7 +243,7 @@ def parent_words(process: psutil.Process) -> list[str]:
 
 def test_a_table_of_spark_gets_the_same_answers(master, in_engine, people, passengers_model, tmp_path):
     shown = of_readme("scored(spark", 1, **{'"models/games"': "model"})
-    in_engine("spark", SPARK.replace("README", shown), people, passengers_model, master, tmp_path)
+    in_engine("spark", SPARK.replace("README", shown), people, passengers_model, master, tmp_path, BRIEFLY)
     check_answers(pq.read_table(tmp_path / "scores"), passengers_model, people)
 
 
