@@ -3,6 +3,8 @@
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apache_beam as beam
@@ -20,8 +22,19 @@ def main(job: Path, options: list[str]) -> None:
     worker.parts.look()
     todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))
     threading.excepthook = _end_where_a_worker_was_lost
-    with beam.Pipeline(options=PipelineOptions([HERE, *options], save_main_session=False)) as pipeline:
-        score_pieces(pipeline, job, todo)
+    with opened(options) as do:
+        do(job, todo)
+
+
+@contextmanager
+def opened(options: list[str]) -> Iterator[Callable[[Path, list[int]], None]]:
+    """Beam as a function of a job and the numbers of its pieces that are to be done, a pipeline for each call."""
+
+    def do(job: Path, numbers: list[int]) -> None:
+        with beam.Pipeline(options=PipelineOptions([HERE, *options], save_main_session=False)) as pipeline:
+            score_pieces(pipeline, job, numbers)
+
+    yield do
 
 
 def _end_where_a_worker_was_lost(args: threading.ExceptHookArgs) -> None:

@@ -1,8 +1,11 @@
 """The process of `score --engine spark`: `python -m helpers.batch.spark_job JOB [options of spark-submit]`."""
 
+import functools
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -26,6 +29,13 @@ def main(job: Path, options: list[str]) -> None:
     worker = pieces.worker(job)
     worker.parts.look()
     todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))
+    with opened(options) as do:
+        do(job, todo)
+
+
+@contextmanager
+def opened(options: list[str]) -> Iterator[Callable[[Path, list[int]], int]]:
+    """A session of Spark, as a function of a job and the numbers of its pieces that are to be done."""
     usual = [word for name, value in CONFIGURATION.items() for word in ("--conf", f"{name}={value}")]
     words = ["--master", "local[*]", "--name", "tutorial.py score", *usual, *options, "pyspark-shell"]
     os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(words)  # whatever spark-submit takes
@@ -35,7 +45,7 @@ def main(job: Path, options: list[str]) -> None:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     spark = SparkSession.builder.getOrCreate()
     try:
-        score_pieces(spark, job, todo)
+        yield functools.partial(score_pieces, spark)
     finally:
         spark.stop()
 

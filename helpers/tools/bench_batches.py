@@ -61,12 +61,12 @@ def measure(model: Path, rows: int, rounds: int) -> Iterator[tuple[str, float, s
                 print(f"bench: {error}", file=sys.stderr, flush=True)
                 continue
             ways[engine] = _score(many, model, engine)
-            ways[f"{engine}, few"] = _score(few, model, engine)
+            ways[f"{engine}, warm"] = _warm(engine, few, many, rows, model)
         seen = _in_turns(ways, rounds, folder)
-    yield from _compared(seen, rows)
+    yield from _compared(seen)
 
 
-def _compared(seen: dict[str, float], rows: int) -> Iterator[tuple[str, float, str, float]]:
+def _compared(seen: dict[str, float]) -> Iterator[tuple[str, float, str, float]]:
     one = seen["one process"]
     for peer in ("polars", "duckdb"):
         if f"{peer}, peer" in seen:
@@ -74,12 +74,9 @@ def _compared(seen: dict[str, float], rows: int) -> Iterator[tuple[str, float, s
     yield "batches, mixed table of 7 columns", seen["mixed table of 7 columns"], "one process, plain numbers", one
     for engine in engines.PACKAGES:
         if engine in seen:
-            few = rows // ROW_BY_ROW
-            seconds = rows / seen[engine] - few / seen[f"{engine}, few"]  # the start is in both
             name = engines.NAMES[engine]
             yield f"batches, {name}", seen[engine], "one process", one
-            if seconds > 0:  # a start may take longer than few rows, and longer now than then
-                yield f"batches, {name} without its start", (rows - few) / seconds, "one process", one
+            yield f"batches, {name} warm", seen[f"{engine}, warm"], "one process", one
     if {"beam", "beam, peer"} <= seen.keys():
         yield f"batches, {engines.NAMES['beam']}", seen["beam"], "row by row", seen["beam, peer"]
 
@@ -105,6 +102,17 @@ def _score(source: Path, model: Path, engine: str = "") -> Way:
         typed = [*command[:5], str(target), *command[5:]]
         done = subprocess.run(typed, cwd=PROJECT, capture_output=True, text=True, check=True)
         return float(re.search(r"([\d,]+) rows/s", done.stdout)[1].replace(",", ""))
+
+    return way
+
+
+def _warm(engine: str, few: Path, many: Path, rows: int, model: Path) -> Way:
+    """An engine that has scored `few` before, in the session that is timed: without its start, and with its workers."""
+    command = [engines.python_of(engine), "-m", "helpers.tools.bench_warm", engine, few, many, model.resolve()]
+
+    def way(target: Path) -> float:
+        done = subprocess.run([*map(str, command), target], cwd=PROJECT, capture_output=True, text=True, check=True)
+        return rows / float(done.stdout.split()[-1])
 
     return way
 

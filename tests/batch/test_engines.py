@@ -257,6 +257,29 @@ def test_an_engine_that_is_missing_is_one_sentence_with_the_line_that_installs_i
         engines.python_of(engine)
 
 
+def test_the_session_in_which_a_warm_engine_is_timed_writes_what_scoring_writes(
+    made_once, people, passengers_model, tmp_path
+):
+    python, output = python_of("beam", made_once), tmp_path / "out.parquet"
+    words = ["beam", people, people, passengers_model, output]
+    typed = [python, "-m", "helpers.tools.bench_warm", *map(str, words)]
+    done = subprocess.run(typed, env=ENV, capture_output=True, text=True, timeout=300, check=True)
+    assert float(done.stdout) > 0
+    done = subprocess.run(
+        command(people, "here.parquet", model=passengers_model),
+        cwd=tmp_path,
+        env=ENV,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    here = pq.read_table(tmp_path / "here.parquet")
+    assert pq.read_table(output).equals(here) and here.num_rows == 238
+    few = pq.read_table(tmp_path / "out-few.parquet")
+    assert few.num_rows == 238 * os.cpu_count() and few.slice(0, 238).equals(here)
+
+
 def test_options_that_an_engine_does_not_take_are_said_in_its_words(made_once, people, passengers_model, tmp_path):
     python_of("beam", made_once)
     typed = command(people, "s.csv", model=passengers_model, engine="beam", options=["--runner=NoSuchRunner"])
