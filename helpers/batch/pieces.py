@@ -25,7 +25,7 @@ from helpers.data.reading import DataError
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
 
-CHUNK_ROWS, CHUNK_BYTES = 2**18, 32 * 1024**2  # of a record batch that goes from one step of a pipeline to the next
+CHUNK_ROWS, CHUNK_BYTES = 2**17, 32 * 1024**2  # of a record batch that goes from one step of a pipeline to the next
 TEXTS = b"texts"  # in the metadata of a batch: how its texts are written, as JSON
 
 
