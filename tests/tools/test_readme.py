@@ -45,6 +45,17 @@ def test_it_says_when_the_machine_was_busy(load, said):
     assert ("busy with other programs, a load of 6" in readme.speed_section(measured)) == said
 
 
+def test_what_was_measured_of_batches_is_a_table_of_its_own_that_says_what_is_warm():
+    names = ("what", "value", "unit", "baseline", "baseline_value", "ratio", "note")
+    figure = dict(zip(names, ("batches, Apache Spark warm", 2.4e6, "rows/s", "one process", 3e6, 0.8, ""), strict=True))
+    section = readme.speed_section({**BENCH, "figures": [*BENCH["figures"], figure]})
+    without = readme.speed_section({**BENCH, "figures": [f for f in BENCH["figures"] if "batches" not in f["what"]]})
+    assert section.startswith(without) and section.endswith(
+        "| Apache Spark warm | 2,400,000 | one process: 3,000,000 | 0.80 |\n"
+    )
+    assert "then a\nsession is timed that has scored" in section and "warm" not in without
+
+
 def test_a_readme_without_the_marks_is_said(tmp_path):
     (tmp_path / "README.md").write_text("# No marks\n")
     with pytest.raises(ValueError, match="has lost the marks"):
