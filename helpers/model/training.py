@@ -8,10 +8,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from helpers.model.evaluation import roc_auc
 
 
 @contextmanager
@@ -115,6 +119,8 @@ def fit(
       into its metrics; here the AUC is exact, over the whole epoch
     - val_loss, val_auc: over the held-out rows after the epoch (dropout off, weights still), exact as well
 
+    An AUC is NaN where the training has diverged to predictions that are not finite.
+
     Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that
     the model was compiled with are left to `model.evaluate`. Raises ValueError if the model is not compiled, does not
     end in one output, or if either part of the rows lacks one of the labels.
@@ -132,23 +138,33 @@ def fit(
     _seed_layers(model, random)
 
     masked_model, draw_masks = masks_as_inputs(model, x[:n])
-    validate = _compile_validation(model, x[n:], y[n:]) if n < len(x) else dict
+    validate = _compile_validation(model, x[n:], y[n:])
+    train_epoch = _with_xla_where_it_can(partial(compile_epoch, model, masked_model, x[:n], y[:n], batch_size))
 
-    def compile_with(jit_compile: bool) -> Callable:
-        train_epoch = compile_epoch(model, masked_model, x[:n], y[:n], batch_size, jit_compile)
-        return tf.function(lambda order, masks: {**train_epoch(order, masks), **validate()})
+    def draw() -> tuple[np.ndarray, list[np.ndarray]]:
+        return random.permutation(n), draw_masks(random)
 
-    run_epoch = _with_xla_where_it_can(compile_with)
+    def run_epoch(order: np.ndarray, masks: list[np.ndarray]) -> dict[str, float]:
+        loss, y_pred = train_epoch(order, masks)
+        logs = {"loss": float(loss), "auc": _exact_auc(y[order], y_pred.numpy())}
+        if n < len(x):
+            val_loss, y_pred = validate()
+            logs |= {"val_loss": float(val_loss), "val_auc": _exact_auc(y[n:], y_pred.numpy())}
+        return logs
+
     history = keras.callbacks.History()
     callback_list = keras.callbacks.CallbackList([*callbacks, history], model=model, epochs=epochs, verbose=0)
     model.stop_training = False
     callback_list.on_train_begin()
     logs = {}
-    with tqdm(total=epochs, desc="Training", unit="epoch", disable=not verbose) as bar:
+    bar = tqdm(total=epochs, desc="Training", unit="epoch", disable=not verbose)
+    with bar, ThreadPoolExecutor(max_workers=1) as other_core:  # draws for the next epoch while this one runs
+        drawn = other_core.submit(draw)
         for epoch in range(epochs):
             callback_list.on_epoch_begin(epoch)
-            values = run_epoch(random.permutation(n), draw_masks(random))
-            logs = {name: float(value) for name, value in values.items()}
+            order, masks = drawn.result()
+            drawn = other_core.submit(draw)
+            logs = run_epoch(order, masks)
             bar.set_postfix({name: f"{value:.3f}" for name, value in logs.items() if name.endswith("auc")})
             bar.update()
             callback_list.on_epoch_end(epoch, logs)
@@ -201,11 +217,12 @@ def _has_plain_mask(layer: keras.Layer) -> bool:
 def compile_epoch(
     model: keras.Model, masked_model: keras.Model, x, y, batch_size: int, jit_compile: bool = True
 ) -> Callable:
-    """An epoch as one compiled function: (order, masks) -> {"loss": mean loss, "auc": exact AUC}, scalars.
+    """An epoch as one compiled function: (order, masks) -> the mean loss, a scalar, and n predictions (n, 1).
 
     `order`: the rows (n,) int as they are to come; `masks`: as drawn for `masked_model`, see masks_as_inputs. Each call
-    takes all rows in batches, of which the last may be smaller, and updates the model after each. The loop is compiled
-    by XLA unless `jit_compile` is False. Notebook 11 goes through it line by line.
+    takes all rows in batches, of which the last may be smaller, and updates the model after each. The predictions, made
+    on the way, come in that order. The loop is compiled by XLA unless `jit_compile` is False. Notebook 11 goes through
+    it line by line.
     """
     x, y = tf.constant(x), tf.constant(y)
     n, steps = len(x), len(x) // batch_size
@@ -241,7 +258,7 @@ def compile_epoch(
             loss, last = train_step(*[part[full:] for part in epoch])
             total_loss += loss * (n - full)
             y_pred = tf.concat([y_pred, last], axis=0)
-        return {"loss": total_loss / n, "auc": auc(epoch[1], y_pred)}
+        return total_loss / n, y_pred
 
     return train_epoch
 
@@ -269,15 +286,20 @@ def _with_xla_where_it_can(compile_with: Callable) -> Callable:
 
 
 def _compile_validation(model: keras.Model, x, y) -> Callable:
-    """A compiled function of nothing -> {"val_loss", "val_auc"}, scalars, over these rows with dropout off."""
+    """A compiled function of nothing -> loss, a scalar, and predictions (k, 1) for these rows, with dropout off."""
     x, y = tf.constant(x), tf.constant(y)
 
     @tf.function
     def validate():
         y_pred = model(x, training=False)
-        return {"val_loss": model.compute_loss(x, y, y_pred, training=False), "val_auc": auc(y, y_pred)}
+        return model.compute_loss(x, y, y_pred, training=False), tf.cast(y_pred, tf.float32)
 
     return validate
+
+
+def _exact_auc(y: np.ndarray, y_pred: np.ndarray) -> float:
+    """By NumPy, which sorts predictions in a fraction of TensorFlow's time; NaN where some are not finite."""
+    return roc_auc(y, y_pred) if np.isfinite(y_pred).all() else math.nan
 
 
 def _check_rows(x: np.ndarray, y: np.ndarray, n: int) -> None:
