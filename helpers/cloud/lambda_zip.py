@@ -6,6 +6,7 @@ made: files in order, with one date and one mode, and compiled code that is not 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from helpers import PROJECT
 from helpers.cloud.lambda_packages import BACKENDS, CannotPackage, Target, closure, files, installed_bytes, wanted
-from helpers.data.inputs import signature_from
+from helpers.data.inputs import InputSignature, signature_from
+from helpers.data.signature import Signature
 from helpers.export import predictors
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD
+from helpers.serving.lambda_limits import MOST_BODY
 
 HANDLER = "helpers.serving.on_lambda.handler"
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -56,11 +59,14 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
 
     target: where it is to run, Lambda on x86_64 where none is given; with `Target.here()` this machine can call it.
     backend: "onnx", "litert" or "numpy"; None is the best that the export holds a file for.
-    Raises `CannotPackage` where it would not fit, a package cannot be had or the export holds no such file.
+    Raises `CannotPackage` where it would not fit, no request would, a package cannot be had or the export holds no such
+    file.
     """
     model, path, target = Path(model), Path(path).absolute(), target or Target.on_lambda("x86_64")
     card, backend = _checked(model, backend)
-    pictures = getattr(signature_from(card["signature"]), "takes_pictures", False)
+    signature = signature_from(card["signature"])
+    check_request(signature)
+    pictures = getattr(signature, "takes_pictures", False)
     packages = closure(wanted(backend, pictures), target)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
@@ -92,6 +98,22 @@ def check_size(parts: dict[str, int]) -> None:
         raise CannotPackage(
             f"{megabytes(total)} unpacked ({told}) is more than the {megabytes(MOST_UNZIPPED)} that Lambda takes: "
             "serve this model in a container or on a machine of your own"
+        )
+
+
+def check_request(signature: Signature | InputSignature) -> None:
+    """Refuse, with the sum, a model that no request could reach: whose smallest row is more than Lambda lets in.
+
+    Smallest as JSON: a digit and a comma for each number, open sizes 1. Pictures come as files, however small.
+    """
+    arrays = [each for each in getattr(signature, "inputs", ()) if each.kind == "array"]
+    numbers = {each.name: math.prod(1 if size is None else size for size in each.shape) for each in arrays}
+    least = 2 * sum(numbers.values())
+    if least > MOST_BODY:
+        told = " + ".join(f"{count:,} numbers of {name!r}" for name, count in numbers.items())
+        raise CannotPackage(
+            f"one row holds {told}, {megabytes(least)} as JSON even with one digit each, and Lambda takes "
+            f"requests of {megabytes(MOST_BODY)}: serve this model in a container or on a machine of your own"
         )
 
 

@@ -25,9 +25,10 @@ from own_models_on_lambda import picture, picture_classifier
 from helpers.cloud import lambda_packages, lambda_zip
 from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, unpacked
 from helpers.cloud.lambda_packages import CannotPackage, Target
-from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_size
+from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_request, check_size
+from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.export.predictors import load_predictor
-from helpers.serving.lambda_limits import MOST_BYTES, Limited
+from helpers.serving.lambda_limits import MOST_BODY, MOST_BYTES, Limited
 from helpers.serving.notebook_server import serve
 from helpers.serving.serve_command import free_port
 from helpers.serving.services import create_predict_app
@@ -339,6 +340,20 @@ def test_what_does_not_fit_is_refused_with_the_sum():
     with pytest.raises(CannotPackage, match=r"^262\.1 MB unpacked \(weights 262\.1 MB, .*than the 262\.1 MB"):
         check_size({"weights": MOST_UNZIPPED, "the application": 1})
     check_size({"weights": MOST_UNZIPPED - 1, "the application": 1})
+
+
+def test_a_model_that_no_request_could_reach_is_refused_with_the_sum(exported, tmp_path):
+    most = MOST_BODY // 2
+    frames = [Array("a", (None, most - 1)), Array("b", (1,)), Image("seen", (4096, 4096, 3)), Text("said")]
+    check_request(InputSignature(tuple(frames)))
+    too_large = InputSignature((*frames, Array("c", (1, 1))))
+    shutil.copytree(exported, tmp_path / "large")
+    card = json.loads((exported / "card.json").read_text(encoding="utf-8")) | {"signature": too_large.to_dict()}
+    (tmp_path / "large" / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    said = r"2,359,295 numbers of 'a' \+ 1 numbers of 'b' \+ 1 numbers of 'c', 4\.7 MB as JSON .* requests of 4\.7 MB"
+    with pytest.raises(CannotPackage, match=said):
+        build(tmp_path / "large", tmp_path / "large.zip", Target.here())
+    assert not (tmp_path / "large.zip").exists()
 
 
 def test_a_model_that_only_keras_runs_is_refused_and_nothing_is_written(exported, tmp_path):
