@@ -13,11 +13,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
-import nbformat
 import notebook_tools as tools
 import psutil
 import pytest
@@ -54,13 +53,18 @@ def browser(chromium) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def context(browser) -> Iterator[BrowserContext]:
-    """A browser without a history."""
+@contextmanager
+def without_history(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport=DESKTOP)
     context.set_default_timeout(30_000)
     yield context
     context.close()
+
+
+@pytest.fixture
+def context(browser) -> Iterator[BrowserContext]:
+    with without_history(browser) as context:
+        yield context
 
 
 class Complaints:
@@ -173,7 +177,7 @@ def shorten(path: Path) -> None:
     """A tenth of the epochs, as a reader sets them. What they lead to is compared in `test_notebooks.py`."""
     notebook = tools.read(path)
     runner.set_parameters(notebook, {"EPOCHS": 10, "DATA": str(SAMPLE)})  # as a file, of which 02 promises nothing
-    nbformat.write(notebook, path)
+    runner.write(notebook, path)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -195,13 +199,11 @@ CODE_CELLS = f"{CURRENT} const cells = content.widgets.filter(cell => cell.model
 @pytest.fixture(scope="module")
 def desk(browser, lab) -> Iterator[Page]:
     """The page with JupyterLab, loaded once: a notebook after the other is opened in it."""
-    context = browser.new_context(viewport=DESKTOP)
-    context.set_default_timeout(30_000)
-    page = context.new_page()
-    page.goto(lab.url)
-    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
-    yield page
-    context.close()
+    with without_history(browser) as context:
+        page = context.new_page()
+        page.goto(lab.url)
+        page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
+        yield page
 
 
 class OpenNotebook:

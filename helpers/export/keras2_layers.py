@@ -102,13 +102,6 @@ def _variance_scaling(initializer: dict, notes: list[str]) -> dict:
     return initializer
 
 
-def _discretization(layer: dict, notes: list[str]) -> dict:
-    if str(layer["config"].get("dtype")).startswith("int"):
-        del layer["config"]["dtype"]
-        notes.append("the dtype of a Discretization is that of its input today, whose fractions it would cut off")
-    return layer
-
-
 def _text_vectorization(layer: dict, notes: list[str]) -> dict:
     if layer["config"].get("output_mode", "int") == "int":
         return layer
@@ -116,11 +109,16 @@ def _text_vectorization(layer: dict, notes: list[str]) -> dict:
     return layer | _stand_in("TextVectorization", layer["config"])
 
 
-def _embedding(layer: dict, notes: list[str]) -> dict:
-    if str(layer["config"].get("dtype")).startswith("int"):
-        del layer["config"]["dtype"]
-        notes.append("the dtype of an Embedding is that of its weights today, not that of its input")
-    return layer
+def _of_another_dtype(remark: str):
+    """A layer whose dtype was that of its input, and is something else today. remark: what, as a sentence."""
+
+    def convert(layer: dict, notes: list[str]) -> dict:
+        if str(layer["config"].get("dtype")).startswith("int"):
+            del layer["config"]["dtype"]
+            notes.append(remark)
+        return layer
+
+    return convert
 
 
 def _recurrent(layer: dict, notes: list[str]) -> dict:
@@ -229,8 +227,10 @@ CONVERSIONS = {
     "Bidirectional": _bidirectional,
     "CuDNNGRU": _cudnn("GRU", {"reset_after": True}),
     "CuDNNLSTM": _cudnn("LSTM", {}),
-    "Discretization": _discretization,
-    "Embedding": _embedding,
+    "Discretization": _of_another_dtype(
+        "the dtype of a Discretization is that of its input today, whose fractions it would cut off"
+    ),
+    "Embedding": _of_another_dtype("the dtype of an Embedding is that of its weights today, not that of its input"),
     "GRU": _gru,
     "GRUCell": _gru,
     "LSTM": _recurrent,

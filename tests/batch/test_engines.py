@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -30,16 +31,13 @@ def in_engine(made_once):
     """`in_engine("spark", code, *words)` runs Python code where that engine is, installed where it is missing."""
 
     def run(engine: str, code: str, *words) -> None:
-        subprocess.run(
-            [python_of(engine, made_once), "-c", code, *map(str, words)],
-            env=ENV,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        )
+        ran([python_of(engine, made_once), "-c", code, *map(str, words)], check=True)
 
     return run
+
+
+def ran(words: list[str], cwd: Path | None = None, check: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, env=ENV, capture_output=True, text=True, timeout=300, check=check)
 
 
 def python_of(engine: str, made_once) -> str:
@@ -136,7 +134,7 @@ def test_beam_writes_what_the_one_process_writes(made_once, people, passengers_m
     (tmp_path / "people.csv").write_text(frame.to_csv(index=False) + "1,2\n")
     for output, engine in (("here.csv", ""), ("beam.csv", "beam")):
         typed = command("people.csv", output, model=passengers_model, engine=engine)
-        done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+        done = ran(typed, tmp_path)
         assert done.returncode == 0, done.stderr
         assert "238 rows scored, " in done.stdout and "3 rows rejected, each with the reason: " in done.stdout
     assert (tmp_path / "beam.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
@@ -263,17 +261,8 @@ def test_the_session_in_which_a_warm_engine_is_timed_writes_what_scoring_writes(
     python, output = python_of("beam", made_once), tmp_path / "out.parquet"
     words = ["beam", people, people, passengers_model, output]
     typed = [python, "-m", "helpers.tools.bench_warm", *map(str, words)]
-    done = subprocess.run(typed, env=ENV, capture_output=True, text=True, timeout=300, check=True)
-    assert float(done.stdout) > 0
-    done = subprocess.run(
-        command(people, "here.parquet", model=passengers_model),
-        cwd=tmp_path,
-        env=ENV,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
+    assert float(ran(typed, check=True).stdout) > 0
+    ran(command(people, "here.parquet", model=passengers_model), tmp_path, check=True)
     here = pq.read_table(tmp_path / "here.parquet")
     assert pq.read_table(output).equals(here) and here.num_rows == 238
     few = pq.read_table(tmp_path / "out-few.parquet")
@@ -283,7 +272,7 @@ def test_the_session_in_which_a_warm_engine_is_timed_writes_what_scoring_writes(
 def test_options_that_an_engine_does_not_take_are_said_in_its_words(made_once, people, passengers_model, tmp_path):
     python_of("beam", made_once)
     typed = command(people, "s.csv", model=passengers_model, engine="beam", options=["--runner=NoSuchRunner"])
-    done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=300, check=False)
+    done = ran(typed, tmp_path)
     assert done.returncode == 2
     assert "score: Apache Beam has left 1 of 1 pieces undone (" in done.stderr and "NoSuchRunner" in done.stderr
     assert "engine.log; the same command goes on from here" in done.stderr

@@ -148,8 +148,11 @@ def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
     for seed in range(3):
         random = np.random.default_rng(seed)
         order, masks = random.permutation(424), draw_masks(random)
-        for mine, its in zip(inline["train_epoch"](order, masks), epoch(order, masks), strict=True):
-            np.testing.assert_allclose(mine, its, rtol=1e-5)
+        (loss, score), (its_loss, its_score) = inline["train_epoch"](order, masks), epoch(order, masks)
+        np.testing.assert_allclose(loss, its_loss, rtol=1e-6)
+        np.testing.assert_allclose(score, its_score, rtol=1e-5)
+        areas = [training.auc(y[:424][order, None], each) for each in (score, its_score)]
+        np.testing.assert_allclose(*areas, rtol=1e-6)
     for mine, its in zip(shown.get_weights(), helper.get_weights(), strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-7)
 

@@ -25,7 +25,6 @@ from helpers.export.predictors import load_predictor
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
-from helpers.tools.readme import find_chromium
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -373,12 +372,9 @@ def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
 
 
 @pytest.mark.browser
-def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_classes(pictures):
+def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_classes(pictures, chromium):
     from playwright.sync_api import expect, sync_playwright
 
-    chromium = find_chromium()
-    if not chromium:
-        pytest.skip("no Chromium here")
     drop = """([bytes]) => {
         const transfer = new DataTransfer();
         transfer.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
@@ -411,11 +407,9 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
 
 
 @pytest.mark.browser
-def test_the_page_of_a_model_that_answers_an_array_is_as_narrow_as_a_phone(folder):
+def test_the_page_of_a_model_that_answers_an_array_is_as_narrow_as_a_phone(folder, chromium):
     from playwright.sync_api import expect, sync_playwright
 
-    if not (chromium := find_chromium()):
-        pytest.skip("no Chromium here")
     make("words_as_numbers", folder)
     export_file(folder / "words_as_numbers.keras", folder / "words")
     with serve(create_predict_app(load_predictor(folder / "words")), port=0) as server, sync_playwright() as playwright:
