@@ -56,7 +56,7 @@ class Encoder:
         if lacking:
             there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise DataError(
-                f"the table lacks {_listed(lacking)}, which the model takes: its columns are {there}; "
+                f"the table lacks {listed(lacking)}, which the model takes: its columns are {there}; "
                 "name them as the model's table does, or choose another --model"
             )
         return found
@@ -208,6 +208,6 @@ def _is_numeric(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in kinds)
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     shown = ", ".join(map(repr, names[:6]))
     return shown + (f" and {len(names) - 6} more columns" if len(names) > 6 else "")

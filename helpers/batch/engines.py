@@ -22,11 +22,10 @@ from pathlib import Path
 
 from helpers import PROJECT
 from helpers.batch import environments, pieces
-from helpers.batch.blocks import columns_of
 from helpers.batch.parts import Parts
 from helpers.batch.paths import CannotScore
 from helpers.batch.pieces import Job
-from helpers.batch.sources import Source
+from helpers.batch.sources import Source, check_unchanged
 
 PACKAGES = {"beam": "apache_beam", "spark": "pyspark"}
 NAMES = {"beam": "Apache Beam", "spark": "Apache Spark"}
@@ -71,7 +70,6 @@ def score_files(
     scorer_of: Callable,
     parts: Parts,
     keep: list[str],
-    wanted: list[str],
     model: Path,
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda rows, rejected: None,
@@ -80,12 +78,8 @@ def score_files(
     python = python_of(engine)
     if engine == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise CannotScore("Spark needs Java 17 or newer: install it (`sudo apt install default-jre-headless`)")
-    schema, columns = columns_of(sources, scorer_of, keep)
-    parts.check(schema)
-    files = [str(source.path) for source in sources]
-    job = Job(
-        files, wanted, keep, str(model.resolve()), str(parts.output), parts.suffix, strict, pieces.pieces_of(sources)
-    )
+    job = Job.of(sources, scorer_of, keep, model.resolve(), parts, strict)
+    parts.check(job.schema)
     pieces.forget_what_went_wrong(parts.folder)
     job.write(parts.folder / "job.json")
     while missing := len(job.pieces) - len(done := pieces.finished(parts)):
@@ -97,7 +91,8 @@ def score_files(
         pieces.raise_what_went_wrong(parts.folder)
         if len(parts.records) == before:  # else the engine has lost a worker, and itself with it: it is started again
             raise CannotScore(_why(engine, missing, len(job.pieces), parts.folder / "engine.log"))
-    parts.publish(schema, columns)
+    check_unchanged(sources)
+    parts.publish(job.schema, job.columns)
 
 
 def _run(engine: str, python: str, options: list[str], parts: Parts, progress: Callable[[int, int], None]) -> None:

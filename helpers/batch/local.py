@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from helpers.batch.blocks import BadRow, Done, aligned, columns_of, fill, in_words, sorted_out
+from helpers.batch.blocks import BadRow, Done, columns_of, fill, in_words, sorted_out
 from helpers.batch.parts import PART_ROWS, Parts
 from helpers.batch.scoring import Scorer
-from helpers.batch.sources import Block, Source
+from helpers.batch.sources import Block, Source, check_unchanged
 
 AHEAD = 2  # blocks for each thread that are read before they are needed
 
@@ -33,7 +33,8 @@ def score_files(
 ) -> None:
     """Score `sources`, which have the same columns, into `parts`, and publish these.
 
-    scorer_of: the scorer for a source, which knows how its texts are written. keep: the columns that pass through.
+    scorer_of: the scorer for a source, which knows how its texts are written. keep: the columns that pass through, all
+    where none is named.
     strict: the first bad row ends the run. progress(rows, rejected) is told of every block. Raises `DataError` for a
     file that cannot be read or is of another table, `BadRow` where strict, OSError where the disk is full; the same
     call goes on with the part that was begun.
@@ -46,9 +47,10 @@ def score_files(
             if finished and finished[-1]["whole"]:
                 continue
             start = tuple(finished[-1]["end"]) if finished else source.start
-            work = _work(source, sources[0].schema, scorer_of(source), schema.names)
+            work = _work(source, scorer_of(source), schema, columns)
             with _in_order(pool, work, source.blocks(start), AHEAD * threads) as blocks:
                 _write(blocks, number, parts, schema, columns, strict, progress)
+    check_unchanged(sources)
     parts.publish(schema, columns)
 
 
@@ -70,12 +72,12 @@ def _write(blocks: Iterator[Done], number: int, parts: Parts, schema, columns, s
             return
 
 
-def _work(source: Source, schema: pa.Schema, scorer: Scorer, written: list[str]) -> Callable[[Block], Done]:
-    """What a thread does with a block of `source`, whose columns become those of `schema`; `written` are kept."""
+def _work(source: Source, scorer: Scorer, schema: pa.Schema, columns: list[str]) -> Callable[[Block], Done]:
+    """What a thread does with a block of `source`; schema, columns: of the rows that it makes of it (`columns_of`)."""
 
     def work(block: Block) -> Done:
         decoded = block.decode()
-        return sorted_out(source, decoded, scorer(aligned(schema, decoded.batch, source)), written, block.end)
+        return sorted_out(source, decoded, scorer(decoded.batch), schema, columns, block.end)
 
     return work
 

@@ -94,7 +94,11 @@ class Parts:
 
     def check(self, schema: pa.Schema) -> None:
         """Raise `DataError` where a column holds what the output cannot."""
-        no_cell = pa.types.is_nested, pa.types.is_string_view, pa.types.is_binary_view
+        types = pa.types
+        no_cell = (
+            *(types.is_nested, types.is_string_view, types.is_binary_view),  # Arrow's writer knows none of these
+            *(types.is_binary, types.is_large_binary, types.is_fixed_size_binary),  # bytes need not be a text
+        )
         wrong = [field for field in schema if any(is_kind(field.type) for is_kind in no_cell)]
         if wrong and self.suffix != PARQUET:
             raise DataError(

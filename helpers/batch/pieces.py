@@ -7,19 +7,20 @@ a piece that is done again, after a process was lost, is there once.
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from helpers.batch.blocks import BadRow, aligned, columns_of, fill, in_words, sorted_out
+from helpers.batch.blocks import BadRow, columns_of, fill, in_words, sorted_out
 from helpers.batch.parts import PART_ROWS, Parts
-from helpers.batch.scoring import Scorer
+from helpers.batch.scoring import VERSION, Scorer
 from helpers.batch.sources import Decoded, Position, Source, open_source
 from helpers.data.reading import DataError
 from helpers.export.errors import ArtifactError
@@ -41,26 +42,47 @@ class Piece(NamedTuple):
 class Job:
     """What is to be scored. Paths are absolute and mean the same to every worker.
 
-    wanted: the columns that are read beside the features, all where none is named; keep: those that pass through.
+    keep: the columns that pass through, all where none is named; schema, columns: what `columns_of` makes of them.
+    version: the model's.
     """
 
     files: list[str]
-    wanted: list[str]
     keep: list[str]
+    schema: pa.Schema
+    columns: list[str]
     model: str
+    version: str
     output: str
     suffix: str
     strict: bool
     pieces: list[Piece]
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)))
+        schema = base64.b64encode(self.schema.serialize()).decode()
+        path.write_text(json.dumps({**vars(self), "schema": schema}))
+
+    @classmethod
+    def of(
+        cls,
+        sources: list[Source],
+        scorer_of: Callable[[Source], Scorer],
+        keep: list[str],
+        model: Path,
+        parts: Parts,
+        strict: bool = False,
+    ) -> Job:
+        """The job that is to score `sources` into `parts`. Raises `DataError` where one is of another table."""
+        schema, columns = columns_of(sources, scorer_of, keep)
+        files, version = [str(source.path) for source in sources], scorer_of(sources[0]).version
+        output = str(parts.output), parts.suffix
+        return cls(files, keep, schema, columns, str(model), version, *output, strict, pieces_of(sources))
 
     @classmethod
     def read(cls, path: Path) -> Job:
         fields = json.loads(path.read_text())
         pieces = [Piece(source, tuple(start), end) for source, start, end in fields.pop("pieces")]
-        return cls(**fields, pieces=pieces)
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(fields.pop("schema"))))
+        return cls(**fields, schema=schema, pieces=pieces)
 
 
 class Chunk(NamedTuple):
@@ -100,12 +122,11 @@ class Worker:
         self.predictor = load_predictor(job.model)
         self.scorer = functools.cache(functools.partial(Scorer, self.predictor))
         self.source = functools.cache(self._source)
-        self.schema, self.columns = columns_of([self.source(0)], self.scorer_of, job.keep)
 
     def _source(self, number: int) -> Source:
-        wanted, is_feature = self.job.wanted, self.predictor.signature.reader().field
+        keep, is_feature = self.job.keep, self.predictor.signature.reader().field
         return open_source(
-            Path(self.job.files[number]), lambda name: not wanted or name in wanted or bool(is_feature(name))
+            Path(self.job.files[number]), lambda name: not keep or name in keep or bool(is_feature(name))
         )
 
     def scorer_of(self, source: Source) -> Scorer:
@@ -126,17 +147,20 @@ class Worker:
     def batch(self, chunk: Chunk) -> pa.RecordBatch:
         """The rows of a chunk as `score` takes them: with a note of how their texts are written."""
         source = self.source(self.job.pieces[chunk.piece].source)
-        batch = aligned(self.source(0).schema, chunk.decoded.batch, source)
+        batch = chunk.decoded.batch
         texts = json.dumps([sorted(source.absent), source.decimal])
         return batch.replace_schema_metadata({**(batch.schema.metadata or {}), TEXTS: texts.encode()})
 
     def write(self, chunk: Chunk, scored: pa.RecordBatch) -> int:
         """Write a chunk that was scored as a part of the output; returns its rows."""
-        with self.parts.part(self.schema, chunk.name) as part:
-            source = self.source(self.job.pieces[chunk.piece].source)
-            done = sorted_out(source, chunk.decoded, scored, self.schema.names, (0, 0))
-            if self.job.strict and done.rejected:
-                raise BadRow(in_words(done.rejected[0], self.columns))
+        job, version = self.job, scored.column(VERSION)
+        if len(version) and version[0].as_py() != job.version:
+            raise DataError(f"the model in {job.model} was replaced while rows were scored: run the same command again")
+        with self.parts.part(job.schema, chunk.name) as part:
+            source = self.source(job.pieces[chunk.piece].source)
+            done = sorted_out(source, chunk.decoded, scored, job.schema, job.columns, (0, 0))
+            if job.strict and done.rejected:
+                raise BadRow(in_words(done.rejected[0], job.columns))
             fill(part, done)
             part.finish(piece=chunk.piece, whole=chunk.whole)
         return chunk.decoded.batch.num_rows

@@ -56,16 +56,16 @@ def score(chosen: argparse.Namespace) -> str:
     is_feature, wanted = predictor.signature.reader().field, set(chosen.keep)
     files = paths.files_of(chosen.input)
     sources = [open_source(file, lambda name: not wanted or name in wanted or is_feature(name)) for file in files]
-    keep = _kept(sources[0], chosen.keep)
+    keep = list(dict.fromkeys(chosen.keep))
     suffix = paths.suffix_of(chosen.output) or _suffix_like(files[0])
-    work = {"files": [source.key() for source in sources], "model": predictor.version, "keep": keep, "as": suffix}
+    work = {"files": [source.key for source in sources], "model": predictor.version, "keep": keep, "as": suffix}
     work["in pieces"] = bool(chosen.engine)  # of which the parts have other names
     score_files = local.score_files
     how = {"threads": chosen.threads}
     if chosen.engine:
         engines.python_of(chosen.engine)  # before anything is written
         score_files = functools.partial(engines.score_files, chosen.engine, chosen.engine_options)
-        how = {"wanted": list(chosen.keep), "model": chosen.model}
+        how = {"model": chosen.model}
     parts = Parts(chosen.output, suffix, work)
     started, counts = time.perf_counter(), [source.rows for source in sources]
     total = None if None in counts else sum(counts)
@@ -82,16 +82,6 @@ def score(chosen: argparse.Namespace) -> str:
                 **how,
             )
     return _came_of_it(parts, before, time.perf_counter() - started)
-
-
-def _kept(source, wanted: tuple[str, ...]) -> list[str]:
-    """The columns that pass through: those that are wanted, all where none is named."""
-    from helpers.data.reading import DataError
-
-    there = source.schema.names
-    if unknown := [name for name in wanted if name not in there]:
-        raise DataError(f"{source.path} has no column {', '.join(map(repr, unknown))}, which --keep names")
-    return list(wanted) or there
 
 
 def _suffix_like(file: Path) -> str:

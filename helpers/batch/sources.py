@@ -69,14 +69,17 @@ class Block(NamedTuple):
 
 @dataclass
 class Source:
-    """A file of rows. `schema`: its columns; `rows`: how many, where the file says so; `where`: "line" or "row".
+    """A file of rows.
 
+    key: its path, bytes and time of change. schema: its columns. rows: how many, where the file says so. where: "line"
+    or "row".
     absent, decimal: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
     blocks(start, end): its rows from a position up to the next place `end`, None for the end of the file. cuts(): the
     positions at which it can be cut into pieces; none where it can only be read from its beginning.
     """
 
     path: Path
+    key: tuple[str, int, int]
     schema: pa.Schema
     rows: int | None
     where: str
@@ -85,11 +88,6 @@ class Source:
     cuts: Callable[[], Iterator[Position]] = field(repr=False)
     absent: frozenset[str] = frozenset()
     decimal: str = "."
-
-    def key(self) -> tuple[str, int, int]:
-        """What changes where the file does: its path, bytes and time of change."""
-        stat = self.path.stat()
-        return str(self.path), stat.st_size, stat.st_mtime_ns
 
 
 def open_source(path: Path, keep: Callable[[str], bool] = lambda name: True) -> Source:
@@ -107,6 +105,18 @@ def open_source(path: Path, keep: Callable[[str], bool] = lambda name: True) -> 
         raise unreadable(path, error) from None
 
 
+def check_unchanged(sources: Iterable[Source]) -> None:
+    """Raise `DataError` where a file is another one than that which was opened: its rows may be of both."""
+    for source in sources:
+        if not source.path.exists() or _key(source.path) != source.key:
+            raise DataError(f"{source.path} was changed while its rows were scored: run the same command again")
+
+
+def _key(path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
 _UNREADABLE = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, UnicodeError)
 
 
@@ -121,8 +131,11 @@ def unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
+    key = _key(path)
     with pq.ParquetFile(path) as file:
         names = [name for name in file.schema_arrow.names if keep(name)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{path} has two columns {twice[0]!r}: rename one")
         schema = pa.schema([file.schema_arrow.field(name) for name in names])
         metadata = file.metadata
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
@@ -159,7 +172,7 @@ def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
                 if last < metadata.num_rows:
                     yield last, last + 1
 
-    return Source(path, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts)
+    return Source(path, key, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts)
 
 
 def _decoded(batch: pa.RecordBatch, before: int) -> Callable[[], Decoded]:
@@ -186,6 +199,7 @@ def _reading(path: Path, blocks: Callable[..., Iterator[Block]]) -> Callable[...
 
 
 def _text(path: Path, keep: Callable[[str], bool]) -> Source:
+    key = _key(path)
     with _unpacked(path) as stream:
         head = stream.read(HEAD_BYTES)
     newline = b"\n" if b"\n" in head else b"\r"
@@ -249,7 +263,7 @@ def _text(path: Path, keep: Callable[[str], bool]) -> Source:
 
     can_seek = layout.encoding == "utf-8" and not _is_packed(path)  # a packed text can only be read from its beginning
     at_first_row = (0, layout.first_line)
-    return Source(path, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.decimal)
+    return Source(path, key, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.decimal)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from helpers.batch import pieces
-from helpers.batch.blocks import columns_of
 from helpers.batch.parts import Parts
 from helpers.batch.paths import PARQUET
 from helpers.batch.pieces import Job
+from helpers.batch.scoring import Scorer
 from helpers.batch.sources import open_source
+from helpers.export.predictors import load_predictor
 
 
 def main(engine: str, few: Path, many: Path, model: Path, output: Path) -> None:
@@ -34,17 +35,16 @@ def main(engine: str, few: Path, many: Path, model: Path, output: Path) -> None:
 def score(do: Callable[[Path, list[int]], object], files: list[Path], model: Path, output: Path) -> None:
     """Score Parquet files into one; do(job, numbers) does the pieces of a job."""
     sources = [open_source(file) for file in files]
-    keep = sources[0].schema.names
-    job = Job([*map(str, files)], [], keep, str(model), str(output), PARQUET, False, pieces.pieces_of(sources))
+    scorer = Scorer(load_predictor(model))
     with Parts(output, PARQUET, {}).opened() as parts:
-        path = parts.folder / "job.json"
+        job, path = Job.of(sources, lambda source: scorer, [], model, parts), parts.folder / "job.json"
         job.write(path)
         do(path, list(range(len(job.pieces))))
         parts.look()
         pieces.raise_what_went_wrong(parts.folder)
         if len(pieces.finished(parts)) < len(job.pieces):
             raise RuntimeError(f"the engine has left pieces of {output} undone")
-        parts.publish(*columns_of(sources, pieces.worker(path).scorer_of, keep))
+        parts.publish(job.schema, job.columns)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Files in pieces give what the one process gives, whoever does which piece, in which order and how often."""
 
+import os
 import random
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_tools import rejected
@@ -11,8 +14,10 @@ from conftest import passengers
 from helpers.batch import local, pieces, sources
 from helpers.batch.parts import Parts
 from helpers.batch.pieces import Job, Worker
+from helpers.batch.scoring import Scorer
 from helpers.batch.sources import open_source
 from helpers.data.reading import DataError
+from helpers.export.predictors import load_predictor
 
 ROWS = 6_000
 
@@ -49,24 +54,21 @@ def parquet(tmp_path):
     return [tmp_path / "a.parquet", tmp_path / "b.parquet"]
 
 
-def in_one_process(files, model, output, suffix) -> None:
-    worker = Worker(_job(files, model, output, suffix))
+def in_one_process(files, model, output, suffix, keep=(), **more) -> None:
     with Parts(output, suffix, {}).opened() as parts:
-        all_sources = [worker.source(i) for i in range(len(files))]
-        local.score_files(all_sources, worker.scorer_of, parts, worker.job.keep, threads=2)
+        local.score_files([open_source(file) for file in files], scorer_of(model), parts, list(keep), threads=2, **more)
 
 
-def _job(files, model, output, suffix, strict=False) -> Job:
-    every = [open_source(file) for file in files]
-    names, cut = every[0].schema.names, pieces.pieces_of(every)
-    return Job([str(file) for file in files], [], names, str(model), str(output), suffix, strict, cut)
+def scorer_of(model):
+    predictor = load_predictor(model)
+    return lambda source: Scorer(predictor, source.absent, source.decimal)
 
 
-def in_pieces(files, model, output, suffix, strict=False) -> Job:
+def in_pieces(files, model, output, suffix, keep=(), strict=False, **changed) -> Job:
     """Two workers, which know of each other by the files alone, do pieces in any order, some of them twice."""
-    job = _job(files, model, output, suffix, strict)
     with Parts(output, suffix, {}).opened() as parts:
-        job.write(parts.folder / "job.json")
+        job = Job.of([open_source(file) for file in files], scorer_of(model), list(keep), model, parts, strict)
+        replace(job, **changed).write(parts.folder / "job.json")
         workers = [Worker(Job.read(parts.folder / "job.json")) for _ in range(2)]
         order = list(range(len(job.pieces)))
         random.Random(0).shuffle(order)
@@ -75,7 +77,7 @@ def in_pieces(files, model, output, suffix, strict=False) -> Job:
         pieces.raise_what_went_wrong(parts.folder)
         parts.look()
         assert pieces.finished(parts) == set(order)
-        parts.publish(workers[0].schema, workers[0].columns)
+        parts.publish(job.schema, job.columns)
     return job
 
 
@@ -103,6 +105,44 @@ def test_parquet_in_pieces_becomes_the_same_rows_in_the_same_order(parquet, smal
     assert names == [f"part-{i:05}.parquet" for i in range(len(names))]
     assert pq.read_table(many).equals(pq.read_table(one))
     assert rejected(f"{many}.rejected") == rejected(f"{one}.rejected")
+
+
+@pytest.fixture
+def unlike(tmp_path):
+    """Three files of people: numbers; texts in another order, of which one is bad; categories, and no "Größe"."""
+    frame = passengers(90)
+    frame.insert(0, "id", np.arange(90))
+    frame["gender"] = frame["gender"].astype("category")
+    frame[:30].astype({"gender": str}).to_parquet(tmp_path / "a.parquet")
+    texts = frame[30:60].astype({"id": str, "siblings": str})[frame.columns[::-1]]
+    texts.loc[[33, 44], "id"], texts.loc[44, "siblings"] = "one more", "many"
+    texts.to_csv(tmp_path / "b.csv", index=False)
+    frame[60:].drop(columns="Größe").to_parquet(tmp_path / "c.parquet")
+    return [tmp_path / name for name in ("a.parquet", "b.csv", "c.parquet")]
+
+
+@pytest.mark.parametrize("score", [in_one_process, in_pieces])
+def test_files_that_hold_their_columns_otherwise_are_scored_as_each_alone(unlike, passengers_model, tmp_path, score):
+    with pytest.raises(DataError, match=r"c\.parquet has no column 'Größe', which .*a\.parquet has: say by --keep"):
+        score(unlike, passengers_model, tmp_path / "all.parquet", ".parquet")
+    score(unlike, passengers_model, tmp_path / "scores.parquet", ".parquet", keep=["id"])
+    for i, file in enumerate(unlike):
+        score([file], passengers_model, tmp_path / f"{i}.parquet", ".parquet", keep=["id"])
+    alone = [pq.read_table(tmp_path / f"{i}.parquet") for i in range(3)]
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    assert scores.equals(pa.concat_tables([table.cast(scores.schema) for table in alone]))
+    assert scores["id"].to_pylist() == [{33: "one more"}.get(i, str(i)) for i in range(90) if i != 44]
+    (bad,) = rejected(tmp_path / "scores.parquet.rejected")
+    assert (bad["file"], bad["siblings"], bad["reason"]) == (str(unlike[1]), "many", "siblings: not a number")
+
+
+def test_an_input_or_a_model_that_is_changed_meanwhile_is_named(unlike, passengers_model, tmp_path):
+    with pytest.raises(DataError, match=r"a\.parquet was changed while its rows were scored"):
+        change = lambda rows, rejected: os.utime(unlike[0], (0, 0))  # noqa: E731
+        in_one_process(unlike[:1], passengers_model, tmp_path / "one.parquet", ".parquet", progress=change)
+    with pytest.raises(DataError, match="the model in .* was replaced while rows were scored"):
+        in_pieces(unlike[:1], passengers_model, tmp_path / "many.parquet", ".parquet", version="another")
+    assert not list(tmp_path.glob("[om]*.parquet"))
 
 
 def test_the_first_bad_row_where_none_may_be_is_said_and_nothing_published(files, passengers_model, tmp_path):

@@ -178,13 +178,18 @@ def test_a_second_file_of_another_table_is_named(score, people, tmp_path):
     assert "z.csv" in refused(score("people.csv", "z.csv", "scores.csv"))
 
 
-def test_lists_pass_through_to_parquet_and_are_named_where_csv_cannot_hold_them(score, people, tmp_path):
+def test_lists_and_bytes_pass_through_to_parquet_and_are_named_where_csv_cannot_hold_them(score, people, tmp_path):
     people["visits"] = [[i, i + 1] for i in range(240)]
+    people["key"] = [bytes([i, 255]) for i in range(240)]
     people["class"] = people["class"].astype("category")
     people.to_parquet(tmp_path / "people.parquet")
     assert "the column 'visits' holds list<" in refused(score("people.parquet", "scores.csv"))
+    assert "the column 'key' holds binary" in refused(score("people.parquet", "scores.csv", "--keep", "id,key"))
     assert score("people.parquet", "scores.parquet").returncode == 0
-    assert pq.read_table(tmp_path / "scores.parquet")["visits"].to_pylist()[3] == [3, 4]
+    assert pq.read_table(tmp_path / "scores.parquet").select(["visits", "key"]).to_pylist()[3] == {
+        "visits": [3, 4],
+        "key": b"\x03\xff",
+    }
     assert score("people.parquet", "scores.csv", "--keep", "id,class").returncode == 0
     assert pd.read_csv(tmp_path / "scores.csv")["class"].tolist() == people["class"].tolist()
 

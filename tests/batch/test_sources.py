@@ -127,6 +127,12 @@ def test_wide_rows_come_in_smaller_blocks(tmp_path):
     assert len(sizes) > 3 and max(sizes) < 2 * sources.BLOCK_BYTES
 
 
+def test_a_parquet_file_with_a_name_twice_is_named(tmp_path):
+    pq.write_table(pa.table([[1], [2], [3]], names=["id", "a", "id"]), tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match=r"twice\.parquet has two columns 'id': rename one"):
+        open_source(tmp_path / "twice.parquet")
+
+
 def test_only_columns_that_are_wanted_are_read(tmp_path):
     frame = pd.DataFrame({"a": [1], "b": [2], "c": [3]})
     frame.to_parquet(tmp_path / "t.parquet")
