@@ -104,7 +104,7 @@ def _run(engine: str, python: str, options: list[str], parts: Parts, progress: C
         process = subprocess.Popen(
             command,
             env=os.environ | {"PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # whose end tells it that this process is gone (`pieces.end_with_the_command`)
             stdout=log,
             stderr=log,
             start_new_session=True,  # so that it can be ended with all that it has started
@@ -131,6 +131,7 @@ def _end(process: subprocess.Popen) -> None:
     elif process.poll() is None:
         process.terminate()
     process.wait()
+    process.stdin.close()
 
 
 def _why(engine: str, missing: int, count: int, log: Path) -> str:

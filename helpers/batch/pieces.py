@@ -10,6 +10,10 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -196,6 +200,18 @@ class _Noting:
             (self.folder / f"wrong-{self.number:06}.json").write_text(json.dumps(note))
             return True
         return False
+
+
+def end_with_the_command() -> None:
+    """Let this engine end, with all that it has started, once the command that started it is gone, however it ended."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        if os.name == "posix":
+            os.killpg(0, signal.SIGTERM)  # the engine leads a group of its own
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def forget_what_went_wrong(folder: Path) -> None:

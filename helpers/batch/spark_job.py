@@ -26,6 +26,7 @@ CONFIGURATION = {
 
 
 def main(job: Path, options: list[str]) -> None:
+    pieces.end_with_the_command()
     worker = pieces.worker(job)
     worker.parts.look()
     todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))

@@ -2,13 +2,16 @@
 
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batch_tools import rejected
+from batch_tools import ENV, rejected
 from conftest import passengers
 
 from helpers.batch import local, pieces, sources
@@ -149,6 +152,25 @@ def test_the_first_bad_row_where_none_may_be_is_said_and_nothing_published(files
     with pytest.raises(DataError, match=r"a\.csv, line 6: gender: must be one of female, male"):
         in_pieces(files, passengers_model, tmp_path / "scores.csv", ".csv", strict=True)
     assert not (tmp_path / "scores.csv").exists()
+
+
+ENGINE = """
+import subprocess, sys
+from helpers.batch import pieces
+pieces.end_with_the_command()
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(worker.pid, flush=True)
+worker.wait()
+"""
+
+
+def test_an_engine_and_what_it_has_started_end_with_the_command_that_started_it():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", ENGINE], env=ENV, start_new_session=True, **pipes) as engine:
+        worker = psutil.Process(int(engine.stdout.readline()))
+        engine.stdin.close()  # as where the command is killed
+        engine.wait(30)
+        worker.wait(30)
 
 
 def test_every_way_to_cut_gives_every_row_and_line_once(files, monkeypatch):
