@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,8 +69,7 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
     check_request(signature)
     pictures = getattr(signature, "takes_pictures", False)
     packages = closure(wanted(backend, pictures), target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
+    with _becoming(path) as part, tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
         download, root = Path(temporary) / "packages", Path(temporary) / "root"
         parts = {"the application": _copy(_application(), root)}
         parts["the model"] = _copy(_model_files(model, card, backend), root)
@@ -79,12 +79,7 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
         compiled = _compile(root, target)
         parts["compiled code (.pyc)"] = _size(root) - source
         check_size({name: size for name, size in parts.items() if size})
-        part = path.with_name(f".{path.name}.part")
-        try:
-            _write(root, part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        _write(root, part)
     by_size = sorted(parts.items(), key=lambda entry: -entry[1])
     return Package(path, target, backend, {name: size for name, size in by_size if size}, compiled)
 
@@ -209,6 +204,26 @@ def _interpreter(version: str) -> str | None:
 
 
 # ---- the file ----
+
+
+@contextmanager
+def _becoming(path: Path) -> Iterator[Path]:
+    """A file that is `path` once the block is done; it is made at its beginning, so that one that cannot be is told
+    before anything is fetched. Raises `CannotPackage` for what the system refuses."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"")
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise CannotPackage(
+            f"{path} cannot be made: {error.strerror or error} ({error.filename or 'the disk'}); "
+            "make room, or give another place"
+        ) from error
+    finally:
+        if part.is_file():
+            part.unlink()
 
 
 def _write(root: Path, path: Path) -> None:

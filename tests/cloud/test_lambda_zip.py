@@ -366,6 +366,12 @@ def test_a_model_that_only_keras_runs_is_refused_and_nothing_is_written(exported
     assert not (tmp_path / "only.zip").exists()
 
 
+def test_a_place_that_takes_no_file_is_told_before_anything_is_fetched(exported, tmp_path):
+    (tmp_path / ".games.zip.part").mkdir()
+    with pytest.raises(CannotPackage, match="games.zip cannot be made: Is a directory .*make room, or give another"):
+        build(exported, tmp_path / "games.zip", Target.on_lambda("arm64"))
+
+
 def test_versions_are_those_of_the_lock_for_the_other_python_and_processor():
     names = lambda_packages.wanted("onnx", pictures=False)
     here, there = (lambda_packages.closure(names, target) for target in (Target.here(), Target("3.13", "arm64")))
