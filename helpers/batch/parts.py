@@ -134,20 +134,21 @@ class Parts:
             os.replace(whole, self.rejected)
         if not self.one_file:
             for number, name in enumerate(self.records):
-                os.replace(self._file("rows", name, self.suffix), self._file("rows", f"{number:05}", self.suffix))
+                numbered = self._file("rows", f"{number:05}", self.suffix)
+                if not numbered.exists():  # else it has that name, or got it before an interruption
+                    os.replace(self._file("rows", name, self.suffix), numbered)
             os.replace(self.folder / "rows", self.output)
         else:
-            whole = self.folder / f"whole{self.suffix}"
-            self._join(whole, schema)
-            os.replace(whole, self.output)
+            os.replace(self._joined(schema), self.output)
         shutil.rmtree(self.folder)
 
-    def _join(self, whole: Path, schema: pa.Schema) -> None:
+    def _joined(self, schema: pa.Schema) -> Path:
         """All rows in one file, none of them read again: texts follow each other as they are (gzip allows it, too)."""
         parts = [self._file("rows", name, self.suffix) for name in self.records]
+        whole = self.folder / f"whole{self.suffix}"
         if self.suffix == PARQUET and len(parts) == 1:
-            os.replace(parts[0], whole)
-        elif self.suffix == PARQUET:
+            return parts[0]
+        if self.suffix == PARQUET:
             joined.join(parts, whole)
         else:
             header = pa.BufferOutputStream()
@@ -156,6 +157,7 @@ class Parts:
             with whole.open("wb") as file:
                 file.write(gzip.compress(header) if self.suffix == CSV_GZ else header)
                 self._append("rows", self.suffix, file)
+        return whole
 
     def _append(self, what: str, suffix: str, file: BinaryIO) -> None:
         for name in self.records:

@@ -154,6 +154,20 @@ def test_the_first_bad_row_where_none_may_be_is_said_and_nothing_published(files
     assert not (tmp_path / "scores.csv").exists()
 
 
+def test_a_folder_that_was_interrupted_at_its_last_step_still_gets_its_name(tmp_path):
+    batch = pa.record_batch({"id": [1, 2]})
+    with Parts(tmp_path / "scores", ".parquet", {}).opened() as parts:
+        for name in ("000000-0000", "000001-0000"):
+            with parts.part(batch.schema, name) as part:
+                part.write(batch)
+                part.finish()
+        rows = parts.folder / "rows"
+        os.replace(rows / "part-000000-0000.parquet", rows / "part-00000.parquet")  # then it was killed
+    with Parts(tmp_path / "scores", ".parquet", {}).opened() as parts:
+        parts.publish(batch.schema, [])
+    assert pq.read_table(tmp_path / "scores")["id"].to_pylist() == [1, 2, 1, 2]
+
+
 ENGINE = """
 import subprocess, sys
 from helpers.batch import pieces
