@@ -29,6 +29,7 @@ SHARE = 0.1  # of the requests, for a new model that is tried
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)  # those that CloudWatch offers, up to a year
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 LEAST_MEMORY, MOST_MEMORY, MOST_SECONDS = 128, 10_240, 900
+MOST_VARIABLES = 4096  # bytes of all names and values together
 _PUBLIC = {  # both are needed since October 2025: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
     "public-url": {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
     "public-call-by-url": {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
@@ -70,6 +71,8 @@ class Plan:
             "concurrency is at least 1": self.concurrency is not None and self.concurrency < 1,
             "an API key is of letters, digits and signs of ASCII": bool(self.api_key)
             and not (self.api_key.isascii() and self.api_key.isprintable()),
+            f"the variables of a function take {MOST_VARIABLES:,} bytes, the API key among them": bool(self.api_key)
+            and len("API_KEY" + self.api_key) > MOST_VARIABLES,
         }
         for sentence, holds in problems.items():
             if holds:

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.data.inputs import InputSignature, signature_from
+from helpers.data.signature import Signature
 from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
+from helpers.export.folder import CARD
 from helpers.export.kept import version_of
 
 OWN, TENSORFLOW = "own", "tensorflow"
-SERVED = ("card.json", "model.onnx", "model.npz", "model.tflite")  # what the service's container can run
+SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # what the service's container can run
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
     card = read_card(folder)
     if container == OWN:
         files = {name: folder / name for name in SERVED if (folder / name).exists()}
-        if files.keys() <= {"card.json"}:
+        if files.keys() <= {CARD}:
             raise ArtifactError(
                 f"{folder.name} holds no format that the container runs: export it to onnx or npz first"
             )
@@ -65,6 +69,12 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
     part.write_bytes(_packed(dict(sorted(files.items()))))
     os.replace(part, target)
     return Archive(target, version_of(card), container, tuple(sorted(files)))
+
+
+def signature_of(archive: Archive) -> Signature | InputSignature:
+    """What the model in an archive for the service's own container takes."""
+    with tarfile.open(archive.path) as files:
+        return signature_from(json.load(files.extractfile(CARD))["signature"])
 
 
 def _packed(files: dict[str, Path]) -> bytes:

@@ -10,6 +10,8 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import re
 from collections.abc import Callable
@@ -20,7 +22,9 @@ import pandas as pd
 
 from helpers.cloud import prices, resources
 from helpers.cloud.account import Account, AWSError, agree, in_words
-from helpers.cloud.model_archive import Archive
+from helpers.cloud.model_archive import Archive, signature_of
+from helpers.data.delimited import header
+from helpers.data.signature import Signature
 
 NAME = "keras-flask-tutorial"  # of the endpoint and its role, and the beginning of the names of what belongs to them
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
@@ -222,8 +226,14 @@ def _is_serverless(account: Account, name: str) -> bool:
 def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.large") -> str:
     """Let a batch transform answer each line of a CSV text; returns where its answers will lie, line by line.
 
-    SageMaker starts machines for it, sends them the file in parts, and stops them.
+    SageMaker starts machines for it, sends them the file in parts, and stops them. ValueError for a first line of
+    names: only the first part would hold it, and the others be read in the order of the model's table.
     """
+    if names := _header(plan, rows):
+        raise ValueError(
+            f"the first line names the columns ({', '.join(names[:3])}, ...), and SageMaker cuts the file into parts: "
+            "leave that line out, and give the columns in the order of the model's table"
+        )
     if instance not in prices.SAGEMAKER_HOUR:
         raise ValueError(
             f"{instance!r} is no machine whose price is known: choose one of {', '.join(prices.SAGEMAKER_HOUR)}"
@@ -248,6 +258,12 @@ def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.la
             Tags=_tags(plan.name),
         )
     return f"{target}rows.csv.out"
+
+
+def _header(plan: Plan, rows: str) -> list[str]:
+    """The cells of the first line where they are names of the model's columns."""
+    cells, signature = next(csv.reader(io.StringIO(rows)), []), signature_of(plan.archive)
+    return cells if cells and isinstance(signature, Signature) and header(signature.reader(), cells) else []
 
 
 def _register(account: Account, plan: Plan) -> None:
@@ -371,6 +387,11 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
     with in_words(account, "s3"):
         if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)):
             found.append(("bucket", bucket, lambda: resources.remove_bucket(account, bucket)))
+    with in_words(account, "logs"):
+        # SageMaker makes it, and keeps it for ever
+        log, logs = f"/aws/sagemaker/Endpoints/{name}", account.client("logs")
+        if log in [each["logGroupName"] for each in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]]:
+            found.append(("log", log, lambda: logs.delete_log_group(logGroupName=log)))
     with in_words(account, "iam"):
         if _unless_gone(lambda: iam.get_role(RoleName=name)):
             found.append(("role", name, lambda: resources.remove_role(account, name)))

@@ -28,7 +28,7 @@ def read_csv(reader: Reader, text: str) -> Rows:
         lines = [line for line in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")) if line]
     except csv.Error as error:
         raise InvalidRequest(f"the body is not valid CSV: {error}") from None
-    fields = _header(reader, lines[0]) if lines else None
+    fields = header(reader, lines[0]) if lines else None
     if fields is None:
         fields = reader.fields
     else:
@@ -59,7 +59,7 @@ def read_csv(reader: Reader, text: str) -> Rows:
     return Rows(matrix, notes.named(), {}, ())
 
 
-def _header(reader: Reader, cells: list[str]) -> list | None:
+def header(reader: Reader, cells: list[str]) -> list | None:
     """The features that the first line names, in its order, None for the label; None where it holds values."""
     fields = [reader.field(cell.strip()) for cell in cells]
     is_label = [reader.is_label(cell.strip()) for cell in cells]

@@ -118,6 +118,7 @@ def test_a_bucket_that_an_interruption_left_is_taken_down(account, plan):
         ({"log_days": 8}, "a log is kept for one of"),
         ({"concurrency": 0}, "concurrency is at least 1"),
         ({"api_key": "schlüssel"}, "of ASCII"),
+        ({"api_key": "k" * 4090}, "variables of a function take 4,096 bytes"),
     ],
 )
 def test_what_lambda_would_refuse_is_refused_before_any_call(plan, settings, says):

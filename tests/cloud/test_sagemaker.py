@@ -135,8 +135,9 @@ def test_a_real_account_is_asked_first_with_the_price(plan):
 
 def test_every_step_can_be_run_again(account, plan):
     assert sagemaker.deploy(account, plan) == sagemaker.deploy(account, plan) == NAME
+    account.client("logs").create_log_group(logGroupName=f"/aws/sagemaker/Endpoints/{NAME}")  # as SageMaker would
     kinds = sorted(sagemaker.leftovers(account)["Kind"])
-    assert kinds == ["bucket", "configuration", "endpoint", "model", "role"]
+    assert kinds == ["bucket", "configuration", "endpoint", "log", "model", "role"]
     assert sagemaker.teardown(account).empty and sagemaker.teardown(account).empty
 
 
@@ -221,3 +222,5 @@ def test_a_batch_transform_reads_lines_and_says_where_its_answers_lie(account, p
     found = client.describe_transform_job(TransformJobName=job["TransformJobName"])
     assert found["TransformInput"]["SplitType"] == "Line" and found["TransformOutput"]["AssembleWith"] == "Line"
     assert found["ModelName"] == plan.model
+    with pytest.raises(ValueError, match=r"names the columns \(g2, g1, g3, \.\.\.\).*leave that line out"):
+        sagemaker.transform(account, plan, "g2,g1,g3,g4,g5,g6,g7,g8,g9,g10\n" + LINE)
