@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
@@ -49,15 +48,16 @@ def event(method: str, url: str, body: bytes | None = None, headers: dict[str, s
 
     url: path and query string as they are sent, encoded. A body that is no text goes as base64, as with Lambda.
     """
-    parts, headers = urlsplit(url), {name.lower(): value for name, value in (headers or {}).items()}
+    path, _, query = url.partition("?")
+    headers = {name.lower(): value for name, value in (headers or {}).items()}
     cookies = headers.pop("cookie", "")
     host = "example.lambda-url.us-east-1.on.aws"
-    http = {"method": method, "path": parts.path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "-"}
+    http = {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "-"}
     found = {
         "version": "2.0",
         "routeKey": "$default",
-        "rawPath": parts.path,
-        "rawQueryString": parts.query,
+        "rawPath": path,
+        "rawQueryString": query,
         "headers": {"host": host, "x-forwarded-proto": "https", "x-forwarded-port": "443", **headers},
         "requestContext": {"http": http, "stage": "$default", "domainName": host, "requestId": str(uuid.uuid4())},
         "isBase64Encoded": False,
@@ -65,9 +65,12 @@ def event(method: str, url: str, body: bytes | None = None, headers: dict[str, s
     if cookies:
         found["cookies"] = [cookie.strip() for cookie in cookies.split(";")]
     if body is not None:
-        text = headers.get("content-type", "").startswith(_TEXT)
+        text = None
+        with contextlib.suppress(UnicodeDecodeError):
+            text = body.decode() if headers.get("content-type", "").startswith(_TEXT) else None
         found["headers"]["content-length"] = str(len(body))
-        found |= {"body": body.decode() if text else base64.b64encode(body).decode(), "isBase64Encoded": not text}
+        found["body"] = base64.b64encode(body).decode() if text is None else text
+        found["isBase64Encoded"] = text is None
     return found
 
 

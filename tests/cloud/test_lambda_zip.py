@@ -140,6 +140,7 @@ REQUESTS = {
     "a multipart form": ("POST", "/predict", form("g1", b"1"), MULTIPART),
     "no JSON": ("POST", "/predict", b'{"g1": ', JSON),
     "bytes": ("POST", "/predict", b"\x89PNG\xff\xfe", {"Content-Type": "application/octet-stream"}),
+    "compressed JSON": ("POST", "/predict", b"\x1f\x8b", {**JSON, "Content-Encoding": "gzip"}),
     "no body": ("POST", "/predict", None, {}),
     "a cookie": ("GET", f"/predict?{GAMES}", None, {"Cookie": "a=1; b=2"}),
     "another method": ("DELETE", "/predict", None, {}),
