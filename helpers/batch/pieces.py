@@ -206,7 +206,8 @@ def end_with_the_command() -> None:
     """Let this engine end, with all that it has started, once the command that started it is gone, however it ended."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 1):  # not by sys.stdin, whose lock a thread may not hold as Python ends
+            pass
         if os.name == "posix":
             os.killpg(0, signal.SIGTERM)  # the engine leads a group of its own
         os._exit(1)
