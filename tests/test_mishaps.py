@@ -92,9 +92,9 @@ def test_without_onnx_runtime_the_service_names_the_package(project, exported, t
         "raise ModuleNotFoundError(\"No module named 'onnxruntime'\", name='onnxruntime')\n"
     )
     search = os.pathsep.join([str(missing), str(project)])
-    with tools.Kernel(notebook(project, "04"), PYTHONPATH=search) as kernel:
+    with tools.Kernel(notebook(project, "09"), PYTHONPATH=search) as kernel:
         with pytest.raises(CellExecutionError) as failure:
-            run_until(kernel, "request")
+            run_until(kernel, "server")
     assert re.match(r"PredictorError: .*'onnx'.*pip install onnxruntime", last_line(failure)), last_line(failure)
 
 
