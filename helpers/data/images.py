@@ -13,6 +13,8 @@ import numpy as np
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
 MOST_PIXELS = 50_000_000  # 200 MB while it is decoded; cameras of phones take 12 to 50 million
+MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos have no more
+STRIP = 64  # rows of a picture at once
 START = 256  # bytes in which an SVG or a web page shows what it is
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, as `keras.applications.imagenet_utils`
 TORCH_MEAN, TORCH_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue, as torchvision's models
@@ -34,18 +36,34 @@ class BadPicture(ValueError):
     """What is wrong with a picture, as the end of a sentence."""
 
 
+class Allowance:
+    """The pixels that the pictures of one request may have together: small files can become very large ones."""
+
+    def __init__(self):
+        self.left = MOST_TOGETHER
+
+    def take(self, pixels: int) -> None:
+        """Count a picture that is about to be decoded; `BadPicture` where it is one too many."""
+        if pixels > self.left:
+            raise BadPicture(
+                f"has {pixels:,} pixels, too many beside those before it (a request's pictures may have "
+                f"{MOST_TOGETHER:,} together): send it in a request of its own"
+            )
+        self.left -= pixels
+
+
 def is_picture(content: bytes) -> bool:
     """Whether bytes begin as the file of a picture does."""
     starts = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
     return content.startswith(starts) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
-def decode(content: bytes, height: int, width: int, channels: int) -> np.ndarray:
+def decode(content: bytes, height: int, width: int, channels: int, allowance: Allowance | None = None) -> np.ndarray:
     """The picture as (height, width, channels) float32 from 0 to 255, channels 1 (grey), 3 (RGB) or 4 (RGBA).
 
     Turned upright as its camera says (EXIF), what is transparent shown on white, resized without regard to its shape
     (bilinear, as `keras.utils.image_dataset_from_directory` does). Of a moving picture the first frame counts.
-    Raises `BadPicture`.
+    allowance: that of the request which holds the picture among others. Raises `BadPicture`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -56,6 +74,8 @@ def decode(content: bytes, height: int, width: int, channels: int) -> np.ndarray
             if opened.width * opened.height > MOST_PIXELS:
                 size = f"{opened.width:,} x {opened.height:,} pixels"
                 raise BadPicture(f"has {size}: send one of at most {MOST_PIXELS:,} pixels")
+            if allowance is not None:
+                allowance.take(opened.width * opened.height)
             ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
             image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
     except BadPicture:
@@ -73,7 +93,6 @@ def decode(content: bytes, height: int, width: int, channels: int) -> np.ndarray
 
 def _in_colours(image, channels: int):
     """A Pillow image in the mode of so many channels, 8 bits each."""
-    from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
@@ -81,8 +100,17 @@ def _in_colours(image, channels: int):
         return _as(image, "RGBA")
     if image.has_transparency_data:
         image = _as(image, "RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        _show_on_white(image)
     return _as(image, "L" if channels == 1 else "RGB")
+
+
+def _show_on_white(image) -> None:
+    """Let nothing of an RGBA picture be transparent; in strips, as the whole would take three times its memory."""
+    from PIL import Image
+
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        image.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip), (0, top))
 
 
 def _as(image, mode: str):

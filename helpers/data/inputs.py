@@ -79,8 +79,11 @@ class Array:
     def is_whole(self) -> bool:
         return self.low is not None or np.dtype(self.dtype).kind in "iu"
 
-    def read(self, value) -> np.ndarray:
-        """A decoded JSON value, or its text, as an array of the shape and type of one row; raises `BadValue`."""
+    def read(self, value, allowance: images.Allowance) -> np.ndarray:
+        """A decoded JSON value, or its text, as an array of the shape and type of one row; raises `BadValue`.
+
+        allowance: what the request's pictures may take; for those only, here and below.
+        """
         wanted = self._in_words()
         if isinstance(value, str):
             value = _from_text(value, wanted)
@@ -181,15 +184,15 @@ class Image(Array):
             scaled = np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
         return scaled.reshape(*scaled.shape[:-3], *self.shape)
 
-    def read(self, value) -> np.ndarray:
+    def read(self, value, allowance: images.Allowance) -> np.ndarray:
         if isinstance(value, Mapping) and set(value) == {"b64"}:
             value = value["b64"]
         if isinstance(value, str):
             value = _from_base64(value)
         if not isinstance(value, bytes):
-            return super().read(value)
+            return super().read(value, allowance)
         try:
-            decoded = images.decode(value, *self.height_and_width, self.channels)
+            decoded = images.decode(value, *self.height_and_width, self.channels, allowance)
         except images.BadPicture as error:
             raise BadValue(str(error)) from error
         return self._as_taken(decoded)
@@ -227,7 +230,7 @@ class Text:
         if self.shape not in ((), (1,)):
             raise ValueError(f"the text {self.name!r} has the shape {self.shape!r}")
 
-    def read(self, value) -> np.ndarray:
+    def read(self, value, allowance: images.Allowance) -> np.ndarray:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if not isinstance(value, str):
@@ -407,9 +410,9 @@ class InputReader:
 
     def read(self, params, keep_going: bool = False) -> Rows:
         """See `parameters.Reader.read`. Raises `InvalidRequest` naming every bad input."""
-        problems = Named()
+        problems, allowance = Named(), images.Allowance()
         if isinstance(params, Mapping):
-            row = self._row(params, "", problems)
+            row = self._row(params, "", problems, allowance)
             problems.refuse()
             return Rows(_stacked([row]), {}, {}, ())
         if not isinstance(params, list | tuple):
@@ -427,7 +430,7 @@ class InputReader:
                 problems.are_more = True
                 break
             before = problems.count
-            row = self._row_of_list(each, i, problems)
+            row = self._row_of_list(each, i, problems, allowance)
             if problems.count == before:
                 first = first or row
                 if [a.shape for a in row] != [a.shape for a in first]:
@@ -444,20 +447,20 @@ class InputReader:
     def _stand_in(self) -> list[np.ndarray]:
         return [array[0] for array in self.signature.sample(1).arrays]
 
-    def _row_of_list(self, value, i: int, problems: Named) -> list[np.ndarray]:
+    def _row_of_list(self, value, i: int, problems: Named, allowance: images.Allowance) -> list[np.ndarray]:
         is_value = not isinstance(value, Mapping) or set(value) == {"b64"}
         if is_value and len(self.inputs) == 1:
             try:
-                return [self.inputs[0].read(value)]
+                return [self.inputs[0].read(value, allowance)]
             except BadValue as error:
                 problems.add(f"[{i}]", str(error))
                 return []
         if not isinstance(value, Mapping):
             problems.add(f"[{i}]", "must be an object of names and values")
             return []
-        return self._row(value, f"[{i}].", problems)
+        return self._row(value, f"[{i}].", problems, allowance)
 
-    def _row(self, params: Mapping, where: str, problems: Named) -> list[np.ndarray]:
+    def _row(self, params: Mapping, where: str, problems: Named, allowance: images.Allowance) -> list[np.ndarray]:
         found: dict = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
@@ -469,7 +472,7 @@ class InputReader:
             else:
                 found[which] = None
                 try:
-                    found[which] = which.read(value)
+                    found[which] = which.read(value, allowance)
                 except BadValue as error:
                     problems.add(f"{where}{name}", str(error))
         for which in self.inputs:

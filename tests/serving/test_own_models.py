@@ -365,6 +365,22 @@ def test_what_is_no_picture_is_refused_with_a_sentence(pictures, sent, says):
     assert answer.status_code == 422 and says in answer.json()["error"], answer.text
 
 
+def test_the_pictures_of_a_request_have_a_limit_together_beyond_which_none_is_decoded(pictures):
+    """6 kB each, of 49 million pixels; of the third there is but the head, which would be told if it were decoded."""
+    from PIL import Image
+
+    url, _ = pictures
+    made = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(made, "PNG")
+    files = [made.getvalue(), made.getvalue(), made.getvalue()[:100], picture()[0]]
+    sent = {"json": [{"b64": base64.b64encode(file).decode()} for file in files], "timeout": 60}
+    answer = requests.post(f"{url}/predict?errors=rows", **sent)
+    assert [each is None for each in answer.json()["predictions"]] == [False, False, True, False]
+    assert "49,000,000 pixels, too many beside those before it" in answer.json()["errors"]["[2]"]
+    refused = requests.post(f"{url}/predict", **sent)
+    assert refused.status_code == 422 and refused.json()["fields"] == answer.json()["errors"]
+
+
 def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
     url, _ = pictures
     answer = requests.post(f"{url}/predict", data=b"\xff\xd8\xff" + bytes(17 * 1024 * 1024), timeout=20)
