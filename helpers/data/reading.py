@@ -36,6 +36,14 @@ ROW_NUMBERS = "row number"  # the name that a first column without a name of its
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")  # "1.234,5", never "1,234"
 
+# How a file begins that is no table in text, and what it is.
+_NO_TEXT = {
+    rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
+    rb"ARROW1": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
+    rb'\s*(\[\s*)?\{\s*"': "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
+    rb"(?i)\s*<(!doctype|html)": "a page of the web, not a table: give the address or the file of the table itself",
+}
+
 
 class DataError(ValueError):
     """A table that cannot be read or used; the message says what, where and what to do."""
@@ -77,7 +85,7 @@ def read_table(source: str | Path) -> Reading:
     if inside:
         reading.said.insert(0, f"read {inside} from {Path(name).name}")
     if reading.frame.empty:
-        raise DataError(f"{name} has a header but no rows: it needs at least some of each label")
+        raise DataError(f"{name} has a header but no rows: give a table that has some")
     reading.frame.columns = _clean_names(reading)
     return reading
 
@@ -174,7 +182,11 @@ def _parsed(read, content: bytes, name: str, kind: str):
 
 
 def _parquet(content: bytes, name: str) -> Reading:
-    return Reading(_parsed(pd.read_parquet, content, name, "Parquet").reset_index(drop=True), name)
+    def read(file: io.BytesIO) -> pd.DataFrame:
+        frame = pd.read_parquet(file)
+        return frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
+
+    return Reading(_parsed(read, content, name, "Parquet"), name)
 
 
 def _excel(content: bytes, name: str) -> Reading:
@@ -193,6 +205,9 @@ def _excel(content: bytes, name: str) -> Reading:
 
 def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     """ragged: what becomes of a row with more fields than the header: "error" or "skip"."""
+    for start, what in _NO_TEXT.items():
+        if re.match(start, content):
+            raise DataError(f"{name} is {what}")
     reading = Reading(pd.DataFrame(), name)
     reading.encoding = _encoding(content, name, reading.said)
     text = _decode(content, reading.encoding, name)
@@ -247,8 +262,6 @@ def _encoding(content: bytes, name: str, said: list[str]) -> str:
         if nulls > 0.2 * min(len(content), 2000) and len(content) % 2 == 0:  # Latin letters in UTF-16 without its mark
             return "utf-16-be" if even > nulls / 2 else "utf-16-le"
         raise DataError(f"{name} is not a table in text: it holds binary data; save it as CSV, Excel or Parquet")
-    if content[:4] == b"\xd0\xcf\x11\xe0":
-        raise DataError(f"{name} is an Excel file of the old kind (.xls): save it as .xlsx or CSV")
     try:
         content.decode("utf-8")
         return "utf-8"

@@ -341,7 +341,12 @@ MODEL_FILES = "a Keras file (.keras, .h5), model.json, the folder of a SavedMode
 def _own_model_options(cli: _Parser) -> None:
     cli.option("--to", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the file)")
     cli.option("--features", type=_names, default=(), metavar="A,B", help="names of the columns that a row holds")
-    cli.option("--like", type=_table_file, metavar="TABLE", help="a table with these columns, which tells their ranges")
+    cli.option(
+        "--like",
+        type=_table_file,
+        metavar="TABLE",
+        help="a table (CSV, Excel, Parquet) with these columns; tells their ranges",
+    )
     cli.option(
         "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"
     )

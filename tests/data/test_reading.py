@@ -39,9 +39,9 @@ def excel(**sheets: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def parquet() -> bytes:
+def parquet(table: pd.DataFrame = TABLE) -> bytes:
     file = io.BytesIO()
-    TABLE.to_parquet(file)
+    table.to_parquet(file)
     return file.getvalue()
 
 
@@ -89,6 +89,7 @@ SAME = {
     "Excel": excel(Sheet1=TABLE),
     "Excel, the second sheet": excel(Notes=pd.DataFrame(), Data=TABLE),
     "Parquet": parquet(),
+    "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
 }
 
 
@@ -145,7 +146,10 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         ("a,b,label\n", "mine.csv has a header but no rows"),
         (CSV + "1,2,3,4\n", "mine.csv has 4 fields in line 42 where the header has 3: quote a text"),
         (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 99, r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
+        (b"ARROW1" + bytes(99), "is a Feather file: save it as Parquet"),
+        (TABLE.to_json(orient="records"), "is JSON: save it as CSV"),
+        ("<!DOCTYPE html><title>Sign in</title>", "is a page of the web"),
         (b"PAR1 and then nothing", "is not a Parquet file that can be read"),
         (gzip.compress(CSV.encode())[:60], "is damaged or cut short"),
         (zipped("a.csv", "b.csv"), r"holds 2 files \(a.csv, b.csv\): unpack it, and give the one to use"),

@@ -11,6 +11,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 from notebook_tools import environment_in
@@ -280,10 +281,10 @@ def test_answers_that_are_all_saturated_prove_nothing_and_that_is_said(tmp_path)
 
 def test_a_table_names_the_features_and_their_ranges(tmp_path):
     make("regression", tmp_path)
-    header = "rooms,age,crime,has_pool,tax,price\n"
-    rows = "".join(f"{i % 7},{20 + i},{i / 3:.2f},{i % 2},{100 + 3 * i},{i * 1000}\n" for i in range(30))
-    (tmp_path / "homes.csv").write_text(header + rows)
-    card = export_file(tmp_path / "regression.keras", tmp_path / "m", like=tmp_path / "homes.csv", label="price")
+    i = np.arange(30)
+    homes = {"rooms": i % 7, "age": 20 + i, "crime": i / 3, "has_pool": i % 2, "tax": 100 + 3 * i, "price": i * 1000}
+    pd.DataFrame(homes).to_excel(tmp_path / "homes.xlsx", index=False)  # read as the tables to train on are
+    card = export_file(tmp_path / "regression.keras", tmp_path / "m", like=tmp_path / "homes.xlsx", label="price")
     kinds = {feature["name"]: feature["kind"] for feature in card["signature"]["features"]}
     assert kinds == {"rooms": "real", "age": "real", "crime": "real", "has_pool": "binary", "tax": "real"}
     assert card["signature"]["label"] == "price"
