@@ -13,19 +13,18 @@ import itertools
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 from prometheus_client.core import GaugeMetricFamily
 
+from helpers.serving.access_log import own_id, write_line
 from helpers.serving.drift import Drift
 
 log = logging.getLogger("helpers.serving.services")
@@ -35,7 +34,6 @@ _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
 _place: tuple[Path, int] | None = None  # the folder in which this process counts with others, and its number there
 _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
-_OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)  # a caller's own id, as long as it cannot forge a log line
 
 
 @contextlib.contextmanager
@@ -261,8 +259,8 @@ class Observed:
 
     def identify(self, given: str | None) -> str:
         """The caller's `X-Request-ID`, or one made of a random part of this process and a count."""
-        if given and _OWN_ID.fullmatch(given):
-            return given
+        if own := own_id(given):
+            return own
         if not self._process:
             self._process = secrets.token_hex(4)
         return f"{self._process}-{next(self._ids)}"
@@ -273,7 +271,7 @@ class Observed:
         count()
         observe(seconds)
         if self.access_log is not None:
-            self._write_line(method, path, code, seconds, request_id, client)
+            write_line(self.access_log, method, path, code, seconds, request_id, client)
 
     def _counters(self, method: str, path: str, code: str) -> tuple[Callable, Callable]:
         """The two metrics of this kind of request, looked up by their labels only once."""
@@ -285,19 +283,3 @@ class Observed:
         if known == path and verb == method:
             self._counted[method, path, code] = counters
         return counters
-
-    def _write_line(self, method: str, path: str, code: str, seconds: float, request_id: str, client: str) -> None:
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "id": request_id,
-            "client": client,
-            "method": method,
-            "path": path,
-            "status": int(code),
-            "ms": round(seconds * 1000, 3),
-        }
-        try:
-            self.access_log.write(json.dumps(line) + "\n")
-            self.access_log.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or its disk is full: the answer goes out all the same
-            pass

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from helpers.export.registry import Choice
 from helpers.serving.callers import Callers
@@ -59,7 +60,7 @@ def worker_app(options: Options) -> Callable:
 
     Raises `CannotServe` where the model cannot be loaded, or does not answer.
     """
-    from helpers.serving.background_log import BackgroundLog
+    from helpers.serving.access_log import BackgroundLog
     from helpers.serving.canary import Canary
     from helpers.serving.model_slot import ModelSlot, Watcher
     from helpers.serving.services import create_predict_app
@@ -130,33 +131,33 @@ def supervise(
     on_ready: Callable[[], None] | None = None,
     callers: Callers | None = None,
     models: Sequence[str] = (),
+    access_log: TextIO | None = None,
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
     load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
     callers: the rules for `Host` and `Origin` that hold while none can. models: the names of those that are served.
+    access_log: a text stream for the requests that no worker answers.
     """
-    with starting(listener, callers or Callers()):
+    with starting(listener, callers or Callers(), access_log):
         import helpers.export.predictors
         import helpers.serving.protocol
         import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
         from helpers.serving.observability import shared_counts
 
     with shared_counts(workers + 1) as counts:
-        work, note = functools.partial(_work, load, counts), _noted_beside(workers, counts, models)
+        work, note = functools.partial(_work, load, counts), _noted_beside(workers, counts, models, access_log)
         return Supervisor(listener, workers, work, on_ready, callers, note).run()
 
 
-def _noted_beside(workers: int, counts: Path | None, models: Sequence[str]) -> Callable | None:
-    """What counts the answers of the process that watches the workers, as one more beside them."""
+def _noted_beside(workers: int, counts: Path | None, models: Sequence[str], access_log: TextIO | None) -> Callable:
+    """What counts and logs the answers of the process that watches the workers, as one more beside them."""
     from helpers.serving import observability, services, several
 
-    if counts is None:
-        return None
     observability.count_as(workers, counts)
     is_several = len(models) > 1
     paths = several.paths_of(models) if is_several else services.PATHS
-    return observability.Observed(_no_application, observability.Metrics(is_several), paths).note
+    return observability.Observed(_no_application, observability.Metrics(is_several), paths, access_log).note
 
 
 def _no_application(environ: dict, start_response: Callable):
@@ -166,8 +167,8 @@ def _no_application(environ: dict, start_response: Callable):
 def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> None:
     """What one worker does, in its process, until SIGTERM."""
     from helpers.serving import protocol
+    from helpers.serving.access_log import BackgroundLog
     from helpers.serving.asgi import Gateway
-    from helpers.serving.background_log import BackgroundLog
     from helpers.serving.observability import count_as
 
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long

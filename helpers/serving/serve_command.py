@@ -15,13 +15,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from helpers import BYPASS_PROXY, PROJECT, PROXY
 from helpers.export import registry, served
 from helpers.export.errors import ArtifactError
 from helpers.export.kept import is_kept
 from helpers.export.registry import Choice
+from helpers.serving import access_log
 from helpers.serving.callers import Callers, is_loopback
 from helpers.serving.framing import HEADER_BYTES
 from helpers.serving.stand_in import starting
@@ -38,15 +39,15 @@ def main(chosen: argparse.Namespace) -> int:
         listener = listen(chosen.host, chosen.port)
     except CannotServe as error:
         return _failure(error)
-    with listener:
-        return _serve(chosen, key, listener)
+    with listener, access_log.to_stdout(chosen.access_log) as log:
+        return _serve(chosen, key, listener, log)
 
 
-def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket) -> int:
+def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket, log: TextIO | None) -> int:
     hosts = tuple(chosen.allow_host) if is_loopback(chosen.host) else None
     callers = Callers(hosts, chosen.allow_origin)
     try:
-        with starting(listener, callers):
+        with starting(listener, callers, log):
             if chosen.file is not None:
                 export_own(chosen)
                 chosen.models = [Choice(chosen.to)]
@@ -78,7 +79,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket)
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
         names = [each.name for each in models]
-        return production.supervise(listener, chosen.workers, load, announce, callers, names)
+        return production.supervise(listener, chosen.workers, load, announce, callers, names, log)
 
 
 def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:

@@ -7,6 +7,7 @@ first what it may send, and hides an answer that does not name the page's origin
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import secrets
 import socket
@@ -14,8 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
+from urllib.parse import unquote_to_bytes
 
+from helpers.serving.access_log import own_id, write_line
 from helpers.serving.callers import CallerCheck, Callers
 
 MOST_ANSWERED = 200  # connections, between two looks at the workers
@@ -38,6 +41,7 @@ NOBODY = Reason("no worker of this service can answer: its own output says why; 
 @dataclass
 class _Caller:
     connection: socket.socket
+    address: str
     until: float
     head: bytearray = field(default_factory=bytearray)
     is_answered: bool = False
@@ -83,9 +87,9 @@ class StandIn:
         self.listener.setblocking(False)
         with contextlib.suppress(OSError):
             for _ in range(MOST_ANSWERED):
-                connection, _ = self.listener.accept()
+                connection, address = self.listener.accept()
                 connection.setblocking(False)
-                self._open.append(_Caller(connection, time.monotonic() + SECONDS))
+                self._open.append(_Caller(connection, address[0], time.monotonic() + SECONDS))
 
     def _answer(self, caller: _Caller) -> None:
         """Send the whole answer to a request, by its headers as far as they are here."""
@@ -96,9 +100,12 @@ class StandIn:
 
         environ = _environ(bytes(caller.head))
         body = b"".join(self._app(environ, start_response))
-        if self.note is not None:
+        request_id = own_id(environ.get("HTTP_X_REQUEST_ID")) or secrets.token_hex(4)
+        said.append(f"X-Request-ID: {request_id}")
+        if self.note is not None and caller.head:  # a connection without a request is none that was answered
             seconds = time.monotonic() - caller.until + SECONDS
-            self.note(environ["REQUEST_METHOD"], environ["PATH_INFO"], said[0].split()[1], seconds, "", "")
+            method, path, code = environ["REQUEST_METHOD"], environ["PATH_INFO"], said[0].split()[1]
+            self.note(method, path, code, seconds, request_id, caller.address)
         caller.is_answered, caller.until = True, time.monotonic() + SECONDS
         with contextlib.suppress(OSError):
             caller.connection.sendall("\r\n".join([*said, "Connection: close", "", ""]).encode("latin-1") + body)
@@ -108,15 +115,16 @@ class StandIn:
         error, retry_after = self._reason
         body = json.dumps({"success": False, "error": error}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        headers += [("Retry-After", str(retry_after)), ("X-Request-ID", secrets.token_hex(4))]
+        headers.append(("Retry-After", str(retry_after)))
         start_response("503 SERVICE UNAVAILABLE", headers)
         return [body]
 
 
 @contextlib.contextmanager
-def starting(listener: socket.socket, callers: Callers) -> Iterator[None]:
+def starting(listener: socket.socket, callers: Callers, access_log: TextIO | None = None) -> Iterator[None]:
     """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them."""
-    stand_in, done = StandIn(listener, callers), threading.Event()
+    note = functools.partial(write_line, access_log) if access_log is not None else None
+    stand_in, done = StandIn(listener, callers, note), threading.Event()
 
     def stand() -> None:
         while not done.wait(LOOK_SECONDS):
@@ -136,7 +144,8 @@ def _environ(head: bytes) -> dict[str, str]:
     """What `CallerCheck` and metrics look at, as WSGI has it."""
     first, *lines = head.decode("latin-1").split("\r\n")
     method, _, rest = first.partition(" ")
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": rest.partition(" ")[0].partition("?")[0]}
+    path = unquote_to_bytes(rest.partition(" ")[0].partition("?")[0]).decode("latin-1")
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
     for name, colon, value in (line.partition(":") for line in lines):
         if colon:
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = value.strip()

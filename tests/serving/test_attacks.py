@@ -516,7 +516,7 @@ def test_a_broken_model_folder_and_a_dying_worker_leave_the_other_worker_serving
 @posix_only
 def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(model, free_port):
     page, asks = {"Origin": PAGE}, {"Access-Control-Request-Method": "POST"}
-    with serving(model, free_port, "--workers", "2", "--allow-origin", PAGE) as (process, url):
+    with serving(model, free_port, "--workers", "2", "--allow-origin", PAGE, "--access-log") as (process, url):
         workers = workers_at_work(process, url, 2)
         (model / "card.json").rename(model / "card.away")
         for worker in workers:
@@ -525,11 +525,15 @@ def test_without_any_worker_requests_are_answered_with_503_until_one_is_back(mod
         assert refused.status_code == 503 and "no worker" in refused.json()["error"]
         assert refused.headers["Retry-After"] and refused.headers["X-Request-ID"]
         assert "Access-Control-Allow-Origin" not in refused.headers
-        refused = requests.post(f"{url}/predict", json=ARTICLE, headers=page, timeout=20)
+        refused = requests.post(f"{url}/predict", json=ARTICLE, headers=page | {"X-Request-ID": "mine"}, timeout=20)
         assert refused.status_code == 503 and refused.headers["Access-Control-Allow-Origin"] == PAGE
+        assert refused.headers["X-Request-ID"] == "mine"
         asked = requests.options(f"{url}/predict", headers=page | asks, timeout=20)
         assert asked.status_code == 204 and "POST" in asked.headers["Access-Control-Allow-Methods"]
         assert requests.get(url, headers={"Host": "evil.example"}, timeout=20).status_code == 403
+        logged = json.loads(next(line for line in process.stdout if '"id": "mine"' in line))
+        said = [logged[name] for name in ("client", "method", "path", "status")]
+        assert said == ["127.0.0.1", "POST", "/predict", 503] and logged["ms"] > 0 and logged["time"]
         (model / "card.away").rename(model / "card.json")
         until(lambda: requests.get(f"{url}/predict", params=ARTICLE, timeout=20).ok)
         counted = requests.get(f"{url}/metrics", timeout=20).text

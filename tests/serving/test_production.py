@@ -225,7 +225,7 @@ def test_while_the_model_is_loaded_every_path_is_answered_with_503(exported, fre
     go, url = tmp_path / "go", f"http://127.0.0.1:{free_port}"
     body = f"import os, time\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    "
     slow = runtime(tmp_path / "slow", f"{body}raise SystemError('of some other kind')")
-    process = start("--model", exported, "--port", free_port, PYTHONPATH=slow)
+    process = start("--model", exported, "--port", free_port, "--access-log", PYTHONPATH=slow)
 
     def listens() -> bool:
         with socket.socket() as probe:
@@ -233,13 +233,17 @@ def test_while_the_model_is_loaded_every_path_is_answered_with_503(exported, fre
 
     try:
         until(listens)
+        answers = []
         for path in ("/ping", "/health/ready", "/health/live", "/predict?g1=1", "/nothing") * 2:
             answer = requests.get(f"{url}{path}", timeout=5)
+            answers.append(answer.headers["X-Request-ID"])
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert "the service is starting" in answer.json()["error"]
         go.touch()
         output, _ = process.communicate(timeout=20)
         assert process.returncode == 2 and "of some other kind" in output and "Serving" not in output
+        logged = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        assert [line["id"] for line in logged if line["status"] == 503] == answers
     finally:
         process.kill()
 
