@@ -233,10 +233,10 @@ def test_clients_that_ask_without_reading_hold_nobody_up(url, path):
             connection.close()
 
 
-def test_the_last_of_a_crowd_is_answered_before_the_first_have_been_many_times(url):
-    """Each asks again as soon as it is answered, until each has been answered once."""
+def answers_until_each_has_one(url: str, crowd: int) -> int:
+    """How many answers a crowd of clients gets, each of which asks again at once, until each has been answered."""
     host, _, port = url.removeprefix("http://").partition(":")
-    request, crowd = f"GET /predict?{urlencode(ARTICLE)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), 128
+    request = f"GET /predict?{urlencode(ARTICLE)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         for _ in range(crowd):
             client = stack.enter_context(socket.create_connection((host, int(port))))
@@ -250,7 +250,15 @@ def test_the_last_of_a_crowd_is_answered_before_the_first_have_been_many_times(u
                 if b'"success":true' in got:
                     answers[key.fd] += 1
                     key.fileobj.sendall(request)
-    assert answers.total() < 15 * crowd  # half the crowd's number for each, were one taken in a round
+    return answers.total()
+
+
+def test_the_last_of_a_crowd_is_answered_before_the_first_have_been_many_times(url):
+    """Were one connection taken in a round, each would have 16 to 24 answers first, every time.
+
+    As it is, each has 2 to 8, and now and then 17 while a busy machine lets one of the workers wait.
+    """
+    assert any(answers_until_each_has_one(url, crowd=128) < 12 * 128 for _ in range(5))
 
 
 # ---- time and memory of a bad request ----
