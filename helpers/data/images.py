@@ -6,7 +6,10 @@ Bytes come in, an (height, width, channels) array goes out. Whatever is no pictu
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import threading
 
 import numpy as np
 
@@ -14,6 +17,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
 MOST_PIXELS = 50_000_000  # 200 MB while it is decoded; cameras of phones take 12 to 50 million
 MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos have no more
+LARGE_PIXELS = MOST_PIXELS // 4  # from which on pictures are decoded one after the other, whoever sends them
 STRIP = 64  # rows of a picture at once
 START = 256  # bytes in which an SVG or a web page shows what it is
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, as `keras.applications.imagenet_utils`
@@ -30,6 +34,10 @@ PIXELS = {
     ),
 }
 THREE_CHANNELS = ("caffe", "torch")  # those of `PIXELS` that are of red, green and blue only
+
+_turn_of_large = threading.Lock()
+# Pillow takes memory in blocks of 16 MB, which the C library keeps for each thread that had some; larger ones go back.
+os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
 
 
 class BadPicture(ValueError):
@@ -76,8 +84,10 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
                 raise BadPicture(f"has {size}: send one of at most {MOST_PIXELS:,} pixels")
             if allowance is not None:
                 allowance.take(opened.width * opened.height)
-            ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
-            image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
+            with _turn_of_large if opened.width * opened.height > LARGE_PIXELS else contextlib.nullcontext():
+                ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
+                image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
+                opened.close()  # lets go of its pixels before the next one's turn
     except BadPicture:
         raise
     except Image.DecompressionBombError as error:
