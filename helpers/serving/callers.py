@@ -112,8 +112,8 @@ def _preflight(environ: dict) -> Headers:
 
 
 def _refuse(start_response: Callable) -> list[bytes]:
-    error = "this service answers under the names of its own machine only: call it as localhost, or add the name of "
-    error += "the address you use with allow_hosts"
+    error = "this service answers under the names of its own machine only: call it as localhost, or allow the name "
+    error += "that you use: --allow-host NAME of `serve`, allow_hosts in Python"
     body = json.dumps({"success": False, "error": error}).encode()
     start_response("403 FORBIDDEN", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
