@@ -50,17 +50,46 @@ class Wishes:
     takes: str = ""
 
 
-def signature_of(model, wishes: Wishes, label: str) -> Signature | InputSignature:
-    """The signature of a Keras model. label: what is predicted where `wishes` do not say it."""
+def signature_of(
+    model, wishes: Wishes, label: str, before: Signature | InputSignature | None = None
+) -> Signature | InputSignature:
+    """The signature of a Keras model. label: what is predicted where `wishes` do not say it.
+
+    before: the signature of a model whose callers this one is to answer: what `wishes` leave open is as there, where
+    that fits.
+    """
     _check(model)
+    names, outputs = _named(model), ()
+    if before:
+        wishes, names, outputs = *_as_before(model, wishes, before, names), before.outputs
+        label = before.label
     wanted = wishes.label or label
-    first = model.inputs[0]
-    if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, first, wishes.takes)):
-        signature: Signature | InputSignature = Signature(_features(model, wishes), wanted)
+    if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, model.inputs[0], wishes.takes)):
+        signature: Signature | InputSignature = Signature(_features(model, wishes, before), wanted)
+        if isinstance(before, Signature) and before.label == wanted:
+            signature = replace(before, features=signature.features)
     else:
-        named = zip(_named(model), model.inputs, strict=True)
+        named = zip(names, model.inputs, strict=True)
         signature = InputSignature(tuple(_input(model, tensor, wishes, name) for name, tensor in named), wanted)
-    return replace(signature, outputs=outputs_of(model, signature, wishes.classes))
+    return replace(signature, outputs=outputs_of(model, signature, wishes.classes, outputs))
+
+
+def _as_before(model, wishes: Wishes, before: Signature | InputSignature, names: list[str]) -> tuple[Wishes, list[str]]:
+    """Wishes, and the names of inputs, with what is left open as it was, where the model takes the same numbers."""
+    if wishes.takes or wishes.pixels:
+        return wishes, names
+    taken = [(tuple(each.shape[1:]), str(each.dtype)) for each in model.inputs]
+    if isinstance(before, Signature):
+        shape, dtype = taken[0]
+        is_row = len(taken) == 1 and dtype == "float32" and None not in shape and np.prod(shape) == before.width
+        return (replace(wishes, takes="row") if is_row else wishes), names
+    if taken != [(each.shape, each.dtype) for each in before.inputs]:
+        return wishes, names
+    pixels = next((each.pixels for each in before.inputs if each.kind == "image"), "")
+    if before.n > 1:
+        return replace(wishes, pixels=pixels), names
+    [which] = before.inputs
+    return replace(wishes, pixels=pixels, takes=which.kind if which.kind in TAKES else ""), [which.name]
 
 
 def _check(model) -> None:
@@ -97,7 +126,7 @@ def _is_row(model, tensor, takes: str) -> bool:
     return is_plain and shape[0] <= MOST_FEATURES and _vocabulary(model, tensor) is None
 
 
-def _features(model, wishes: Wishes) -> tuple[Feature, ...]:
+def _features(model, wishes: Wishes, before: Signature | InputSignature | None = None) -> tuple[Feature, ...]:
     if len(model.inputs) != 1:
         names = ", ".join(each.name for each in model.inputs)
         raise ArtifactError(f"the model takes several inputs ({names}): features can be named where there is one")
@@ -108,6 +137,8 @@ def _features(model, wishes: Wishes) -> tuple[Feature, ...]:
     if wishes.like:
         features = _like(wishes.like, wishes.label, width)
         given = f"the columns of {Path(wishes.like).name}"
+    elif not wishes.features and isinstance(before, Signature) and before.width == width:
+        return before.features
     else:
         names = wishes.features or tuple(f"x{i + 1}" for i in range(width))
         features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
@@ -251,8 +282,17 @@ def _vocabulary(model, tensor) -> int | None:
 # ---- what it answers ----
 
 
-def outputs_of(model, signature: Signature | InputSignature, classes: tuple[str, ...] = ()) -> tuple[Output, ...]:
-    """What a Keras model answers, by its last layers. signature: what it takes; its outputs are not looked at."""
+def outputs_of(
+    model,
+    signature: Signature | InputSignature,
+    classes: tuple[str, ...] = (),
+    before: tuple[Output, ...] = (),
+) -> tuple[Output, ...]:
+    """What a Keras model answers, by its last layers. signature: what it takes; its outputs are not looked at.
+
+    classes: their names. before: outputs whose classes give their names to these where nobody does, and they fit.
+    """
+    known = {output.name: output for output in before}
     names = _distinct([str(name) for name in getattr(model, "output_names", [])], len(model.outputs))
     # Keras tells one dimension too many of what it makes of counted words
     answers = _asked(model, signature) if any(each.dtype == "string" for each in model.inputs) else None
@@ -264,11 +304,20 @@ def outputs_of(model, signature: Signature | InputSignature, classes: tuple[str,
             activation = _seen(answers[i])
         if answers is not None and answers[i].ndim <= len(shape):
             shape = answers[i].shape[1:]
-        outputs.append(_output(name, shape, activation, classes))
+        outputs.append(_output(name, shape, activation, classes or _classes_of(known.get(name), shape, activation)))
     if classes and not any(output.kind == CLASSES for output in outputs):
         found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)
         raise ArtifactError(f"{len(classes)} classes are named, and the model's answers have the shape {found}")
     return tuple(outputs)
+
+
+def _classes_of(before: Output | None, shape, activation: str) -> tuple[str, ...]:
+    """The names of another output's classes where one of this shape and activation tells as many apart."""
+    if before is None or len(shape) > 1 or None in shape:
+        return ()
+    count, size = len(before.classes), int(np.prod(shape))
+    is_share_of_two = (count, size) == (2, 1) and "sigmoid" in (activation, before.activation)
+    return before.classes if count == size or is_share_of_two else ()
 
 
 def _output(name: str, shape, activation: str, classes: tuple[str, ...]) -> Output:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from helpers.data.inputs import InputSignature
+from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, distinct
 from helpers.data.signature import Signature
 from helpers.export import registry
@@ -65,7 +65,8 @@ def export_file(
     key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module with layers
     of your own, `my_layers`. weights: the file with those of a model in JSON, where they do not lie beside it.
     metrics: what you measured, for the card, with the data it was measured on under "data". replace: also where the
-    folder holds another model. beside: keep it as a version beside the model that the folder holds.
+    folder holds another model. beside: keep it as a version beside the model that the folder holds; what is not said
+    here (label, features, classes, pixels) is as there, where it fits.
 
     Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
     """
@@ -76,7 +77,9 @@ def export_file(
     wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
     brought = opened(path, Path(weights) if weights else None, custom)
-    signature = signature_of(brought.ends, wishes, label=path.stem)
+    there = _card_of(directory) if beside else None
+    before = signature_from(there["signature"]) if there else None
+    signature = signature_of(brought.ends, wishes, path.stem, before)
     _rename_inputs(brought.model, signature)
     source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
     if imports:
@@ -135,17 +138,20 @@ def import_layers(module: str, beside: Path) -> dict:
 def check_owner(directory: Path, path: Path, replace: bool) -> None:
     """`ArtifactError` where the folder holds anything but an export of a file of this name."""
     check_replaceable(directory)
-    if replace or not is_export(directory):
-        return
-    try:
-        card = read_card(directory)
-    except PredictorError:
-        return  # a damaged export is replaced
-    if card.get("source", {}).get("file") != path.name:
+    card = None if replace else _card_of(directory)
+    if card and card.get("source", {}).get("file") != path.name:
         raise ArtifactError(
             f"{registry.shown(directory)} holds another model (of {card['signature']['label']}): name this one "
             "otherwise with --to, or say --replace"
         )
+
+
+def _card_of(directory: Path) -> dict | None:
+    """The card of the export in a folder; None where there is none, or a damaged one, which is replaced."""
+    try:
+        return read_card(directory) if is_export(directory) else None
+    except PredictorError:
+        return None
 
 
 def found_in(path: Path, weights: Path | None = None) -> str:

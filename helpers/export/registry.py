@@ -130,13 +130,16 @@ def serve_command(directory: Path) -> str:
 
 def how_to_serve(directory: Path, card: dict) -> str:
     """What to do with the model that was exported to `directory` with this card: a line to copy, or two."""
-    version = versions.version_of(card)
-    if versions.versions(directory)[0].version == version:
+    version, there = versions.version_of(card), versions.versions(directory)[0]
+    if there.version == version:
         return f"serve it: {serve_command(directory)}"
     name = word(directory)
+    put = f"put it in its place: {_line('models', 'promote', name, version)}"
+    waits = "it waits beside the model that is there"
+    if reason := versions.other_question(there.card["signature"], card["signature"]):
+        return f"{waits}, whose callers it cannot answer: {reason}\n{put}"
     ask = _line("serve", "--model", name, "--shadow", f"{name}@{version}")
-    put = _line("models", "promote", name, version)
-    return f"it waits beside the model that is there\nask it too: {ask}\nput it in its place: {put}"
+    return f"{waits}\nask it too: {ask}\n{put}"
 
 
 def word(directory: Path) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from helpers.data.inputs import Batch, name_in_requests
-from helpers.data.outputs import ONE_PROBABILITY
+from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_requests
+from helpers.data.outputs import ONE_PROBABILITY, Output
+from helpers.data.signature import UNBOUNDED, Feature, Signature
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
@@ -135,6 +137,51 @@ def test_litert_is_given_each_unnamed_input_as_what_it_is(tmp_path):
     assert predictor.signature.names == ("input_1", "input_2")
     sample = predictor.signature.sample(50)
     np.testing.assert_allclose(predictor(sample), np.ravel(model(list(sample.arrays))), atol=1e-6)
+
+
+def plain(shape, units=1, activation=None):
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(units, activation)])
+
+
+YES_NO = Output(kind="classes", classes=("no", "yes"))
+COLUMNS = (Feature("sex", "category", default="m", values=("f", "m"), pooled=("x",)), Feature("age", "real", 0, 9, 5))
+PICTURE = InputSignature((Image("photo", (16, 16, 3), pixels="-1..1"),), "breed", (YES_NO,))
+SEQUENCE = InputSignature((Array("steps", (16, 16, 3)),), "breed", (YES_NO,))
+
+
+@pytest.mark.parametrize(
+    ("made", "wishes", "before", "differs"),
+    [
+        ({"shape": (4,), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), {}),
+        ({"shape": (2, 2), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), {}),
+        ({"shape": (16, 16, 3), "activation": "sigmoid"}, {}, PICTURE, {}),
+        ({"shape": (16, 16, 3), "activation": "softmax", "units": 2}, {}, SEQUENCE, {}),
+        (
+            {"shape": (16, 16, 3)},  # a number is none of two classes
+            {},
+            PICTURE,
+            {"outputs": (Output(kind="number"),)},
+        ),
+        (
+            {"shape": (3,), "activation": "sigmoid"},
+            {"label": "price", "features": ("a", "b", "c")},
+            Signature(COLUMNS, "won", "yes"),
+            {"label": "price", "positive": "", "features": tuple(Feature(n, "real", *UNBOUNDED) for n in "abc")},
+        ),
+    ],
+)
+def test_what_nobody_says_of_a_model_is_as_with_the_one_before_where_it_fits(made, wishes, before, differs):
+    found = signature_of(plain(**made), Wishes(**wishes), "second", before)
+    assert found == replace(before, **differs)
+
+
+def test_what_does_not_fit_the_model_before_is_found_but_the_label_stays():
+    found = signature_of(plain((5,), 3, "softmax"), Wishes(), "second", PICTURE)
+    assert found.names == ("x1", "x2", "x3", "x4", "x5") and found.label == "breed"
+    assert found.outputs[0].classes == ("0", "1", "2")
 
 
 # ---- SavedModel ----
@@ -472,7 +519,6 @@ def test_classes_of_one_name_are_told_apart_and_that_is_said(tmp_path):
 
 
 def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
-    from helpers.data.inputs import Array, InputSignature
     from helpers.export.parity import FEWEST, inputs_of
 
     words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))

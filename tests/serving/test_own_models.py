@@ -210,7 +210,8 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
 def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_path):
     for seed, name in enumerate(("first.onnx", "second.onnx")):
         onnx_file(tmp_path / name, seed)
-    alone = command(tmp_path, "export", "first.onnx", "--to", "./m", "--beside")
+    named = ["--label=won", "--features=a,b,c", "--classes=no,yes"]
+    alone = command(tmp_path, "export", "first.onnx", "--to", "./m", "--beside", *named)
     assert alone.returncode == 0 and "serve it: " in alone.stdout and not alone.stderr  # where TensorFlow would speak
     row = np.float32([[1, 2, 3]])
     first = load_predictor(tmp_path / "m")
@@ -223,6 +224,10 @@ def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_pa
     assert command(tmp_path, *line.partition("tutorial.py ")[2].split()).returncode == 0
     second = load_predictor(tmp_path / "m")
     assert second.version in line and second(row) != first(row)
+    assert second.signature == first.signature  # though nobody named anything again
+    onnx_file(tmp_path / "wider.onnx", features=4)
+    wider = command(tmp_path, "export", "wider.onnx", "--to", "./m", "--beside")
+    assert "whose callers it cannot answer: it takes other features" in wider.stdout and "ask it" not in wider.stdout
 
 
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
