@@ -40,14 +40,20 @@ class Held:
         found = [self.weights.get(f"{each}/vars/{name}") for each in _spelled(place)]
         return next((each[()] for each in found if each is not None), None)
 
-    def summary(self, top: dict) -> np.ndarray | None:
-        """What the only Discretization that is, or is in, a layer of the model keeps in an `.h5`."""
+    def summary(self, layer: dict, top: dict) -> np.ndarray | None:
+        """What a Discretization that is, or is in, a layer of the model keeps in an `.h5`.
+
+        It is below the layer's name where the layer was called before it was adapted; else that name is lacking, and
+        a group holds one such summary at most.
+        """
         group = self.weights.get("model_weights", self.weights).get(name_of(top))
-        several = sum(each["class_name"] == "Discretization" for each in [top, *layers_of(top)]) > 1
-        found = []
-        if group is not None and not several:
-            group.visititems(lambda path, item: found.append(item[()]) if path.endswith(SUMMARY) else None)
-        return found[0] if len(found) == 1 else None
+        if group is None:
+            return None
+        found: list[str] = []
+        group.visit(found.append)
+        own = f"/{name_of(layer)}/{SUMMARY}"
+        path = next((path for path in found if f"/{path}".endswith(own)), SUMMARY)
+        return group[path][()] if path in group else None
 
 
 @contextlib.contextmanager
@@ -103,7 +109,7 @@ def _found(layer: dict, argument: str, held: Held, place: str, top: dict) -> lis
         weights = held.numbers(place, "idf_weights")
         return None if weights is None else weights[: len(config["vocabulary"])].tolist()  # without their padding
     summary = held.numbers(place, "0")
-    summary = held.summary(top) if summary is None else summary
+    summary = held.summary(layer, top) if summary is None else summary
     return None if summary is None else _boundaries(summary, config)
 
 

@@ -310,13 +310,17 @@ def lookup():
 
 
 def discretized():
-    """Boundaries that layers found in data, in the model and in one inside of it, and weights that were given."""
-    inputs = keras.Input((10,))
-    whole = layers.Discretization(num_bins=5)
-    part = layers.Discretization(num_bins=3, output_mode="multi_hot")
-    for layer in (whole, part):
-        layer.adapt(np.random.RandomState(3).normal(0.3, 0.7, 300).astype("float32"))
-    inner = keras.Sequential([keras.Input((10,)), part, layers.Dense(2)])
+    """Boundaries that layers found in data, in the model and in one inside of it, and weights that were given.
+
+    A layer that is called before it is adapted calls its summary otherwise.
+    """
+    inputs, inside = keras.Input((10,)), keras.Input((10,))
+    whole, part, third, fourth = (layers.Discretization(num_bins=bins) for bins in (5, 3, 4, 6))
+    called_first = [third(inside), fourth(inside)]
+    for i, layer in enumerate((whole, part, third, fourth)):
+        layer.adapt(np.random.RandomState(3 + i).normal(0.3, 0.7, 300).astype("float32"))
+    binned = layers.Concatenate()([part(inside), *called_first])
+    inner = keras.Model(inside, layers.Dense(2)(layers.Flatten()(layers.Embedding(6, 2)(binned))))
     weighted = layers.IntegerLookup(vocabulary=[1], idf_weights=[0.7], output_mode="tf_idf", name="weighted")
     x = layers.Flatten()(layers.Embedding(5, 3)(whole(inputs)))
     return keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([x, inner(inputs), weighted(whole(inputs))])))
