@@ -13,14 +13,14 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from urllib.parse import parse_qsl
 
 import numpy as np
 
 from helpers.data import images
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, MOST_COUNTED, InvalidRequest, Named, Pairs, Rows
+from helpers.data.parameters import LARGEST, MOST_COUNTED, InvalidRequest, Named, Pairs, Rows, What, choice
 from helpers.data.signature import Signature, outputs_from, outputs_to_dict
 
 OPEN = 16  # the size that stands for an open one in samples and examples
@@ -30,7 +30,11 @@ TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "",
 
 
 class BadValue(ValueError):
-    """What is wrong with the value of an input, as the end of a sentence."""
+    """What is wrong with the value of an input: the end of a sentence, or a function that makes it (`What`)."""
+
+    def __init__(self, what: What):
+        super().__init__(what)
+        self.what = what
 
 
 class Batch:
@@ -50,8 +54,9 @@ class Batch:
 class Array:
     """Numbers of a fixed or partly open shape: a sequence, a matrix, one number.
 
-    shape: of one row, None where it is open. dtype: what the model takes. low, high: the legal ends of whole numbers
-    that stand for something, as the words of a vocabulary do; None where any number is legal.
+    shape: of one row, None where it is open. dtype: what the model takes, "bool" for true and false. low, high: the
+    legal ends of whole numbers that stand for something, as the words of a vocabulary do; None where any number is
+    legal. values: the only legal ones, where those are not all between two ends.
     """
 
     name: str
@@ -60,9 +65,12 @@ class Array:
     low: int | None = None
     high: int | None = None
     kind: str = "array"
+    values: tuple[int, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
+        if self.values is not None:
+            object.__setattr__(self, "values", _known(self.name, self.values, int))
         if not all(size is None or (isinstance(size, int) and size > 0) for size in self.shape):
             raise ValueError(f"the shape {self.shape!r} of the input {self.name!r}")
 
@@ -77,7 +85,11 @@ class Array:
 
     @property
     def is_whole(self) -> bool:
-        return self.low is not None or np.dtype(self.dtype).kind in "iu"
+        return self.low is not None or self.values is not None or np.dtype(self.dtype).kind in "iub"
+
+    @property
+    def is_bool(self) -> bool:
+        return self.dtype == "bool"
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         """A decoded JSON value, or its text, as an array of the shape and type of one row; raises `BadValue`.
@@ -102,10 +114,14 @@ class Array:
             raise BadValue("is empty")
         if not np.isfinite(numbers).all():
             raise BadValue("holds numbers that are not finite")
-        if self.is_whole:
+        if self.values is not None:
+            if not np.isin(numbers, self.values).all():
+                raise BadValue(partial(choice, list(map(str, self.values)), ""))
+        elif self.is_whole:
             low, high = self._ends()
             if not ((numbers >= low) & (numbers <= high) & (numbers == np.floor(numbers))).all():
-                raise BadValue(f"must hold whole numbers from {low} to {high}")
+                only = "true and false, or 1 and 0" if self.is_bool else f"whole numbers from {low} to {high}"
+                raise BadValue(f"must hold {only}")
         elif np.abs(numbers).max() > LARGEST:
             raise BadValue(f"holds numbers beyond {LARGEST:g}")
         return numbers.astype(self.dtype)
@@ -113,6 +129,8 @@ class Array:
     def _ends(self) -> tuple[int, int]:
         if self.low is not None:
             return self.low, self.high
+        if self.is_bool:
+            return 0, 1
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
@@ -125,6 +143,8 @@ class Array:
         shape = (k, *self.sample_shape)
         if not self.is_whole:
             return random.standard_normal(shape, dtype=np.float32).astype(self.dtype)
+        if self.values is not None:
+            return random.choice(self.values, shape).astype(self.dtype)
         if self.low is None and len(self.shape) == 1 and "mask" in self.name.lower():
             counted = random.integers(1, shape[1] + 1, (k, 1))  # a row whose steps all do not count has no answer
             return (np.arange(shape[1]) < counted).astype(self.dtype)
@@ -135,19 +155,24 @@ class Array:
         """A value as a request holds it, or None where it would be too long to show."""
         if self.size > MOST_SHOWN:
             return None
-        row = self.sample(1, np.random.default_rng(0))[0].astype(float).round(2)
-        return (row.astype(int) if self.is_whole else row).tolist()
+        row = self.sample(1, np.random.default_rng(0))[0]
+        return (row if self.is_bool else row.astype(int) if self.is_whole else row.astype(float).round(2)).tolist()
 
     def schema(self) -> dict:
         """JSON Schema of a value."""
-        whole = self.is_whole
-        number: dict = {"type": "integer" if whole else "number"}
-        low, high = self._ends() if whole else (-LARGEST, LARGEST)
-        schema = number | {"minimum": low, "maximum": high}
+        schema = self._number_schema()
         for size in reversed(self.shape):
             ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
             schema = {"type": "array", "items": schema, **ends}
         return schema
+
+    def _number_schema(self) -> dict:
+        if self.values is not None:
+            return {"type": "integer", "enum": list(self.values)}
+        if self.is_bool:
+            return {"type": "boolean"}
+        low, high = self._ends() if self.is_whole else (-LARGEST, LARGEST)
+        return {"type": "integer" if self.is_whole else "number", "minimum": low, "maximum": high}
 
 
 @dataclass(frozen=True)
@@ -217,16 +242,22 @@ class Image(Array):
 
 @dataclass(frozen=True)
 class Text:
-    """A text, which the model takes apart itself. shape: (1,) or (), as the model takes it."""
+    """A text, which the model takes apart itself. shape: (1,) or (), as the model takes it.
+
+    values: the only ones that the model knows, of which a request may change capitals; None for any text.
+    """
 
     name: str
     shape: tuple[int, ...] = (1,)
     kind: str = "text"
+    values: tuple[str, ...] | None = None
     dtype = "string"
     size = 1
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
+        if self.values is not None:
+            object.__setattr__(self, "values", _known(self.name, self.values, str))
         if self.shape not in ((), (1,)):
             raise ValueError(f"the text {self.name!r} has the shape {self.shape!r}")
 
@@ -239,16 +270,35 @@ class Text:
             value.encode()
         except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell
             raise BadValue("is no text that UTF-8 can hold") from error
+        if self.values is not None:
+            known = self._spelled.get(value, self._spelled.get(value.casefold()))
+            if known is None:
+                raise BadValue(partial(choice, self.values, value))
+            value = known
         return np.array(value, dtype=object).reshape(self.shape)
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
-        return np.array([TEXTS[i] for i in random.integers(0, len(TEXTS), k)], dtype=object).reshape(k, *self.shape)
+        texts = self.values or TEXTS
+        return np.array([texts[i] for i in random.integers(0, len(texts), k)], dtype=object).reshape(k, *self.shape)
 
     def example(self) -> str:
-        return TEXTS[0]
+        return (self.values or TEXTS)[0]
 
     def schema(self) -> dict:
-        return {"type": "string"}
+        return {"type": "string"} | ({"enum": list(self.values)} if self.values else {})
+
+    @cached_property
+    def _spelled(self) -> dict[str, str]:
+        """What a request may write for each value."""
+        folded = {value.casefold(): value for value in reversed(self.values or ())}
+        return folded | {value: value for value in self.values or ()}
+
+
+def _known(name: str, values, kind: type) -> tuple:
+    """The legal values of an input, as its card holds them."""
+    if not values or not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"the values {values!r} of the input {name!r}")
+    return tuple(values)
 
 
 KINDS = {"array": Array, "image": Image, "text": Text}
@@ -453,7 +503,7 @@ class InputReader:
             try:
                 return [self.inputs[0].read(value, allowance)]
             except BadValue as error:
-                problems.add(f"[{i}]", str(error))
+                problems.add(f"[{i}]", error.what)
                 return []
         if not isinstance(value, Mapping):
             problems.add(f"[{i}]", "must be an object of names and values")
@@ -474,7 +524,7 @@ class InputReader:
                 try:
                     found[which] = which.read(value, allowance)
                 except BadValue as error:
-                    problems.add(f"{where}{name}", str(error))
+                    problems.add(f"{where}{name}", error.what)
         for which in self.inputs:
             if which not in found:
                 problems.add(f"{where}{name_in_requests(self.signature, which)}", _missing(which))

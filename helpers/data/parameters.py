@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus
@@ -421,13 +421,17 @@ class _Field:
         return None, partial(self._choice, text), None
 
     def _choice(self, text: str, may_compare: Callable[[int], bool]) -> str:
-        known = [*self.feature.values, *self.feature.pooled]
-        shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
-        if not (0 < len(text) <= 100 and may_compare(len(known))):
-            return f"must be one of {shown}"
-        folded = {word.casefold(): word for word in known}
-        near = difflib.get_close_matches(text.casefold(), folded, n=1)
-        return f"must be one of {shown}" + (f"; did you mean {folded[near[0]]}?" if near else "")
+        return choice([*self.feature.values, *self.feature.pooled], text, may_compare)
+
+
+def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool]) -> str:
+    """What is wrong with a text that is none of those known: which there are, and which may be meant."""
+    shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
+    if not (0 < len(text) <= 100 and may_compare(len(known))):
+        return f"must be one of {shown}"
+    folded = {word.casefold(): word for word in known}
+    near = difflib.get_close_matches(text.casefold(), folded, n=1)
+    return f"must be one of {shown}" + (f"; did you mean {folded[near[0]]}?" if near else "")
 
 
 _NUMBERS = (int, float)

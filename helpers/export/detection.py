@@ -123,7 +123,7 @@ def _is_row(model, tensor, takes: str) -> bool:
         return takes == "row"
     shape = tuple(tensor.shape[1:])
     is_plain = len(shape) == 1 and shape[0] is not None and tensor.dtype == "float32"
-    return is_plain and shape[0] <= MOST_FEATURES and _vocabulary(model, tensor) is None
+    return is_plain and shape[0] <= MOST_FEATURES and not (_vocabulary(model, tensor) or _known(model, tensor))
 
 
 def _features(model, wishes: Wishes, before: Signature | InputSignature | None = None) -> tuple[Feature, ...]:
@@ -195,8 +195,8 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text:
     if dtype == "string":
         if shape not in ((), (1,)):
             raise ArtifactError(f"the input {tensor.name} takes texts of shape {shape}: only one text a row is served")
-        return Text(name or "text", shape)
-    if dtype == "bool" or dtype.startswith("complex"):
+        return Text(name or "text", shape, values=_known(model, tensor))
+    if dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
         pixels = wishes.pixels or _pixels(model, tensor)
@@ -207,7 +207,7 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text:
     if wishes.takes == "image":
         raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
     words = _vocabulary(model, tensor)
-    return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()))
+    return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()), values=_known(model, tensor))
 
 
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
@@ -260,13 +260,13 @@ def _nested(model) -> list:
 
 
 def _readers(model, tensor) -> list:
-    """The layers that take an input of the model as it is."""
-    names = {tensor.name}
+    """The layers that take an input of the model as it is, those of models within it included."""
     found = []
     for layer in model.layers:
-        nodes = getattr(layer, "_inbound_nodes", ())
-        if any(each.name in names for node in nodes for each in node.input_tensors):
-            found.append(layer)
+        for node in getattr(layer, "_inbound_nodes", ()):
+            for i, each in enumerate(node.input_tensors):
+                if each.name == tensor.name:
+                    found += _readers(layer, layer.inputs[i]) if hasattr(layer, "layers") else [layer]
     return found or [layer for layer in model.layers if type(layer).__name__ != "InputLayer"][:1]
 
 
@@ -277,6 +277,16 @@ def _vocabulary(model, tensor) -> int | None:
     sizes = {"Embedding": "input_dim", "CategoryEncoding": "num_tokens"}
     readers = [(layer, sizes.get(type(layer).__name__)) for layer in _readers(model, tensor)]
     return min((getattr(layer, size) for layer, size in readers if size), default=None)
+
+
+def _known(model, tensor) -> tuple | None:
+    """The only values of an input that the look-up which takes it knows; None where any is answered."""
+    if isinstance(tensor, Tensor):
+        return None
+    for layer in _readers(model, tensor):
+        if type(layer).__name__ in ("StringLookup", "IntegerLookup") and not (layer.num_oov_indices or layer.invert):
+            return tuple(value.item() if hasattr(value, "item") else value for value in layer.get_vocabulary())
+    return None
 
 
 # ---- what it answers ----

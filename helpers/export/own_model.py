@@ -184,8 +184,9 @@ def takes_in_words(signature: Signature | InputSignature) -> str:
 
 
 def _input_in_words(which) -> str:
+    values = ", ".join(map(str, (which.values or ())[:6])) + (", ..." if len(which.values or ()) > 6 else "")
     if which.kind == "text":
-        return f"a text ({which.name})"
+        return f"one of {len(which.values)} texts ({which.name}): {values}" if values else f"a text ({which.name})"
     size = " x ".join("any" if part is None else str(part) for part in which.shape) or "one number"
     if which.kind == "image":
         size += ", channels first" if which.channels_first else ""
@@ -193,6 +194,7 @@ def _input_in_words(which) -> str:
         pixels = scaled.get(which.pixels, f"to {which.pixels}")
         return f"a picture ({which.name}) of {size}, pixels scaled {pixels} (--pixels says otherwise)"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
+    words = f", of {values}" if values else ", true or false" if which.is_bool else words
     return f"an array ({which.name}) of {size}{words}"
 
 

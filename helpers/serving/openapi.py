@@ -136,8 +136,8 @@ def _describe_inputs(path: dict, signature: InputSignature) -> None:
     texts = all(each.kind == "text" for each in signature.inputs)
     if texts:
         path["get"]["parameters"] = [
-            {"name": name, "in": "query", "required": True, "schema": {"type": "string"}, "example": value}
-            for name, value in signature.example().items()
+            {"name": name, "in": "query", "required": True, "schema": each.schema(), "example": value}
+            for each, (name, value) in zip(signature.inputs, signature.example().items(), strict=True)
         ]
     else:
         del path["get"]

@@ -453,7 +453,13 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
         for feature in signature.features
     ]
     inputs = [
-        {"name": name, "kind": each.kind, "shape": each.shape, "example": value}
+        {
+            "name": name,
+            "kind": each.kind,
+            "shape": each.shape,
+            "example": value,
+            "values": getattr(each, "values", None),
+        }
         for each, (name, value) in zip(getattr(signature, "inputs", ()), example.items(), strict=False)
     ]
     outputs = [{"name": output.name, "kind": output.kind} for output in signature.outputs]

@@ -14,12 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_requests
 from helpers.data.outputs import ONE_PROBABILITY, Output
+from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
-from helpers.export.own_model import export_file, found_in, told
-from helpers.export.predictors import load_predictor
+from helpers.export.own_model import export_file, found_in, takes_in_words, told
+from helpers.export.predictors import compiled, load_predictor
 from helpers.export.saved_model import read_saved_model
 from helpers.serving.services import create_predict_app
 
@@ -68,13 +69,31 @@ def test_counted_words_are_answered_with_one_probability_though_keras_tells_anot
     assert signature_of(model, Wishes(), "tone").outputs == ONE_PROBABILITY
 
 
-def test_a_look_up_that_knows_no_other_words_is_refused_with_what_to_do():
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_a_look_up_that_knows_no_other_values_takes_those_and_names_them_to_whoever_sends_another(tmp_path, is_inside):
     import keras
 
-    inputs = keras.Input((1,), dtype="string")
-    encoded = keras.layers.StringLookup(vocabulary=["a", "b"], num_oov_indices=0, output_mode="one_hot")(inputs)
-    with pytest.raises(ArtifactError, match="does not answer 64 rows of what it takes: .*setting `num_oov_indices=1`"):
-        signature_of(keras.Model(inputs, keras.layers.Dense(1)(encoded)), Wishes(), "price")
+    layers, known = keras.layers, {"num_oov_indices": 0, "output_mode": "one_hot"}
+    ends = [keras.Input((1,), dtype="string", name="city"), keras.Input((1,), dtype="int64", name="floor")]
+    encoded = layers.Concatenate()(
+        [
+            layers.StringLookup(vocabulary=["Oslo", "Rome"], **known)(ends[0]),
+            layers.IntegerLookup(vocabulary=[1, 2, 7], **known)(ends[1]),
+        ]
+    )
+    inner = keras.Model(ends, encoded)
+    model = keras.Model(ends, layers.Dense(1)(inner(ends) if is_inside else encoded))
+    signature = signature_of(model, Wishes(), "price")
+    assert [each.values for each in signature.inputs] == [("Oslo", "Rome"), (1, 2, 7)]
+    assert InputSignature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
+    answer = compiled(model)(*signature.parse([{"city": "rome", "floor": 7}, {"city": "Oslo", "floor": [1]}]).arrays)
+    np.testing.assert_allclose(answer, np.ravel(model([np.array([["Rome"], ["Oslo"]]), np.array([[7], [1]])])))
+    with pytest.raises(InvalidRequest) as refused:
+        signature.parse({"city": "Romo", "floor": 3})
+    assert refused.value.fields == {
+        "city": "must be one of Oslo, Rome; did you mean Rome?",
+        "floor": "must be one of 1, 2, 7",
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
@@ -415,7 +434,7 @@ def test_shares_their_logarithms_and_scores_of_named_classes_are_answered_with_t
     np.testing.assert_allclose([each["probability"] for each in answers], shares.max(axis=1), atol=1e-6)
 
 
-def averaging_words(path: Path, mask: str) -> None:
+def averaging_words(path: Path, mask: str, kind=TensorProto.INT64) -> None:
     """A mean over the words that count, which no model has an answer for where none does."""
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["words"]),
@@ -425,7 +444,8 @@ def averaging_words(path: Path, mask: str) -> None:
         helper.make_node("ReduceSum", ["counts", "axis"], ["number"], keepdims=1),
         helper.make_node("Div", ["sum", "number"], ["mean"]),
     ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", 6]) for name in ("input_ids", mask)]
+    kinds = {"input_ids": TensorProto.INT64, mask: kind}
+    ends = [helper.make_tensor_value_info(name, kind, ["n", 6]) for name, kind in kinds.items()]
     mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["n", 1])
     constants = {"table": np.arange(9, dtype="f"), "axis": np.array([1])}
     graph = helper.make_graph(nodes, "g", ends, [mean], [numpy_helper.from_array(v, k) for k, v in constants.items()])
@@ -445,6 +465,19 @@ def test_a_mask_of_steps_that_count_never_leaves_all_of_them_out(tmp_path):
         ArtifactError, match="or, if one of input_ids, x1 says which steps count, call it attention_mask"
     ):
         export_file(tmp_path / "m.onnx", tmp_path / "m")
+
+
+def test_a_mask_of_true_and_false_takes_one_and_nought_too(tmp_path):
+    averaging_words(tmp_path / "m.onnx", "attention_mask", TensorProto.BOOL)
+    _, predictor = brought(tmp_path / "m.onnx", tmp_path / "m")
+    signature = predictor.signature
+    assert "attention_mask) of 6, true or false" in takes_in_words(signature)
+    for mask in ([True, True, False, False, False, False], [1, 1, 0, 0, 0, 0]):
+        assert predictor(signature.parse({"input_ids": [8, 2, 1, 1, 1, 1], "attention_mask": mask})).tolist() == [5]
+    assert set(signature.example()["attention_mask"]) <= {True, False}
+    with pytest.raises(InvalidRequest) as refused:
+        signature.parse({"input_ids": [8, 2, 1, 1, 1, 1], "attention_mask": [2, 1, 0, 0, 0, 0]})
+    assert refused.value.fields == {"attention_mask": "must hold true and false, or 1 and 0"}
 
 
 def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):

@@ -5,6 +5,8 @@
 function inputControl(input) {
   if (input.kind === "image") return pictureControl(input);
   const is_text = input.kind === "text";
+  const is_one = is_text || input.shape.every((size) => size === 1);
+  if (input.values && is_one) return menuControl(input);
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
   Object.assign(area, { name: input.name, rows: is_text ? 3 : 8, value, spellcheck: is_text });
@@ -12,6 +14,14 @@ function inputControl(input) {
   if (!is_text) area.placeholder = `JSON: an array of ${shape || "one number"}`;
   return { input: area, parts: [area], hint: is_text ? "" : `array of ${shape || "one number"}`,
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
+}
+
+// The only texts or numbers that the model knows.
+function menuControl(input) {
+  const menu = document.createElement("select");
+  menu.name = input.name;
+  menu.append(...input.values.map((value) => new Option(value, value)));
+  return { input: menu, parts: [menu], hint: "", value: () => input.values[menu.selectedIndex] };
 }
 
 // A picture is chosen, dropped on the field, or taken with the camera, which phones offer beside their files.
