@@ -417,3 +417,13 @@ def test_a_file_in_the_place_of_the_report_is_not_lost(here, tmp_path):
     for command in ("run", "bench"):
         assert "build is a file, not a folder" in refused(type_in(here, project / "tutorial.py", command))
     assert (project / "build").read_text() == "the user's own"
+
+
+def test_the_choices_of_an_option_are_those_of_the_module_that_knows_them():
+    """The command line keeps them itself, as it starts without that module's packages."""
+    from helpers.data import columns, images
+    from helpers.export import detection
+
+    assert tuple(images.PIXELS) == command_line.PIXELS
+    assert detection.TAKES == command_line.TAKES
+    assert set(columns.KINDS) == set(command_line.KINDS)

@@ -28,16 +28,17 @@ from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import check_replaceable, is_export
 from helpers.export.foreign import ForeignModel
 from helpers.export.opening import described, opened
-from helpers.export.predictors import best_backend
+from helpers.export.predictors import BACKENDS, best_backend
 
 FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
 INSTEAD = {"onnx": "tflite"}  # where the model does not go into ONNX
 
+# MB that a worker takes with a small model; a large file comes on top twice, as it is and as it is laid out to compute
 COSTS = {
-    "onnx": "ONNX Runtime, 85 MB a worker",
-    "litert": "LiteRT, 70 MB a worker",
-    "numpy": "NumPy, 50 MB a worker",
-    "keras": "Keras itself, 700 MB a worker and some 5 s to start",
+    "onnx": ("ONNX Runtime", 85, ""),
+    "litert": ("LiteRT", 70, ""),
+    "numpy": ("NumPy", 50, ""),
+    "keras": ("Keras itself", 700, " and some 5 s to start"),
 }
 
 
@@ -164,7 +165,14 @@ def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     lines = [f"takes: {takes_in_words(signature)}", f"answers: {'; '.join(map(_output_in_words, signature.outputs))}"]
     reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
     lines += [f"left out: {reason}" for reason in reasons]
-    return [*lines, f"parity: {_parity_in_words(card)}", f"runs on: {COSTS[best_backend(card)]}"]
+    return [*lines, f"parity: {_parity_in_words(card)}", f"runs on: {_cost_in_words(card)}"]
+
+
+def _cost_in_words(card: dict) -> str:
+    backend = best_backend(card)
+    name, memory, more = COSTS[backend]
+    memory += 2 * card["files"].get(BACKENDS[backend].file, {"bytes": 0})["bytes"] // 1_000_000
+    return f"{name}, {memory} MB a worker{more}"
 
 
 def _parity_in_words(card: dict) -> str:

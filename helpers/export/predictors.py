@@ -9,6 +9,8 @@ Only the package of the chosen backend is imported, so that a service on ONNX Ru
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import io
 import json
@@ -181,7 +183,9 @@ def onnx_session(content: bytes):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a damaged file is told by the exception
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session._model_bytes = None  # the whole file once more, kept for a change of providers
+    return session
 
 
 def onnx_function(session) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
@@ -380,8 +384,15 @@ def load_predictor(directory: str | Path, backend: str | None = None) -> Predict
                 raise
         else:
             if identity(directory) == read:
+                _give_memory_back()
                 return predictor
         # an export replaced the model while it was read: what was read may be of both
+
+
+def _give_memory_back() -> None:
+    """Return to the system what reading a file took, several times its size, where the C library would keep it."""
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # Windows, macOS, musl
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:

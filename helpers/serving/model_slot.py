@@ -134,7 +134,9 @@ def _check(predictor) -> float:
         alone.append(_side_by_side(predictor(rows[i : i + 1])))
         seconds.append(time.perf_counter() - start)
     together = _side_by_side(answers)[:FEW_ROWS]
-    if not np.allclose(np.concatenate(alone), together, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(together).max())):
+    known = getattr(predictor, "card", {}).get("parity", {}).get("limit", 0)  # how far rounding goes in a deep model
+    allowed = max(1e-5 * max(1.0, np.abs(together).max()), 2 * known)
+    if not np.allclose(np.concatenate(alone), together, rtol=1e-5, atol=allowed):
         raise ValueError("it answers a row alone otherwise than among others")
     return min(seconds)
 
