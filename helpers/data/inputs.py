@@ -105,7 +105,7 @@ class Array:
             raise BadValue(f"must be {wanted}: its parts differ in length, or a number is too large") from error
         if numbers.dtype == object:
             raise BadValue(f"must be {wanted}, of numbers only")
-        if not self.shape or self.shape == (1,):
+        if self.is_one_number:
             numbers = numbers.reshape(self.shape) if numbers.size == 1 else numbers
         fits = numbers.ndim == len(self.shape)
         if not fits or any(s not in (None, n) for s, n in zip(self.shape, numbers.shape, strict=True)):
@@ -134,8 +134,13 @@ class Array:
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
+    @property
+    def is_one_number(self) -> bool:
+        """Whether a request may hold a plain number instead of an array."""
+        return self.shape in ((), (1,))
+
     def _in_words(self) -> str:
-        if not self.shape or self.shape == (1,):
+        if self.is_one_number:
             return "a number"
         return f"an array of shape ({', '.join('any' if s is None else str(s) for s in self.shape)})"
 
@@ -156,12 +161,13 @@ class Array:
         if self.size > MOST_SHOWN:
             return None
         row = self.sample(1, np.random.default_rng(0))[0]
-        return (row if self.is_bool else row.astype(int) if self.is_whole else row.astype(float).round(2)).tolist()
+        row = row if self.is_bool else row.astype(int) if self.is_whole else row.astype(float).round(2)
+        return row.item() if self.is_one_number else row.tolist()
 
     def schema(self) -> dict:
         """JSON Schema of a value."""
         schema = self._number_schema()
-        for size in reversed(self.shape):
+        for size in () if self.is_one_number else reversed(self.shape):
             ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
             schema = {"type": "array", "items": schema, **ends}
         return schema

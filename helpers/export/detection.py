@@ -393,7 +393,10 @@ def _asked(model, signature) -> tuple[np.ndarray, ...]:
     try:
         return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
     except Exception as error:
-        raise ArtifactError(f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}") from error
+        is_untold = any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs)
+        more = "; where it takes certain texts only, bring its Keras file, which tells them" if is_untold else ""
+        reason = f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}{more}"
+        raise ArtifactError(reason) from error
 
 
 def _seen(answers: np.ndarray) -> str:

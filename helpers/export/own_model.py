@@ -195,7 +195,7 @@ def _input_in_words(which) -> str:
     values = ", ".join(map(str, (which.values or ())[:6])) + (", ..." if len(which.values or ()) > 6 else "")
     if which.kind == "text":
         return f"one of {len(which.values)} texts ({which.name}): {values}" if values else f"a text ({which.name})"
-    size = " x ".join("any" if part is None else str(part) for part in which.shape) or "one number"
+    size = " x ".join("any length" if part is None else str(part) for part in which.shape)
     if which.kind == "image":
         size += ", channels first" if which.channels_first else ""
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
@@ -203,7 +203,7 @@ def _input_in_words(which) -> str:
         return f"a picture ({which.name}) of {size}, pixels scaled {pixels} (--pixels says otherwise)"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
-    return f"an array ({which.name}) of {size}{words}"
+    return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"
 
 
 def _output_in_words(output) -> str:

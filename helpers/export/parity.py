@@ -159,7 +159,8 @@ def compare(folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, l
         else:
             found = blockwise(_loaded(folder, name), inputs)
     except Exception as error:
-        raise ArtifactError(f"it cannot be read back ({first_line(error)})") from error
+        reason = first_line(error).removeprefix(f"{folder.name}/")  # which is there only while it is written
+        raise ArtifactError(f"it cannot be read back ({reason})") from error
     difference = float(np.abs(found - expected).max())
     if not difference <= limit:
         raise ArtifactError(f"its answers differ from Keras by up to {difference:.1e}")

@@ -86,6 +86,8 @@ def test_a_look_up_that_knows_no_other_values_takes_those_and_names_them_to_whoe
     signature = signature_of(model, Wishes(), "price")
     assert [each.values for each in signature.inputs] == [("Oslo", "Rome"), (1, 2, 7)]
     assert InputSignature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
+    assert takes_in_words(signature) == "one of 2 texts (city): Oslo, Rome; a number (floor), of 1, 2, 7"
+    assert signature.example()["floor"] in (1, 2, 7)
     answer = compiled(model)(*signature.parse([{"city": "rome", "floor": 7}, {"city": "Oslo", "floor": [1]}]).arrays)
     np.testing.assert_allclose(answer, np.ravel(model([np.array([["Rome"], ["Oslo"]]), np.array([[7], [1]])])))
     with pytest.raises(InvalidRequest) as refused:

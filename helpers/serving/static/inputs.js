@@ -5,14 +5,15 @@
 function inputControl(input) {
   if (input.kind === "image") return pictureControl(input);
   const is_text = input.kind === "text";
-  const is_one = is_text || input.shape.every((size) => size === 1);
+  const is_one = is_text || !input.shape.length || (input.shape.length === 1 && input.shape[0] === 1);
   if (input.values && is_one) return menuControl(input);
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
-  Object.assign(area, { name: input.name, rows: is_text ? 3 : 8, value, spellcheck: is_text });
-  const shape = input.shape.map((size) => size ?? "any length").join(" x ");
-  if (!is_text) area.placeholder = `JSON: an array of ${shape || "one number"}`;
-  return { input: area, parts: [area], hint: is_text ? "" : `array of ${shape || "one number"}`,
+  const rows = is_text ? 3 : value === "" ? 8 : Math.min(8, Math.ceil(value.length / 60));
+  Object.assign(area, { name: input.name, rows, value, spellcheck: is_text });
+  const hint = is_text ? "" : is_one ? "number" : `array of ${input.shape.map((size) => size ?? "any length").join(" x ")}`;
+  if (!is_text) area.placeholder = `JSON: ${hint}`;
+  return { input: area, parts: [area], hint,
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
 }
 
