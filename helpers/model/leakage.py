@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers.data.signature import Signature
+from helpers.data.signature import REAL, Feature, Signature
 from helpers.model.evaluation import roc_auc
 
 TELLING = 0.98  # ROC AUC of one feature alone from which it is worth a question
@@ -13,17 +13,28 @@ TELLING = 0.98  # ROC AUC of one feature alone from which it is worth a question
 def telling_features(signature: Signature, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Features whose ROC AUC alone, in either direction, is above `TELLING`, with that AUC.
 
-    x: (n, m) float32 as `signature` encodes it, y: (n,) of 0 and 1. Of a feature with several columns (a category, one
-    that may be missing) each of its values counts with the share of positives that it shows.
+    x: (n, m) float32 as `signature` encodes it, y: (n,) of 0 and 1. Each text of a category counts with the share of
+    positives that it shows. Where a number is missing, it counts as less than all others, or as more.
     """
     found, at = {}, 0
     for feature in signature.features:
         columns = x[:, at : at + feature.width]
         at += feature.width
-        area = roc_auc(y, columns[:, 0] if feature.width == 1 else _shares(columns, y))
-        if max(area, 1 - area) > TELLING:
-            found[feature.name] = max(area, 1 - area)
+        areas = [roc_auc(y, scores) for scores in _scores(feature, columns, y)]
+        area = max(*areas, 1 - min(areas))
+        if area > TELLING:
+            found[feature.name] = area
     return found
+
+
+def _scores(feature: Feature, columns: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """The orders, (n,) each, in which a feature can put the rows by itself."""
+    if feature.kind != REAL:
+        return [_shares(columns, y)]
+    numbers = columns[:, 0]
+    if not feature.missing:
+        return [numbers]
+    return [np.where(columns[:, 1] == 1, end, numbers) for end in (numbers.min() - 1, numbers.max() + 1)]
 
 
 def _shares(columns: np.ndarray, y: np.ndarray) -> np.ndarray:

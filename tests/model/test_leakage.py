@@ -31,4 +31,6 @@ def test_a_number_a_category_and_a_gap_that_say_the_label_are_named():
 
 
 def test_good_features_are_no_cause_for_a_question():
-    assert telling(good=Y + RANDOM.normal(0, 0.6, ROWS)) == {}
+    measured = RANDOM.normal(size=ROWS)  # another number in each row, which groups by value would take for the answer
+    measured[::9] = np.nan
+    assert telling(good=Y + RANDOM.normal(0, 0.6, ROWS), measured=measured) == {}
