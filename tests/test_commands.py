@@ -387,7 +387,7 @@ def test_the_backends_are_those_that_there_are():
         ("train --data mine.csv", "mine.csv has 1 row whose 'label' is 1, among 2: at least 10 are needed"),
         ("train --data mine.csv --label age --drop size", "the table has no column 'size'; its columns are label"),
         ("train --data mine.csv --positive 3", "label 'label' never is '3': choose its positive value from 0, 1"),
-        ("train --data other.csv --model titanic", "models/titanic holds the model of another table"),
+        ("train --data other.csv --model titanic", "models/titanic holds another model"),
         ("run --label churned", "has no column 'churned'"),
         ("gate --data mine.csv", "the table has no column 'G1'"),
     ],

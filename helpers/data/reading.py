@@ -280,18 +280,19 @@ def _decode(content: bytes, encoding: str, name: str) -> str:
 
 
 def older_encoding(content: bytes) -> str:
-    """The likeliest encoding of text that is not UTF-8; Windows' Western one where a few letters tell nothing."""
+    """The likeliest encoding of text that is not UTF-8; Windows' Western one where the letters do not tell it apart."""
     from charset_normalizer import from_bytes
 
     usual = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "big5", "euc_kr"]
-    found = from_bytes(content[:200_000], cp_isolation=usual).best()
-    foreign = sum(byte > 127 for byte in content[:200_000])
-    if found is None or foreign < 40:
-        try:
-            content.decode("cp1252")
-            return "cp1252"
-        except UnicodeDecodeError:
-            return found.encoding if found else "latin-1"
+    start = content[:200_000]
+    found = from_bytes(start, cp_isolation=usual).best()
+    few = sum(byte > 127 for byte in start) < 40
+    try:
+        content.decode("cp1252")
+    except UnicodeDecodeError:
+        return found.encoding if found else "latin-1"
+    if found is None or few or start.decode(found.encoding, "replace") == start.decode("cp1252"):
+        return "cp1252"
     return found.encoding
 
 

@@ -26,6 +26,7 @@ BINARY, REAL, CATEGORY = "binary", "real", "category"
 MAX_ENUMERATED = 16  # 2**16 rows of 16 float32 are 4 MB: as many inputs as are worth listing one by one
 MAX_FEATURES = 100_000  # a card that lists more is damaged
 OWN_COLUMNS = 50  # values of a category that get a column of their own; the rarer ones share one
+OTHER_YES = frozenset({"ja", "j", "da", "ano", "evet", "igen", "да", "はい"})  # that sort before their no
 RARE = 0.005  # share of the rows below which a value is rare
 MISSING_SHARE = 0.1  # of the random rows of `sample`
 UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known
@@ -367,7 +368,7 @@ def _text_feature(name: str, texts: list[str | None]) -> Feature:
 def in_order(two: Iterable[str]) -> tuple[str, str]:
     """Two texts, the one that stands for 0 first: no before yes, otherwise as sorted, numbers by their size."""
     first, second = sorted(two)
-    if first.lower() in YES and second.lower() in NO:
+    if first.lower() in OTHER_YES or (first.lower() in YES and second.lower() in NO):
         return second, first
     if not {first.lower(), second.lower()} & (YES | NO):
         try:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import html
+import shutil
 import sys
 import textwrap
 from base64 import b64encode
+from itertools import zip_longest
 from pathlib import Path
 
 from helpers.data import games
@@ -20,6 +22,8 @@ from helpers.export import registry
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
 from helpers.model.leakage import telling_features
+
+WIDEST = 40  # signs of a cell in the report on the columns, but for the last
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -81,12 +85,28 @@ def told(table: Table) -> str:
     """What was done to the file, what each column became, and which says the label by itself, as lines to print."""
     signature = table.signature()
     telling = telling_features(signature, *features_and_label(table.frame, signature))
-    report = table.report().to_string(index=False, justify="left", max_colwidth=60)
     hints = [
         f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? If not, --drop {name}."
         for name, area in telling.items()
     ]
-    return "\n".join([*table.said, f"{len(table.frame):,} rows", "", report, "", *hints])
+    return "\n".join([*table.said, f"{len(table.frame):,} rows", "", *_lines_of(table), "", *hints])
+
+
+def _lines_of(table: Table) -> list[str]:
+    """The report on the columns of a table, wrapped in its cells so that it fits the terminal; 160 signs in a file."""
+    report = table.report().astype(str)
+    rows = [list(report.columns), *report.to_numpy().tolist()]
+    widths = [min(WIDEST, max(map(len, cells))) for cells in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size((160, 24)).columns
+    widths[-1] = max(WIDEST // 2, room - sum(widths[:-1]) - 2 * len(widths))
+    lines = []
+    for row in rows:
+        cells = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        lines += [
+            "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+            for parts in zip_longest(*cells, fillvalue="")
+        ]
+    return lines
 
 
 def check_owner(directory: Path, table: Table, replace: bool) -> None:
@@ -103,8 +123,8 @@ def check_owner(directory: Path, table: Table, replace: bool) -> None:
     now = table.signature()
     if (set(before.names), before.label, before.positive) != (set(now.names), now.label, now.positive):
         raise ArtifactError(
-            f"{registry.shown(directory)} holds the model of another table (it predicts {before.outcome} from "
-            f"{textwrap.shorten(', '.join(before.names), 80)}): name this one otherwise with --model, or say --replace"
+            f"{registry.shown(directory)} holds another model (it predicts {before.outcome} from "
+            f"{textwrap.shorten(', '.join(before.names), 80)}): say --replace, or name this one with --model"
         )
 
 

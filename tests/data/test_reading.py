@@ -135,7 +135,9 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         "columns are separated by ';'",
         "numbers are written with a decimal comma",
     ]
-    assert read(tmp_path, "größe,label\n1,0\n2,1\n".encode("cp1252")).said == ["read as cp1252, as it is not UTF-8"]
+    for rows in (1, 30):  # of many German letters, too, which Central Europe's encoding has at the same places
+        content = ("größe,label\n" + "überall,0\nKöln,1\n" * rows).encode("cp1252")
+        assert read(tmp_path, content).said == ["read as cp1252, as it is not UTF-8"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def alternating(*values) -> list:
         (("Yes", "No"), "Yes"),
         (("no", "YES"), "YES"),
         (("n", "y"), "y"),
+        (("nein", "Ja"), "Ja"),
         ((1, 2), "2"),
         ((-1, 1), ""),
         (("9", "10"), "10"),
