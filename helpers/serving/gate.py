@@ -8,7 +8,9 @@ as a caller's are.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import combinations, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ from helpers.serving.golden import CannotGate, Golden
 from helpers.serving.services import create_predict_app
 
 DRAFTED, MARGIN = 6, 1.5  # golden requests of a draft, and by how many of the steps between them an answer may move
+CANDIDATES, SWAPS = 200, 5_000  # rows and pairs of features among which those that notice a swap are sought
 _KINDS = {REAL: "number", BINARY: "yes/no", CATEGORY: "category"}  # as `load_table` calls them
 
 
@@ -88,18 +91,19 @@ def _number(answer: dict) -> float | None:
 # ---- the AUC ----
 
 
-def held_out_rows(source, signature: Signature) -> tuple[pd.DataFrame, np.ndarray]:
+def held_out_rows(source, signature: Signature, label: str | None = None) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows of a table that training set aside to test on: the features, and the label (n,) of 0 and 1.
 
     source: "sample", "article", or the path or address of a table. What its columns are is told by the signature of
-    the model. Raises `DataError` where the table cannot be used, `CannotGate` where the model answers something else.
+    the model. label: the column with the right answers, where it is not called what the model predicts. Raises
+    `DataError` where the table cannot be used, `CannotGate` where the model answers something else.
     """
     if isinstance(signature, InputSignature) or signature.outputs is not ONE_PROBABILITY:
         raise CannotGate(
             "an AUC is that of a model which answers a probability for the row of a table: leave out --data"
         )
     kinds = {feature.name: _KINDS[feature.kind] for feature in signature.features}
-    table = games.load_table(source, signature.label, signature.positive or "1", treat_as=kinds)
+    table = games.load_table(source, label or signature.label, signature.positive or "1", treat_as=kinds)
     if gone := [name for name in signature.names if name not in table.frame]:
         why = {column.name: column.used_as for column in table.columns}
         raise DataError(f"{source} holds nothing in the column {gone[0]!r} that the model takes ({why[gone[0]]})")
@@ -111,8 +115,12 @@ def compare(new: Callable, old: Callable, rows: pd.DataFrame, label: np.ndarray)
     """Whether the ROC AUC of `new` is no worse than that of `old` on the same rows.
 
     It is worse where the whole 95 % interval of the difference lies below 0 (DeLong's for paired scores). The fewer
-    the rows, the wider the interval, and the less is held back.
+    the rows, the wider the interval, and the less is held back. What answers another question is no better or worse.
     """
+    asked, before = ((each.signature.label, each.signature.positive) for each in (new, old))
+    if asked != before:
+        says = f"answers the probability of {new.signature.outcome}, where {old.version} answers that of "
+        return Finding(False, f"{says}{old.signature.outcome}: its callers would misread it")
     (scores, knows), (others, others_know) = _scores(new, rows), _scores(old, rows)
     both = knows & others_know
     try:
@@ -166,11 +174,52 @@ def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
     chosen = places.sort_values(["count", "score"]).groupby("place").tail(1).sort_values("place")
     requests, answers = requests_of(chosen, predictor.signature), chosen["score"].tolist()
     return [
-        Golden(
-            request,
-            at_least=round(answer - MARGIN * step, 3) if answer - MARGIN * step > 0 else None,
-            at_most=round(answer + MARGIN * step, 3) if answer + MARGIN * step < 1 else None,
-            more_than=requests[number - 2] if number >= 2 else None,
-        )
+        replace(_near(request, answer, MARGIN * step), more_than=requests[number - 2] if number >= 2 else None)
         for number, (request, answer) in enumerate(zip(requests, answers, strict=True))
     ]
+
+
+def draft_for_swaps(predictor: Callable, rows: pd.DataFrame, drafted: list[Golden]) -> tuple[list[Golden], int, int]:
+    """More golden requests, which notice features that were swapped in a model: (requests, swaps noticed, swaps).
+
+    Of the rows each time the one that notices most of what `drafted` and those before it let pass, until none notices
+    more, or `DRAFTED` are added. A swap exchanges what two features fill of the matrix; of many features the first
+    `SWAPS` pairs are tried.
+    """
+    signature = predictor.signature
+    known = pd.DataFrame([each.request for each in drafted])[list(signature.names)]
+    scores, knows = _scores(predictor, rows)
+    distinct = rows[knows].drop_duplicates().head(CANDIDATES)
+    reach = MARGIN * float(np.ptp(scores[knows])) / (DRAFTED - 1)
+    asked, candidates = (signature.encode(each) for each in (known, distinct))
+    noticed = np.array([_moved(predictor, asked, swap, reach).any() for swap in _swaps(signature)], bool)
+    by_row = np.array([_moved(predictor, candidates, swap, reach) for swap in _swaps(signature)], bool)
+    by_row = by_row.reshape(len(noticed), len(candidates))
+    requests, answers, more = requests_of(distinct, signature), predictor(candidates), []
+    while len(more) < DRAFTED and (news := by_row[~noticed].sum(axis=0)).any():
+        best = int(np.argmax(news))
+        more.append(_near(requests[best], float(answers[best]), reach))
+        noticed |= by_row[:, best]
+    return more, int(noticed.sum()), len(noticed)
+
+
+def _near(request: dict, answer: float, reach: float) -> Golden:
+    """A golden request whose answer may move by `reach`."""
+    low, high = round(answer - reach, 3), round(answer + reach, 3)
+    return Golden(request, at_least=low if low > 0 else None, at_most=high if high < 1 else None)
+
+
+def _swaps(signature: Signature) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The columns of each two features that fill as many columns of the matrix."""
+    ends = np.cumsum([0, *(feature.width for feature in signature.features)])
+    columns = [np.arange(*each) for each in pairwise(ends)]
+    alike = ((one, other) for one, other in combinations(columns, 2) if len(one) == len(other))
+    return islice(alike, SWAPS)
+
+
+def _moved(predictor: Callable, matrix: np.ndarray, swap: tuple[np.ndarray, np.ndarray], reach: float) -> np.ndarray:
+    """Which rows of a matrix, (k,) bool, are answered otherwise by more than `reach` where two features are swapped."""
+    one, other = swap
+    swapped = matrix.copy()
+    swapped[:, one], swapped[:, other] = matrix[:, other], matrix[:, one]
+    return np.abs(predictor(swapped) - predictor(matrix)) > reach

@@ -448,6 +448,7 @@ def _gate(cli: _Parser) -> None:
         "--golden", type=_golden, default=(), metavar="FILE", help="golden requests, and bounds of their answers"
     )
     cli.option("--data", type=_table, metavar="TABLE", help="the table that the model was trained on")
+    cli.option("--label", metavar="NAME", help="its column with the right answers (default: what the model predicts)")
     cli.option(
         "--draft", type=_draft, metavar="FILE", help="write golden requests to begin with, from the rows of --data"
     )
@@ -456,7 +457,10 @@ def _gate(cli: _Parser) -> None:
         if not is_export(chosen.model.directory):
             _wrong(f"there is no model {chosen.model.directory.name!r}: {registry.there_are()}")
         if chosen.draft and (chosen.golden or not chosen.data):
-            _wrong("--draft takes the rows of --data TABLE, and no --golden")
+            _wrong(
+                "--draft takes the rows of --data TABLE, and no --golden; without a table write a few by hand, as in "
+                "data/games-golden.json"
+            )
         if not chosen.golden and not chosen.data:
             _wrong("it needs what to hold the model against: --golden FILE, --data TABLE, or both")
 

@@ -25,7 +25,7 @@ def main(chosen: argparse.Namespace) -> int:
     try:
         new, before = _versions(directory, version)
         predictor = load_predictor(new.path)
-        rows = gate.held_out_rows(chosen.data, predictor.signature) if chosen.data else None
+        rows = gate.held_out_rows(chosen.data, predictor.signature, chosen.label) if chosen.data else None
         if chosen.draft:
             return _draft(predictor, rows, chosen.draft)
         findings = gate.ask(predictor, chosen.golden)
@@ -66,7 +66,11 @@ def _versions(directory: Path, version: str | None) -> tuple[Version, Version | 
 
 def _draft(predictor, rows, path: Path) -> int:
     drafted = gate.draft(predictor, rows[0])
-    golden.write(drafted, path)
-    print(f"{path.name} holds {len(drafted)} golden requests, with bounds from the answers of {predictor.version}")
+    more, noticed, swaps = gate.draft_for_swaps(predictor, rows[0], drafted)
+    golden.write([*drafted, *more], path)
+    count = len(drafted) + len(more)
+    print(f"{path.name} holds {count} golden requests, with bounds from the answers of {predictor.version}")
+    if swaps:
+        print(f"they notice {noticed:,} of {swaps:,} swaps of two features")
     print("go through them: it is you who knows what is right, and a model that is wrong now would stay so")
     return 0

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import notebook_tools as tools
@@ -77,6 +78,19 @@ def test_a_broken_model_is_held_back_by_golden_requests_and_by_its_auc(request, 
     assert gate.compare(good, bad, *held_out).holds and gate.compare(good, good, *held_out).holds
 
 
+def test_a_draft_notices_the_swaps_that_it_says_it_would(exported, drafted, held_out):
+    good, bad = load_predictor(exported), load_predictor(exported)
+    more, noticed, swaps = gate.draft_for_swaps(good, held_out[0], drafted)
+    assert failing(gate.ask(good, more)) == [] and swaps == 45 and noticed > 25
+    held_back = 0
+    for one, other in combinations(range(10), 2):
+        features = list(good.signature.features)
+        features[one], features[other] = features[other], features[one]
+        bad.signature = Signature(tuple(features), good.signature.label)
+        held_back += bool(failing(gate.ask(bad, [*drafted, *more])))
+    assert held_back >= noticed
+
+
 def test_each_bound_is_held_and_a_broken_one_is_said(exported):
     predictor = load_predictor(exported)
     low, high = (float(predictor(predictor.signature.parse(row))[0]) for row in (G7, ALL))
@@ -122,6 +136,8 @@ def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_mo
     predictor = load_predictor(passengers_model)
     rows, label = gate.held_out_rows(tmp_path / "mine.csv", predictor.signature)
     assert len(rows) == 49 and set(label) == {0, 1} and rows.isna().to_numpy().any()
+    passengers().rename(columns={"survived": "saved"}).to_csv(tmp_path / "other.csv", index=False)
+    assert gate.held_out_rows(tmp_path / "other.csv", predictor.signature, "saved")[0].equals(rows)
     drafted = gate.draft(predictor, rows)
     golden.write(drafted, tmp_path / "golden.json")
     assert golden.read(tmp_path / "golden.json") == tuple(drafted)
@@ -137,6 +153,13 @@ def test_a_few_rows_make_a_shorter_draft_and_rows_that_are_answered_alike_none(e
     assert failing(gate.ask(predictor, [low, high])) == [] and low.request != high.request
     with pytest.raises(CannotGate, match="answers every row of the table alike"):
         gate.draft(predictor, two.head(1))
+
+
+def test_a_version_that_answers_the_opposite_is_held_back_without_an_auc(exported, held_out):
+    old, new = load_predictor(exported), load_predictor(exported)
+    new.signature = Signature(old.signature.features, old.signature.label, "no")
+    finding = gate.compare(new, old, *held_out)
+    assert not finding.holds and "answers the probability of label = no" in finding.says
 
 
 def test_rows_of_one_answer_have_no_auc(exported, held_out):
@@ -198,11 +221,14 @@ def test_the_command_drafts_passes_and_holds_back(games, tmp_path):
     file, strict = tmp_path / "golden.json", tmp_path / "strict.json"
     drafted = run_gate("--model", games, "--data", "sample", "--draft", file)
     assert drafted.returncode == 0 and "go through them" in drafted.stdout
+    assert " of 45 swaps of two features" in drafted.stdout
     passed = run_gate("--model", games, "--data", "sample", "--golden", file)
     assert passed.returncode == 0, passed.stdout + passed.stderr
     now, before = versions(games)
     assert f"where {before.version} has" in " ".join(passed.stdout.split())
-    assert passed.stdout.splitlines()[-1].endswith(f"games@{now.version} may pass: all 7 hold")
+    assert passed.stdout.splitlines()[-1].endswith(
+        f"games@{now.version} may pass: all {len(golden.read(file)) + 1} hold"
+    )
     strict.write_text(json.dumps([{"request": G7, "at_least": 0.9}, {"request": ALL, "at_most": 1}]))
     held = run_gate("--model", games, "--golden", strict)
     assert held.returncode == 1 and held.stdout.splitlines()[-1].endswith("is held back: 1 of 2 do not hold")
