@@ -35,7 +35,7 @@ PAGE = """<!doctype html>
   dl div {{ border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .9rem }}
   dt {{ color: var(--muted); font-size: .85rem }}
   dd {{ margin: 0; font-size: .85rem; overflow-wrap: anywhere }}
-  dd b {{ display: block; font-size: 1.4rem; line-height: 1.4 }}
+  dd b {{ display: block; font-size: 1.25rem; line-height: 1.4 }}
   ol {{ list-style: none; padding: 0 }}
   li {{ display: grid; grid-template-columns: 1fr 16rem; gap: 1.5rem; align-items: center;
        border-top: 1px solid var(--line); padding: 1.2rem 0 }}

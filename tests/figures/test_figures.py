@@ -173,6 +173,7 @@ def test_the_titles_say_what_was_found(rows):
     assert "12 times as fast" in words(speed.epoch_times({"fit": 0.48, "compiled": 0.04}))
     times = {"fit": 0.48, "compiled": 0.04, "least": 0.01}
     assert "12 times as fast, and 25 % of what is left" in words(speed.epoch_times(times, limit="least"))
+    assert "of what is left" not in words(speed.epoch_times(times, limit="fit"))  # disturbed while it was measured
 
 
 def test_the_threshold_figure_shows_the_counts_and_the_point_on_the_curve():
