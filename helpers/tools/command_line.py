@@ -461,6 +461,8 @@ def _gate(cli: _Parser) -> None:
                 "--draft takes the rows of --data TABLE, and no --golden; without a table write a few by hand, as in "
                 "data/games-golden.json"
             )
+        if chosen.label and not chosen.data:
+            _wrong("--label names a column of --data TABLE: give that, too")
         if not chosen.golden and not chosen.data:
             _wrong("it needs what to hold the model against: --golden FILE, --data TABLE, or both")
 
