@@ -43,7 +43,9 @@ def project(tmp_path_factory):
 
 def train(project, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "helpers", "train", "--data", str(project.parent / "customers.csv"), *options]
-    environment = tools.environment_in(project)
+    environment = tools.environment_in(
+        project, COLUMNS="160"
+    )  # else the report is wrapped, as pytest's workers have 80
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
