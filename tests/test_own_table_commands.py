@@ -45,7 +45,7 @@ def train(project, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "helpers", "train", "--data", str(project.parent / "customers.csv"), *options]
     environment = tools.environment_in(
         project, COLUMNS="160"
-    )  # else the report is wrapped, as pytest's workers have 80
+    )  # workers of pytest have 80: it would wrap
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
