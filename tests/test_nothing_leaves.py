@@ -1,7 +1,8 @@
 """What a command or a notebook reads stays on this machine: no name is asked for, no other host called, and the home
 folder of whoever runs it holds nothing afterwards but the settings and caches that `watching.IN_HOME` lists.
 
-The notebooks of the route are watched where nbval runs them, in `test_notebooks.py`.
+The notebooks of the route are watched where nbval runs them, in `test_notebooks.py`, and `train` in
+`test_own_table_commands.py`.
 """
 
 import sys
@@ -108,13 +109,4 @@ def test_a_notebook_that_loads_the_model_leaves_nothing_and_calls_nobody(exporte
 @pytest.mark.slow
 def test_jupyterlab_asks_nobody_for_news_or_a_newer_release(tmp_path, free_port):
     seen = watch(tmp_path, python(LAB, free_port))
-    assert seen.called_outside == set() and seen.left_unlisted == set()
-
-
-@pytest.mark.slow
-def test_train_leaves_nothing_and_calls_nobody(tmp_path):
-    rows = (PROJECT / "data" / "games.csv").read_text().splitlines(keepends=True)[:1000]  # it need not learn much
-    (tmp_path / "some.csv").write_text("".join(rows))
-    command = ["train", "--data", str(tmp_path / "some.csv"), "--model", str(tmp_path / "model")]
-    seen = watch(tmp_path, [sys.executable, "-m", "helpers", *command])
     assert seen.called_outside == set() and seen.left_unlisted == set()

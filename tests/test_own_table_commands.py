@@ -12,11 +12,13 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+from watching import CAN_WATCH, Seen, watched
 
 from helpers import PROJECT
 
 pytestmark = pytest.mark.slow
 ROWS = 200
+WIDE = {"COLUMNS": "160"}  # workers of pytest have 80 columns, in which the report would wrap
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,36 @@ def project(tmp_path_factory):
     return project
 
 
+def typed(project, *options: str) -> list[str]:
+    return [sys.executable, "-m", "helpers", "train", "--data", str(project.parent / "customers.csv"), *options]
+
+
 def train(project, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "helpers", "train", "--data", str(project.parent / "customers.csv"), *options]
-    environment = tools.environment_in(
-        project, COLUMNS="160"
-    )  # workers of pytest have 80: it would wrap
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    environment = tools.environment_in(project, **WIDE)
+    run = {"cwd": project, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run(typed(project, *options), check=False, **run)
 
 
 @pytest.fixture(scope="module")
-def trained(project):
+def watched_run(project) -> tuple[subprocess.CompletedProcess, Seen | None]:
+    """The command's run, and what it called and left, where somebody can see it."""
     report = str(project.parent / "figures.html")
-    return train(project, "--label", "stays", "--positive", "ja", "--display-name", "staying", "--report", report)
+    options = ("--label", "stays", "--positive", "ja", "--display-name", "staying", "--report", report)
+    if CAN_WATCH:
+        return watched(project.parent, typed(project, *options), project, **WIDE)
+    return train(project, *options), None
+
+
+@pytest.fixture(scope="module")
+def trained(watched_run):
+    return watched_run[0]
+
+
+@pytest.mark.skipif(not CAN_WATCH, reason="needs Linux with strace, which sees each call")
+def test_it_calls_nobody_and_leaves_nothing_at_home(watched_run):
+    done, seen = watched_run
+    assert done.returncode == 0, done.stderr
+    assert seen.called_outside == set() and seen.left_unlisted == set()
 
 
 def test_it_says_what_was_read_and_what_each_column_became(trained):
