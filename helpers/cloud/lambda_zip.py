@@ -195,6 +195,9 @@ def _interpreter(version: str) -> str | None:
         return sys.executable
     uv = [sys.executable, "-m", "uv", "python"]
     own = os.environ | {"UV_PYTHON_INSTALL_DIR": str(PROJECT / "build" / "pythons"), "UV_HTTP_RETRIES": "1"}
+    # uv looks along PATH, where pyenv shows only those of its Pythons that are chosen in this folder.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    own["PATH"] = os.pathsep.join([*map(str, pyenv.glob(f"{version}.*/bin")), os.environ.get("PATH", "")])
     find, install = [*uv, "find", "--no-python-downloads", version], [*uv, "install", "--quiet", "--no-bin", version]
     for command in (find, install, find):
         found = subprocess.run(command, env=own, capture_output=True, text=True, check=False)

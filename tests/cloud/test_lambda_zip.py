@@ -395,13 +395,19 @@ def test_a_zip_for_another_processor_holds_libraries_of_that_one(exported, tmp_p
 
 
 @pytest.fixture
-def python_of_lambda(monkeypatch) -> str:
-    """The Python that the zip is made for where this one is another; pyenv hides its own, and here they are shown."""
+def python_of_lambda() -> str:
+    """The Python that the zip is made for where this one is another."""
     version = Target.on_lambda("x86_64").python
-    hidden = sorted(map(str, Path.home().glob(f".pyenv/versions/{version}*/bin")))
-    monkeypatch.setenv("PATH", os.pathsep.join([*hidden, os.environ["PATH"]]))
-    found = lambda_zip._interpreter(version)
-    return found or pytest.skip(f"there is no Python {version} here, and none to be downloaded")
+    return lambda_zip._interpreter(version) or pytest.skip(f"there is no Python {version} here, and none to be had")
+
+
+@pytest.mark.skipif(not list(Path.home().glob(".pyenv/versions/3.12.*/bin")), reason="there is no such Python of pyenv")
+def test_a_python_that_pyenv_keeps_off_the_path_is_found(monkeypatch):
+    monkeypatch.delenv("PYENV_VERSION", raising=False)
+    assert (
+        "3.12"
+        in subprocess.run([lambda_zip._interpreter("3.12"), "-V"], capture_output=True, text=True, check=True).stdout
+    )
 
 
 @pytest.mark.slow
