@@ -103,7 +103,6 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
 
 def _in_colours(image, channels: int):
     """A Pillow image in the mode of so many channels, 8 bits each."""
-
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if channels == 4:

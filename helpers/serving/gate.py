@@ -191,11 +191,12 @@ def draft_for_swaps(predictor: Callable, rows: pd.DataFrame, drafted: list[Golde
     scores, knows = _scores(predictor, rows)
     distinct = rows[knows].drop_duplicates().head(CANDIDATES)
     reach = MARGIN * float(np.ptp(scores[knows])) / (DRAFTED - 1)
-    asked, candidates = (signature.encode(each) for each in (known, distinct))
-    noticed = np.array([_moved(predictor, asked, swap, reach).any() for swap in _swaps(signature)], bool)
-    by_row = np.array([_moved(predictor, candidates, swap, reach) for swap in _swaps(signature)], bool)
-    by_row = by_row.reshape(len(noticed), len(candidates))
-    requests, answers, more = requests_of(distinct, signature), predictor(candidates), []
+    matrix = signature.encode(pd.concat([known, distinct]))
+    answers = predictor(matrix)
+    moved = [np.abs(predictor(_swapped(matrix, *swap)) - answers) > reach for swap in _swaps(signature)]
+    by_row = np.reshape(np.array(moved, bool), (-1, len(matrix)))
+    noticed, by_row, answers = by_row[:, : len(known)].any(axis=1), by_row[:, len(known) :], answers[len(known) :]
+    requests, more = requests_of(distinct, signature), []
     while len(more) < DRAFTED and (news := by_row[~noticed].sum(axis=0)).any():
         best = int(np.argmax(news))
         more.append(_near(requests[best], float(answers[best]), reach))
@@ -217,9 +218,8 @@ def _swaps(signature: Signature) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     return islice(alike, SWAPS)
 
 
-def _moved(predictor: Callable, matrix: np.ndarray, swap: tuple[np.ndarray, np.ndarray], reach: float) -> np.ndarray:
-    """Which rows of a matrix, (k,) bool, are answered otherwise by more than `reach` where two features are swapped."""
-    one, other = swap
+def _swapped(matrix: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """A copy of a matrix in which the columns `one` and `other` are exchanged."""
     swapped = matrix.copy()
     swapped[:, one], swapped[:, other] = matrix[:, other], matrix[:, one]
-    return np.abs(predictor(swapped) - predictor(matrix)) > reach
+    return swapped
