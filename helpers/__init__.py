@@ -4,6 +4,8 @@ A room imports from the rooms below it only: tools, cloud, serving, export, figu
 notebook or a test of this project runs imports this first, so what holds for all of them stands here.
 """
 
+import atexit
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +15,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 # ONNX Runtime 1.32 reads this when it is imported, in this process or one that it starts. Without it, it writes a
 # device id and a database to the user's cache folder, for the telemetry that it can send to its maker.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# Importing Keras makes a million objects that all stay. By its default Python looks through them for garbage a thousand
+# times meanwhile and once more at the end, which is a third of what a command with Keras takes to start and to end.
+gc.set_threshold(50_000)
+atexit.register(gc.freeze)
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")

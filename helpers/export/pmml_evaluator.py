@@ -19,6 +19,9 @@ from helpers import PROJECT
 
 JAVA = "install one (on Debian and Ubuntu `sudo apt install default-jre-headless`, on a Mac `brew install openjdk`)"
 
+# A machine that answers some thousand rows and ends: the second compiler would cost it more time than it saves.
+SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+
 
 def lacking() -> str:
     """Why no PMML file can be evaluated here, and what to do about it; "" where one can."""
@@ -43,7 +46,7 @@ def load(path: Path) -> Callable[[Sequence[dict]], np.ndarray]:
     from pypmml import Model
     from pypmml.base import PMMLContext
 
-    PMMLContext.getOrCreate(gateway="jpype")  # in this process: the other gateway listens on a port, for anybody
+    PMMLContext.getOrCreate(gateway="jpype", java_opts=SHORT_LIVED)  # the other gateway listens on a port, for anybody
     model = Model.fromString(path.read_text(encoding="utf-8"))
 
     def answer(rows: Sequence[dict]) -> np.ndarray:
