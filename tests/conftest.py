@@ -15,8 +15,8 @@ from filelock import FileLock
 
 # Before any test imports TensorFlow, and for the processes that it starts:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ.setdefault(name, "1")  # the workers share the cores already: more threads would wait for each other
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest's workers share the cores already: with more threads
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # they would wait for each other
 
 from helpers import PROJECT
 from helpers.data.games import load_games, split
