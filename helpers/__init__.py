@@ -18,7 +18,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Importing Keras makes a million objects that all stay. By its default Python looks through them for garbage a thousand
 # times meanwhile and once more at the end, which is a third of what a command with Keras takes to start and to end.
-gc.set_threshold(50_000)
+gc.set_threshold(10_000)
 atexit.register(gc.freeze)
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")

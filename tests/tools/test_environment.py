@@ -119,7 +119,7 @@ def test_python_hardly_looks_for_garbage_while_keras_is_imported():
     """That takes a third of a start, and finds nothing."""
     program = "import gc, helpers, keras; print(sum(each['collections'] for each in gc.get_stats()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 100  # of a thousand without `helpers`
+    assert int(done.stdout) < 200  # of a thousand without `helpers`
 
 
 ASKED_BEHIND_A_PROXY = """
