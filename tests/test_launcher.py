@@ -90,9 +90,26 @@ def test_options_that_cannot_be_meant_are_refused_with_nothing_set_up(copy):
     assert sorted(copy.rglob("*")) == before
 
 
+def interrupt_set_up(copy: Path) -> None:
+    """Kill the set-up when its environment begins to be there."""
+    interrupted = subprocess.Popen(
+        [sys.executable, str(copy / "tutorial.py"), "setup"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not (copy / ".venv" / "pyvenv.cfg").exists():
+        time.sleep(0.01)
+    os.killpg(interrupted.pid, signal.SIGKILL)
+    interrupted.wait()
+
+
 @pytest.mark.slow
-def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
+def test_it_finishes_an_interrupted_set_up_and_sets_up_again_only_when_the_lock_changed(copy, tmp_path):
     stamp = copy / ".venv" / "installed.sha256"
+    if POSIX:  # SIGKILL is a signal of its systems
+        interrupt_set_up(copy)
+    assert not stamp.exists()
     first = launch(copy, "setup", cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert first.returncode == 0, first.stderr
     assert list((copy / ".venv").rglob("tqdm/__pycache__/*.pyc"))  # no start would keep it
@@ -107,24 +124,6 @@ def test_it_sets_up_once_and_again_when_the_lock_changed(copy, tmp_path):
     third = launch(copy, "setup")
     assert third.returncode == 0, third.stderr
     assert list((copy / ".venv").rglob("itsdangerous/__init__.py"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not POSIX, reason="SIGKILL is a signal of POSIX systems")
-def test_an_interrupted_set_up_is_finished_by_running_it_again(copy):
-    interrupted = subprocess.Popen(
-        [sys.executable, str(copy / "tutorial.py"), "setup"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    while not (copy / ".venv" / "pyvenv.cfg").exists():
-        time.sleep(0.01)
-    os.killpg(interrupted.pid, signal.SIGKILL)
-    interrupted.wait()
-    assert not (copy / ".venv" / "installed.sha256").exists()
-    again = launch(copy, "setup")
-    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.slow
