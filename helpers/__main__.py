@@ -54,7 +54,7 @@ def run(chosen: Namespace) -> int:
     notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
     for notebook in notebooks.values():
         runner.set_parameters(notebook, parameters)
-        runner.speak_of(notebook, sample=data == "sample")
+        runner.speak_of(notebook, data == "sample", registry.word(model), table.signature().example())
     BUILD.mkdir(exist_ok=True)
     (BUILD / "index.html").unlink(missing_ok=True)  # a page of an earlier run would speak of another model
     try:

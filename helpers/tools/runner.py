@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import nbformat
 from nbclient import NotebookClient
@@ -40,6 +42,9 @@ TAKES_UP = {  # whose files a notebook takes up; one that is not named here wait
     "11_train-faster": (),
 }
 SAMPLE_ONLY = re.compile(r'<span class="sample">(.*?)</span>(?:<!--other: (.*?)-->)?', re.DOTALL)
+SAMPLE_MODEL = re.compile(r"(--model |models/)games\b")
+SAMPLE_ADDRESS = "g1=1&g2=0&g3=0&g4=0&g5=0&g6=0&g7=0&g8=0&g9=0&g10=0"
+SAMPLE_BODY = '{"g1": 1, "g2": 0, ...}'
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ON_THE_USUAL_PORT = re.compile(r"(?<!def )\bserve\((?!.*\bport=)")
@@ -82,15 +87,27 @@ def set_parameters(notebook: NotebookNode, values: dict) -> None:
         notebook.cells = parameterize_notebook(notebook, known).cells
 
 
-def speak_of(notebook: NotebookNode, sample: bool) -> None:
+def speak_of(notebook: NotebookNode, sample: bool, model: str = "NAME", request: dict | None = None) -> None:
     """Let the text speak of the sample or of another table.
 
     What holds for the sample only stands in `<span class="sample">...</span>`, and after it, where there is something
-    to say instead, in `<!--other: ...-->`. A reader of the notebook sees neither mark.
+    to say instead, in `<!--other: ...-->`. A reader of the notebook sees neither mark. Command lines that name the
+    sample's model, or its request, name instead what `model` is called, and the `request` to it.
     """
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = SAMPLE_ONLY.sub(lambda found: found[1] if sample else found[2] or "", cell.source)
+            if not sample:
+                cell.source = _of_another_model(cell.source, model, request or {"NAME": "VALUE"})
+
+
+def _of_another_model(text: str, model: str, request: dict) -> str:
+    """A text with the command lines of the sample's model turned into those of another."""
+    first = dict(list(request.items())[:2])
+    body = json.dumps(first, ensure_ascii=False)[:-1] + (", ...}" if len(request) > len(first) else "}")
+    text = SAMPLE_MODEL.sub(lambda found: found[1] + model, text)
+    text = text.replace(SAMPLE_ADDRESS, urlencode({name: "" if v is None else v for name, v in request.items()}))
+    return text.replace(SAMPLE_BODY, body.replace("'", r"'\''"))
 
 
 class Progress:

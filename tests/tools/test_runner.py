@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,13 +62,28 @@ def test_the_text_speaks_of_the_sample_or_of_another_table(tmp_path):
 
 
 def test_pages_of_another_table_do_not_speak_of_the_sample():
-    spoken_of = r"[Oo]n the sample|\bplayers?\b|1,024|ten games|ten features|Mira|\bthe offer|\bbuyers?\b|\bg1="
+    spoken_of = (
+        r"[Oo]n the sample|--model games|models/games|\bplayers?\b|1,024|ten games|ten features|Mira|\bthe offer|"
+        r"\bbuyers?\b|\bg1="
+    )
     for path in runner.notebook_paths():
         notebook = runner.read(path)
         runner.speak_of(notebook, sample=False)
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-        found = [line for line in re.findall(rf".*(?:{spoken_of}).*", text) if not line.startswith("curl")]
+        found = re.findall(rf".*(?:{spoken_of}).*", text)
         assert not found, (path.name, found)
+
+
+def test_command_lines_of_another_table_name_its_model_and_its_request(tmp_path):
+    notebook = runner.read(runner.NOTEBOOKS / "04_serve-predictions.ipynb")
+    runner.speak_of(notebook, False, "leaving", {"Name's end": "a b", "age": 3, "class": "2nd"})
+    [curl] = [cell.source for cell in notebook.cells if cell.get("id") == "about-curl"]
+    by_address, by_body = map(shlex.split, curl.split("```")[1].replace("\\\n", " ").strip().splitlines())
+    assert by_address[1] == "http://127.0.0.1:5000/predict?Name%27s+end=a+b&age=3&class=2nd"
+    assert by_body[by_body.index("-d") + 1] == '{"Name\'s end": "a b", "age": 3, ...}'
+    notebook = runner.read(runner.NOTEBOOKS / "07_scale-out.ipynb")
+    runner.speak_of(notebook, False, "leaving", {"age": 3})
+    assert any("lambda --model leaving --arch" in cell.source for cell in notebook.cells)
 
 
 @pytest.mark.slow
