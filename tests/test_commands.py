@@ -202,6 +202,7 @@ WRONG = [
     ("gate --draft golden.json --data mine.csv", "golden.json is there already"),
     ("gate --draft new.json", "--draft takes the rows of --data TABLE"),
     ("gate --label age --golden golden.json", "--label names a column of --data TABLE"),
+    ("gate --positive yes --golden golden.json", "--positive names a value of --data TABLE"),
     ("score mine.csv scores.csv --engine flink", "invalid choice: 'flink'"),
     ("score mine.csv scores.csv --engine=", "invalid choice: ''"),
     ("score mine.csv scores.csv -- --runner=FlinkRunner", "follows --, where an engine's options stand"),

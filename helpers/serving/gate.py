@@ -91,19 +91,22 @@ def _number(answer: dict) -> float | None:
 # ---- the AUC ----
 
 
-def held_out_rows(source, signature: Signature, label: str | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+def held_out_rows(
+    source, signature: Signature, label: str | None = None, positive: str | None = None
+) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows of a table that training set aside to test on: the features, and the label (n,) of 0 and 1.
 
     source: "sample", "article", or the path or address of a table. What its columns are is told by the signature of
-    the model. label: the column with the right answers, where it is not called what the model predicts. Raises
-    `DataError` where the table cannot be used, `CannotGate` where the model answers something else.
+    the model. label: the column with the right answers, where it is not called what the model predicts. positive: the
+    value of it that counts as 1, where that is another than the model's own. Raises `DataError` where the table cannot
+    be used, `CannotGate` where the model answers something else.
     """
     if isinstance(signature, InputSignature) or signature.outputs is not ONE_PROBABILITY:
         raise CannotGate(
             "an AUC is that of a model which answers a probability for the row of a table: leave out --data"
         )
     kinds = {feature.name: _KINDS[feature.kind] for feature in signature.features}
-    table = games.load_table(source, label or signature.label, signature.positive or "1", treat_as=kinds)
+    table = games.load_table(source, label or signature.label, positive or signature.positive or "1", treat_as=kinds)
     if gone := [name for name in signature.names if name not in table.frame]:
         why = {column.name: column.used_as for column in table.columns}
         raise DataError(f"{source} holds nothing in the column {gone[0]!r} that the model takes ({why[gone[0]]})")

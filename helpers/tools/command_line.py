@@ -178,7 +178,7 @@ def _beside_option(cli: _Parser) -> None:
 
 def _table_options(cli: _Parser) -> None:
     cli.option("--label", type=_text, default="label", help="the column to predict (default: label)")
-    cli.option("--positive", type=_text, metavar="VALUE", help="the value of the label that counts as yes")
+    _positive_option(cli)
     cli.option(
         "--display-name",
         type=_text,
@@ -195,6 +195,10 @@ def _table_options(cli: _Parser) -> None:
         metavar="COLUMN=KIND",
         help="take a column for a number, yes/no or category, as in --as zip=category; may be repeated",
     )
+
+
+def _positive_option(cli: _Parser) -> None:
+    cli.option("--positive", type=_text, metavar="VALUE", help="the value of the label that counts as yes")
 
 
 def _lab(cli: _Parser) -> None:
@@ -449,6 +453,7 @@ def _gate(cli: _Parser) -> None:
     )
     cli.option("--data", type=_table, metavar="TABLE", help="the table that the model was trained on")
     cli.option("--label", metavar="NAME", help="its column with the right answers (default: what the model predicts)")
+    _positive_option(cli)
     cli.option(
         "--draft", type=_draft, metavar="FILE", help="write golden requests to begin with, from the rows of --data"
     )
@@ -461,8 +466,9 @@ def _gate(cli: _Parser) -> None:
                 "--draft takes the rows of --data TABLE, and no --golden; without a table write a few by hand, as in "
                 "data/games-golden.json"
             )
-        if chosen.label and not chosen.data:
-            _wrong("--label names a column of --data TABLE: give that, too")
+        for option, what in (("label", "a column"), ("positive", "a value")):
+            if getattr(chosen, option) and not chosen.data:
+                _wrong(f"--{option} names {what} of --data TABLE: give that, too")
         if not chosen.golden and not chosen.data:
             _wrong("it needs what to hold the model against: --golden FILE, --data TABLE, or both")
 

@@ -25,7 +25,8 @@ def main(chosen: argparse.Namespace) -> int:
     try:
         new, before = _versions(directory, version)
         predictor = load_predictor(new.path)
-        rows = gate.held_out_rows(chosen.data, predictor.signature, chosen.label) if chosen.data else None
+        known = (predictor.signature, chosen.label, chosen.positive)
+        rows = gate.held_out_rows(chosen.data, *known) if chosen.data else None
         if chosen.draft:
             return _draft(predictor, rows, chosen.draft)
         findings = gate.ask(predictor, chosen.golden)

@@ -136,8 +136,11 @@ def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_mo
     predictor = load_predictor(passengers_model)
     rows, label = gate.held_out_rows(tmp_path / "mine.csv", predictor.signature)
     assert len(rows) == 49 and set(label) == {0, 1} and rows.isna().to_numpy().any()
-    passengers().rename(columns={"survived": "saved"}).to_csv(tmp_path / "other.csv", index=False)
-    assert gate.held_out_rows(tmp_path / "other.csv", predictor.signature, "saved")[0].equals(rows)
+    passengers().rename(columns={"survived": "saved"}).replace({"saved": {"yes": "was", "no": "was not"}}).to_csv(
+        tmp_path / "other.csv", index=False
+    )
+    others, same = gate.held_out_rows(tmp_path / "other.csv", predictor.signature, "saved", "was")
+    assert others.equals(rows) and np.array_equal(same, label)
     drafted = gate.draft(predictor, rows)
     golden.write(drafted, tmp_path / "golden.json")
     assert golden.read(tmp_path / "golden.json") == tuple(drafted)
