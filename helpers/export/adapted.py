@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import NeedsMoreError, needs_rebuilding
 from helpers.export.keras2_weights import GROUPS, numbered
 from helpers.export.keras_tree import inner_layers, label_of, layers_of, name_of, wrapped_layers
 
@@ -86,7 +86,7 @@ def give_back(tree: dict, held: Held, file: str, notes: list[str], modern: bool 
         for argument in missing:
             config[argument] = _found(layer, argument, held, places[id(layer)], tops[id(layer)])
             if config[argument] is None:
-                raise ArtifactError(_refusal(layer, argument, file))
+                raise _refusal(layer, argument, file)
         if missing:
             notes.append(f"what {label_of(layer)} found in data is put into its description ({' and '.join(missing)})")
 
@@ -122,11 +122,10 @@ def _boundaries(summary: np.ndarray, config: dict) -> list[float]:
     return layer.bin_boundaries
 
 
-def _refusal(layer: dict, argument: str, file: str) -> str:
-    return (
-        f"{label_of(layer)} was adapted to data, and what it found ({argument}) is not in {file}: save the model as "
-        f".keras where it was made, or build it anew with {argument}=[...] and give it, "
-        "load_keras(file, architecture=model)"
+def _refusal(layer: dict, argument: str, file: str) -> NeedsMoreError:
+    return needs_rebuilding(
+        f"{label_of(layer)} was adapted to data, and what it found ({argument}) is not in {file}",
+        f"save the model as .keras where it was made, or build it anew with {argument}=[...]",
     )
 
 

@@ -7,7 +7,7 @@ models otherwise, takes the states of a recurrent layer by name only, and overru
 
 from __future__ import annotations
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, needs_rebuilding
 from helpers.export.keras2_layers import WITH_STATES, around, masked_with_states
 from helpers.export.keras_tree import label_of, name_today
 
@@ -43,9 +43,9 @@ def _rewrite_layer(layer: dict, graph: _Graph, notes: list[str], archive: bool, 
     if modes <= {None}:
         return layer
     if len(modes) > 1:
-        raise ArtifactError(
-            f"{label_of(layer)} is called several times, not always with the same 'training': build the model anew "
-            "with a layer for each, and give it, load_keras(file, architecture=model)"
+        raise needs_rebuilding(
+            f"{label_of(layer)} is called several times, not always with the same 'training'",
+            "build the model anew with a layer for each",
         )
     fixed = bool(modes.pop())
     called = f"{label_of(layer)} is called with training={fixed}, which Keras 3 overrules"
@@ -64,9 +64,9 @@ def _states_by_name(layer: dict, args: list, kwargs: dict, notes: list[str]) -> 
         return args, kwargs
     sequence, *states = args[0]
     if layer["config"].get("num_constants"):
-        raise ArtifactError(
-            f"{label_of(layer)} takes constants beside its states, which Keras 3 does not: build the model anew "
-            "without, and give it, load_keras(file, architecture=model)"
+        raise needs_rebuilding(
+            f"{label_of(layer)} takes constants beside its states, which Keras 3 does not",
+            "build the model anew without",
         )
     notes.append("the states that a recurrent layer starts with are its argument 'initial_state' today")
     return [sequence], kwargs | {"initial_state": states}

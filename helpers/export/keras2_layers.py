@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import needs_rebuilding
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
-REBUILD = "build the model anew without it in Keras 3 and give it, load_keras(file, architecture=model)"
-REWRITE = "write that step as a layer, build the model anew with it and give it, load_keras(file, architecture=model)"
+NO_CONVERSION = "has no conversion to Keras 3"
+REBUILD = "build the model anew without it in Keras 3"
+REWRITE = "write that step as a layer, build the model anew with it"
 NOT_KEPT = ("einsum", "meshgrid")  # functions of any number of tensors, which Keras 2 did not write down
 # What becomes of a mask is another thing today in these layers, and our stand-in of each does as Keras 2 did.
 MASKED = {
@@ -163,9 +164,10 @@ def _locally_connected(layer: dict, notes: list[str]) -> dict:
     for argument, only in (("implementation", 1), ("data_format", "channels_last"), ("padding", "valid")):
         value = config.pop(argument, only)
         if value != only:
-            raise ArtifactError(
+            raise needs_rebuilding(
                 f"{label_of(layer)} is gone from Keras 3 and can be converted with {argument}={only!r} only, "
-                f"not {value!r}; {REBUILD}"
+                f"not {value!r}",
+                REBUILD,
             )
     notes.append(f"the layer {layer['class_name']} is gone: one of this project's computes the same")
     return layer | _stand_in(layer["class_name"], config)
@@ -188,7 +190,7 @@ def _random_crop(layer: dict, notes: list[str]) -> dict:
 def _interpolating(layer: dict, notes: list[str]) -> dict:
     interpolation = layer["config"].get("interpolation")
     if interpolation in ("gaussian", "mitchellcubic"):
-        raise ArtifactError(f"{label_of(layer)}: Keras 3 has no interpolation {interpolation!r}; {REBUILD}")
+        raise needs_rebuilding(f"{label_of(layer)}: Keras 3 has no interpolation {interpolation!r}", REBUILD)
     return layer
 
 
@@ -214,11 +216,11 @@ def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
 
     function = layer["config"].get("function") or _operation_of(layer)
     if function in NOT_KEPT:
-        raise ArtifactError(
-            f"{label_of(layer)} calls tf.{function}, and Keras 2 did not keep the tensors that it was given: {REWRITE}"
+        raise needs_rebuilding(
+            f"{label_of(layer)} calls tf.{function}, and Keras 2 did not keep the tensors that it was given", REWRITE
         )
     if function not in TENSORFLOW_FUNCTIONS:
-        raise ArtifactError(f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3: {REWRITE}")
+        raise needs_rebuilding(f"{label_of(layer)} calls tf.{function}, which {NO_CONVERSION}", REWRITE)
     notes.append(f"calls of TensorFlow ({layer['class_name']}) are calls of the same functions of Keras today")
     return layer | _stand_in("TensorFlowFunction", {"name": layer["config"]["name"], "function": function})
 

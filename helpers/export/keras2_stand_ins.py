@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from helpers.export.keras2_calls import ELLIPSIS
-from helpers.export.keras2_layers import REWRITE, WITH_STATES
+from helpers.export.keras2_layers import NO_CONVERSION, WITH_STATES
 
 register = keras.saving.register_keras_serializable("keras2")
 
@@ -355,7 +355,7 @@ class TensorFlowFunction(keras.Operation):
         except (TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0][:100]
             raise ValueError(
-                f"{self.name} calls tf.{self.function} in a way that has no conversion to Keras 3 ({reason}): {REWRITE}"
+                f"{self.name} calls tf.{self.function} in a way that {NO_CONVERSION} ({reason})"
             ) from error
 
     def get_config(self):

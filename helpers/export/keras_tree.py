@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import keyword
+import re
 
 FUNCTION_KEYS = ("function_type", "module", "output_shape_type", "output_shape_module", "mask")  # of a Lambda's code
 
@@ -62,11 +64,24 @@ def holds_code(layer: dict) -> bool:
     return '"__lambda__"' in json.dumps(layer.get("config"))
 
 
+def function_name(layer: dict) -> str:
+    """The name of a layer as Python lets a function be called: "lambda_1", and "lambda_" for a layer "lambda"."""
+    name = re.sub(r"\W", "_", name_of(layer) or "")
+    return f"{name}_" if keyword.iskeyword(name) else f"_{name}" if name[:1].isdigit() else name
+
+
+def own_functions(layers: list[dict]) -> str:
+    """What a command takes the functions of Lambda layers from."""
+    names = " and ".join(dict.fromkeys(map(function_name, layers)))
+    one = "the function" if len(layers) == 1 else "the functions"
+    return f"write {one} yourself, as {names} in a module beside the file, my_layers.py, and add --import my_layers"
+
+
 def take_functions(tree: dict, custom: dict, notes: list[str]) -> None:
     """Give each Lambda layer whose name is in `custom` that function in place of the code in the file."""
     for layer in layers_of(tree):
-        name = name_of(layer)
-        if layer["class_name"] == "Lambda" and name in custom:
+        name = next((name for name in (name_of(layer), function_name(layer)) if name in custom), None)
+        if layer["class_name"] == "Lambda" and name:
             config = {key: value for key, value in layer["config"].items() if key not in FUNCTION_KEYS}
             layer["config"] = config | {"function": name, "output_shape": None}
             notes.append(f"{label_of(layer)} takes your function in place of the code in the file")

@@ -8,19 +8,21 @@ import marshal
 import types
 from pathlib import Path
 
-from helpers.export.errors import ArtifactError
-from helpers.export.keras_tree import label_of, layers_of, name_of
+from helpers.export.errors import NeedsMoreError
+from helpers.export.keras_tree import label_of, layers_of, name_of, own_functions
 
 
 def refuse_foreign_code(path: Path, tree: dict) -> None:
-    """`ArtifactError` for a Lambda layer compiled by another Python, whose code would not run here, or run wild."""
+    """`NeedsMoreError` for a Lambda layer compiled by another Python, whose code would not run here, or run wild."""
     for layer in layers_of(tree):
         code = _code_of(layer)
         if code is not None and not _is_code_of_this_python(code):
             name = name_of(layer)
-            raise ArtifactError(
+            raise NeedsMoreError(
                 f"{path.name}: the code of {label_of(layer)} was compiled by another version of Python, which this one "
-                f"cannot run; give the function itself, custom_objects={{'{name}': my_function}}"
+                "cannot run",
+                f"give the function itself, custom_objects={{'{name}': my_function}}",
+                own_functions([layer]),
             )
 
 

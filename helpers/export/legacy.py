@@ -23,13 +23,13 @@ from pathlib import Path
 
 from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, NeedsMoreError, needs_rebuilding
 from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
 from helpers.export.keras2 import repair
-from helpers.export.keras2_layers import CONVERSIONS, RENAMED
+from helpers.export.keras2_layers import CONVERSIONS, NO_CONVERSION, RENAMED, REWRITE
 from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive
 from helpers.export.keras_settings import foreign_settings
-from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, take_functions
+from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
 from helpers.export.lambda_code import refuse_foreign_code
 from helpers.quiet import quiet
 
@@ -61,14 +61,16 @@ class KerasFile:
         return "\n".join([*lines, *(textwrap.fill(sentence, break_on_hyphens=False, **wrap) for sentence in told)])
 
 
-def describe_keras_file(path: str | Path, custom_objects: dict | None = None, architecture=None) -> KerasFile:
+def describe_keras_file(
+    path: str | Path, custom_objects: dict | None = None, architecture=None, compile: bool = True
+) -> KerasFile:
     """What is in the Keras file at `path`, and what reading it with `load_keras` repairs; nothing in it is run.
 
-    custom_objects, architecture: as for `load_keras`, the architecture as a file. Raises `ArtifactError` for what is
-    not a Keras model file or is damaged.
+    custom_objects, architecture, compile: as for `load_keras`, the architecture as a file. Raises
+    `ArtifactError` for what is not a Keras model file or is damaged.
     """
     with _one_sentence(Path(path)):
-        return _Contents(Path(path), custom_objects or {}, architecture).describe()
+        return _Contents(Path(path), custom_objects or {}, architecture).describe(with_training=compile)
 
 
 def is_weights_alone(path: Path) -> bool:
@@ -110,10 +112,7 @@ def load_keras(
             return contents.load_weights()
         found = contents.describe(with_training=compile)
         if found.code and not allow_code:
-            raise ArtifactError(
-                f"{found.name} holds Python code that would run on this computer ({', '.join(found.code)}): "
-                "if you trust whoever made it, load it with allow_code=True"
-            )
+            raise contents.refused_code(found)
         for sentence in found.repairs:
             log.warning("%s (Keras %s): %s", found.name, found.keras_version, sentence)
         return contents.load(compile, allow_code)
@@ -159,9 +158,12 @@ class _Contents:
         if architecture is not None and not self.built:
             self.version, self.tree, self.training = *_read_architecture(Path(architecture)), None
         elif self.tree is None and not self.built:
-            raise ArtifactError(
-                f"{path.name} holds weights without a model: give the model, too, load_keras({path.name!r}, "
-                "architecture='model.json') with the file of its model.to_json(), or architecture=model as you built it"
+            raise NeedsMoreError(
+                f"{path.name} holds weights without a model",
+                f"give the model, too, load_keras({path.name!r}, architecture='model.json') with the file of its "
+                "model.to_json(), or architecture=model as you built it",
+                "put what its model.to_json() wrote into model.json beside it, or load them into the model that they "
+                "came from, and export what model.save(...) of that writes",
             )
         self.modern = self.version.partition(".")[0].isdigit() and int(self.version.partition(".")[0]) >= 3
         if self.version.startswith(("0.", "1.")):
@@ -222,7 +224,7 @@ class _Contents:
 
     def describe(self, with_training: bool = True) -> KerasFile:
         layers = layers_of(self.tree)
-        repairs = self.changes + ([] if self.modern else self._repaired()[1])
+        repairs = self.changes + ([] if self.modern else self._repaired(with_training)[1])
         if with_training and self.training:
             repairs += self._compile_repairs()
         return KerasFile(
@@ -236,6 +238,20 @@ class _Contents:
             repairs=tuple(repairs),
         )
 
+    def refused_code(self, found: KerasFile) -> NeedsMoreError:
+        """Why a file with code in it is not read before its reader says so."""
+        layers = [layer for layer in layers_of(self.tree) if holds_code(layer)]
+        only_lambdas = all(layer["class_name"] == "Lambda" for layer in layers)
+        trusted = "if you trust whoever made it, load it with allow_code=True"
+        return NeedsMoreError(
+            f"{found.name} holds Python code that would run on this computer ({', '.join(found.code)})",
+            trusted,
+            own_functions(layers)
+            if only_lambdas
+            else f"{trusted} in Python, by helpers.export.legacy.load_keras, and "
+            "give that to helpers.export.artifacts.export_model",
+        )
+
     def _compile_repairs(self) -> list[str]:
         notes: list[str] = []
         self._compile_arguments(notes)
@@ -246,11 +262,11 @@ class _Contents:
         outputs = [] if self.modern else outputs_of(self.tree)
         return compile_arguments(self.training, self.custom, notes, outputs)
 
-    def _repaired(self) -> tuple[dict, list[str]]:
+    def _repaired(self, with_training: bool = True) -> tuple[dict, list[str]]:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
         tree = repair(self.tree, self.custom, notes, archive=self.container == "zip")
-        if self.training:
+        if with_training and self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
         return tree, list(dict.fromkeys(notes))
 
@@ -274,7 +290,7 @@ class _Contents:
                             copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
                         )
             except Exception as error:
-                raise ArtifactError(self._explain(error)) from error
+                raise self._explain(error) from error
         if arguments and not native:
             model.compile(**arguments)
             if self.modern:
@@ -374,7 +390,7 @@ class _Contents:
             target.write(self.path, WEIGHTS)
         return copy
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> ArtifactError:
         """Why Keras could not build the model, in one sentence."""
         import keras
 
@@ -382,16 +398,27 @@ class _Contents:
         known |= {*CONVERSIONS, *RENAMED, "Functional"}
         foreign = sorted({layer["class_name"] for layer in layers_of(self.tree)} - known)
         if foreign:
-            needed = ", ".join(f'"{name}": {name}' for name in foreign)
+            needed = ", ".join(f'"{name}": {name.rpartition(">")[2]}' for name in foreign)
             without = f"{self.path.name} uses layers that Keras {keras.__version__} does not have"
-            return f"{without}: pass custom_objects={{{needed}}}"
+            return NeedsMoreError(without, f"pass custom_objects={{{needed}}}", _own_module(foreign, "class"))
         function = re.search(r"Could not locate function '([^']+)'", str(error))
         if function:
             name = function[1]
-            return f"{self.path.name} uses a function '{name}' of its maker's: pass custom_objects={{'{name}': {name}}}"
-        return (
-            f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: {_last_line(error)}"
-        )
+            return NeedsMoreError(
+                f"{self.path.name} uses a function '{name}' of its maker's",
+                f"pass custom_objects={{'{name}': {name}}}",
+                _own_module([name], "function"),
+            )
+        said = f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: "
+        said += _last_line(error)
+        return needs_rebuilding(said, REWRITE) if NO_CONVERSION in said else ArtifactError(said)
+
+
+def _own_module(names: list[str], kind: str) -> str:
+    """What a command takes classes or functions of the reader's from."""
+    named = [f"{name.rpartition('>')[2]}, registered as {name}," if ">" in name else name for name in names]
+    there = f"the {kind} {named[0]}" if len(names) == 1 else f"the {kind}es {', '.join(named)}"
+    return f"put {there} into a module beside the file, my_layers.py, and add --import my_layers"
 
 
 def _import_keras() -> None:

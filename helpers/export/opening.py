@@ -7,10 +7,12 @@ was found, in words. Nothing that is named is written to.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, NeedsMoreError
 from helpers.export.file_kinds import kind_of
 from helpers.export.foreign import LiteRTFile, OnnxFile
 from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras
@@ -28,8 +30,11 @@ class Brought:
     digest: str
 
 
-def described(path: Path, weights: Path | None = None) -> str:
-    """What was brought, and what is repaired to read it, in lines; `ArtifactError` where it is no model."""
+def described(path: Path, weights: Path | None = None, custom: dict | None = None) -> str:
+    """What was brought, and what is repaired to read it, in lines; `ArtifactError` where it is no model.
+
+    weights, custom: as for `opened`. How a model was compiled is left in the file, so nothing is said of its repair.
+    """
     kind = kind_of(path)
     if kind == "SavedModel":
         return (
@@ -39,7 +44,8 @@ def described(path: Path, weights: Path | None = None) -> str:
     if kind in ("ONNX", "LiteRT"):
         return str(_foreign(path, kind))
     weights, architecture = _parts(path, weights)
-    return str(describe_keras_file(weights, architecture=architecture))
+    with _in_words_of_a_command():
+        return str(describe_keras_file(weights, custom, architecture, compile=False))
 
 
 def opened(path: Path, weights: Path | None = None, custom: dict | None = None) -> Brought:
@@ -54,11 +60,21 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
         model = _foreign(path, kind)
         return Brought(model, model, model.digest)
     weights, architecture = _parts(path, weights)
-    model = load_keras(weights, custom_objects=custom, compile=False, architecture=architecture)
+    with _in_words_of_a_command():
+        model = load_keras(weights, custom_objects=custom, compile=False, architecture=architecture)
     digest = hashlib.sha256(weights.read_bytes())
     if architecture:
         digest.update(architecture.read_bytes())
     return Brought(model, model, digest.hexdigest())
+
+
+@contextmanager
+def _in_words_of_a_command() -> Iterator[None]:
+    """What a file needs beside it is asked for as `export` and `serve` take it."""
+    try:
+        yield
+    except NeedsMoreError as error:
+        raise error.for_command() from error
 
 
 def _foreign(path: Path, kind: str) -> OnnxFile | LiteRTFile:

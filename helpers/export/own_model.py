@@ -155,9 +155,9 @@ def _card_of(directory: Path) -> dict | None:
         return None
 
 
-def found_in(path: Path, weights: Path | None = None) -> str:
+def found_in(path: Path, weights: Path | None = None, imports: str = "") -> str:
     """What the file is, and what was repaired to read it, in lines."""
-    return described(path, weights)
+    return described(path, weights, import_layers(imports, path.parent) if imports else None)
 
 
 def told(card: dict, signature: Signature | InputSignature) -> list[str]:

@@ -26,7 +26,7 @@ def main(chosen: argparse.Namespace) -> int:
     logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
     try:
         own_model.check_owner(chosen.to, chosen.file, chosen.replace or chosen.beside)
-        print(own_model.found_in(chosen.file, chosen.weights), flush=True)
+        print(own_model.found_in(chosen.file, chosen.weights, chosen.imports or ""), flush=True)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)
             card = own_model.export_file(

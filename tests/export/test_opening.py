@@ -19,7 +19,9 @@ from helpers.data.signature import UNBOUNDED, Feature, Signature
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
-from helpers.export.own_model import export_file, found_in, takes_in_words, told
+from helpers.export.legacy import load_keras
+from helpers.export.opening import opened
+from helpers.export.own_model import export_file, found_in, import_layers, takes_in_words, told
 from helpers.export.predictors import compiled, load_predictor
 from helpers.export.saved_model import read_saved_model
 from helpers.serving.services import create_predict_app
@@ -320,6 +322,47 @@ def test_a_saved_model_without_a_function_is_refused_and_so_is_another_folder(tm
         export_file(tmp_path / "numbers", tmp_path / "m")
     with pytest.raises(ArtifactError, match="is a folder without a saved_model.pb"):
         export_file(tmp_path, tmp_path / "m")
+
+
+# ---- what a Keras file needs beside it ----
+
+
+def test_what_a_file_needs_is_asked_for_in_words_that_a_command_takes(tmp_path):
+    import keras
+
+    @keras.saving.register_keras_serializable("gone")
+    class Scaled(keras.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    keras.Sequential([keras.Input((2,)), Scaled()]).save(tmp_path / "own.h5")
+    keras.saving.get_custom_objects().pop("gone>Scaled")
+    for path, needed in (
+        (
+            OLD / "keras-2.15.0-lambda.h5",
+            "write the function yourself, as lambda_ in a module .*add --import my_layers",
+        ),
+        (
+            tmp_path / "own.h5",
+            "put the class Scaled, registered as gone>Scaled, into a module .*, and add --import my_layers",
+        ),
+        (OLD / "keras-2.2.4-weights.h5", "put what its model.to_json.. wrote into model.json beside it"),
+        (OLD / "keras-tf-2.21.0-tensorflow-function-without-equivalent.h5", "and export what that has saved as .keras"),
+    ):
+        with pytest.raises(ArtifactError, match=needed) as refused:
+            opened(path)
+        assert "custom_objects" not in str(refused.value)
+    assert "custom_objects" not in found_in(OLD / "keras-2.15.0-custom-auc.h5")
+
+
+def test_the_function_of_a_lambda_layer_is_taken_from_a_module(tmp_path):
+    shutil.copy(OLD / "keras-2.15.0-lambda.h5", tmp_path)
+    (tmp_path / "functions_of_a_test.py").write_text("def lambda_(x):\n    return x * 2.0 - 1.0\n")
+    path = tmp_path / "keras-2.15.0-lambda.h5"
+    assert "lambda (Lambda) takes your function" in found_in(path, imports="functions_of_a_test")
+    rows = RANDOM.random((3, 10)).astype("f")
+    model = opened(path, custom=import_layers("functions_of_a_test", tmp_path)).model
+    np.testing.assert_allclose(model(rows), load_keras(path, allow_code=True)(rows), atol=1e-6)
 
 
 # ---- model.json with weights ----
