@@ -73,7 +73,6 @@ WRONG = [
     ("serve net.h5 --to=", "a model needs a name"),
     ("serve net.h5 --to foreign", "foreign/ holds other files (thesis.txt)"),
     ("serve net.h5 --features=", "give it a value"),
-    ("serve net.h5 --features a --like mine.csv", "both name the columns"),
     ("serve net.h5 --like nowhere.csv", "there is no file nowhere.csv"),
     ("serve net.h5 --classes=", "give it a value"),
     ("serve net.h5 --classes labels.txt", "there is no file labels.txt"),

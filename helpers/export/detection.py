@@ -38,8 +38,8 @@ APPLICATIONS = {
 class Wishes:
     """What the owner of a model says of it. Each is "" or () where it shall be found.
 
-    features: names. like: the path of a table whose columns are the features. classes: names. label: what is predicted.
-    pixels: a key of `images.PIXELS`. takes: one of `TAKES`.
+    features: names. like: the path of a table whose columns are the features: those that are named, else all but the
+    label's. classes: names. label: what is predicted. pixels: a key of `images.PIXELS`. takes: one of `TAKES`.
     """
 
     features: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
         raise ArtifactError(f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features")
     width = int(np.prod(shape))
     if wishes.like:
-        features = _like(wishes.like, wishes.label, width)
+        features = _like(wishes, width)
         given = f"the columns of {Path(wishes.like).name}"
     elif not wishes.features and isinstance(before, Signature) and before.width == width:
         return before.features
@@ -145,19 +145,27 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
         given = "--features"
     found = sum(feature.width for feature in features)
     if found != width:
-        raise ArtifactError(f"{given} make {found} numbers ({_some(features)}), the model takes {width}: name as many")
+        name = "say which it takes, in their order, by --features, too" if wishes.like else "name as many"
+        raise ArtifactError(f"{given} make {found} numbers ({_some(features)}), the model takes {width}: {name}")
     return features
 
 
-def _like(path: str, label: str, width: int) -> tuple[Feature, ...]:
+def _like(wishes: Wishes, width: int) -> tuple[Feature, ...]:
     """The columns of a table as features whose values the model takes as they are."""
     import pandas as pd
 
     from helpers.data.columns import typed
     from helpers.data.reading import read_table
 
+    path = wishes.like
     table = read_table(path)
-    names = [name for name in table.frame.columns if name != label]
+    columns = {name.strip().casefold(): name for name in table.frame.columns}
+    if unknown := [name for name in wishes.features if name.casefold() not in columns]:
+        raise ArtifactError(
+            f"{Path(path).name} has no column {unknown[0]!r}: its columns are {', '.join(columns.values())}"
+        )
+    others = [name for name in table.frame.columns if name.strip().casefold() != wishes.label.casefold()]
+    names = [columns[name.casefold()] for name in wishes.features] or others
     try:
         # every column: what looks like no use, row numbers say, the model takes all the same
         frame = pd.DataFrame({name: typed(table.frame[name], table.decimal) for name in names})

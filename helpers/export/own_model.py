@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers.data.inputs import InputSignature, signature_from
-from helpers.data.outputs import ARRAY, CLASSES, NUMBER, distinct
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, distinct
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.artifacts import export_model
@@ -61,7 +61,8 @@ def export_file(
     """Export the model at `path` to `directory` (None: `models/` and its name), and return the card.
 
     path: a Keras file, the folder of a SavedModel, the file of `model.to_json()`, an ONNX or a LiteRT file. features:
-    names of the columns of a row; or like: the path of a table with those columns; neither: x1..xn. classes: names of
+    names of the columns of a row. like: the path of a table with those columns, or, where none are named, with these
+    and the label's only. Neither: x1..xn. classes: names of
     what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are scaled, a
     key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module with layers
     of your own, `my_layers`. weights: the file with those of a model in JSON, where they do not lie beside it.
@@ -162,7 +163,10 @@ def found_in(path: Path, weights: Path | None = None, imports: str = "") -> str:
 
 def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     """What was found and proved, as lines to print."""
-    lines = [f"takes: {takes_in_words(signature)}", f"answers: {'; '.join(map(_output_in_words, signature.outputs))}"]
+    answers = "; ".join(map(_output_in_words, signature.outputs))
+    if signature.outputs == ONE_PROBABILITY:
+        answers = f"the probability of {signature.outcome}"
+    lines = [f"takes: {takes_in_words(signature)}", f"answers: {answers}"]
     reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
     lines += [f"left out: {reason}" for reason in reasons]
     return [*lines, f"parity: {_parity_in_words(card)}", f"runs on: {_cost_in_words(card)}"]

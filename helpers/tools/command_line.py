@@ -349,7 +349,7 @@ def _own_model_options(cli: _Parser) -> None:
         "--like",
         type=_table_file,
         metavar="TABLE",
-        help="a table (CSV, Excel, Parquet) with these columns; tells their ranges",
+        help="a table (CSV, Excel, Parquet) with these columns; tells their ranges, and the names where none are given",
     )
     cli.option(
         "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"
@@ -363,8 +363,6 @@ def _own_model_options(cli: _Parser) -> None:
 
 
 def _check_own_model(chosen: argparse.Namespace) -> None:
-    if chosen.features and chosen.like:
-        _wrong("--features and --like both name the columns: give one of them")
     if chosen.file is not None:
         chosen.to = chosen.to or registry.for_table(str(chosen.file))
         check_replaceable(chosen.to)

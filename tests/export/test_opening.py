@@ -324,6 +324,20 @@ def test_a_saved_model_without_a_function_is_refused_and_so_is_another_folder(tm
         export_file(tmp_path, tmp_path / "m")
 
 
+def test_a_table_tells_the_ranges_of_the_columns_that_are_named_in_it(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    table = tmp_path / "customers.csv"
+    table.write_text("Customer,Age,Calls,Left\n" + "\n".join(f"C-{i},{20 + i},{i % 7},{i % 2}" for i in range(60)))
+    chosen = signature_of(model, Wishes(features=("calls", "age"), like=str(table)), "left")
+    assert [(f.name, f.low, f.high) for f in chosen.features] == [("Calls", 0, 6), ("Age", 20, 79)]
+    with pytest.raises(ArtifactError, match="takes 2: say which it takes, in their order, by --features, too"):
+        signature_of(model, Wishes(like=str(table), label="left"), "left")
+    with pytest.raises(ArtifactError, match="no column 'height': its columns are Customer, Age, Calls, Left"):
+        signature_of(model, Wishes(features=("age", "height"), like=str(table)), "left")
+
+
 # ---- what a Keras file needs beside it ----
 
 
