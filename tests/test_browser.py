@@ -629,6 +629,7 @@ def test_the_description_sends_its_own_examples(page, service):
         expect(operations.nth(number).locator("pre").last).to_contain_text(re.compile(r"^200\n"))
     titles = " ".join(operations.locator("h2").all_inner_texts())
     assert all(path in titles for path in ("/predict", "/health/ready", "/metrics")), titles
+    expect(operations.last.locator(".curl pre")).to_have_text(f"curl '{service.url}/'")
     assert complaints.found == []
 
 

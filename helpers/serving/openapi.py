@@ -58,7 +58,9 @@ def describe(
         "415": _refusal("The body is neither JSON nor a form."),
     }
     row = {"$ref": "#/components/schemas/Row"}
-    what = f"The probability of `{signature.label}` = {signature.positive or 1}"
+    what = f"The probability of {signature.outcome}"
+    if isinstance(signature, Signature) and signature.display_name:
+        what += f" (`{signature.label}` = {signature.positive or 1})"
     if signature.outputs != ONE_PROBABILITY:
         what = f"`{signature.label}` ({', '.join(output.kind for output in signature.outputs)})"
     takes = "features" if isinstance(signature, Signature) else "input(s)"

@@ -6,6 +6,7 @@ concerns them all, the list of them at `/`, `/metrics` and `/health/...`, stands
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
@@ -140,9 +141,21 @@ def _shown(name: str, part: Flask, needs_key: bool) -> dict:
     signature = slot.current.signature
     takes = "inputs" if isinstance(signature, InputSignature) else "features"
     count = f"{signature.n} {takes if signature.n > 1 else takes.removesuffix('s')}"
-    url, key = f"{request.url_root}{name}/predict", " -H 'X-API-Key: YOUR-KEY'" if needs_key else ""
-    row = {key: value for key, value in signature.example().items() if value is not None}
-    line = f"curl{key} {shlex.quote(f'{url}?{urlencode(row)}')}"
-    if isinstance(signature, InputSignature) or len(line) > _CURL_BYTES:
-        line = f"curl{key} ... {url}"
+    key = ("-H", "X-API-Key: YOUR-KEY") if needs_key else ()
+    line = _curl_line(signature, f"{request.url_root}{name}/predict", key)
     return {**facts_of(slot), "takes": count, "ready": slot.ready, "curl": line}
+
+
+def _curl_line(signature, url: str, key: tuple[str, ...]) -> str:
+    """What asks a model once, as it is typed; dots stand for what is too long to be shown."""
+    example = signature.example()
+    if not isinstance(signature, InputSignature):
+        what = (f"{url}?{urlencode({name: value for name, value in example.items() if value is not None})}",)
+    elif signature.takes_pictures and signature.n == 1:
+        what = ("-F", f"{next(iter(example))}=@picture.jpg", url)
+    else:
+        body = json.dumps(example, ensure_ascii=False)
+        body = "..." if None in example.values() or len(body) > _CURL_BYTES // 2 else body
+        what = ("-H", "Content-Type: application/json", "-d", body, url)
+    line = shlex.join(("curl", *key, *what))
+    return line if len(line) <= _CURL_BYTES else f"{shlex.join(('curl', *key))} ... {url}"

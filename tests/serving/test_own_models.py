@@ -1,10 +1,12 @@
 """Ten Keras models of usual kinds, each from its file to an endpoint whose answers are Keras's."""
 
 import base64
+import html
 import io
 import json
 import re
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from helpers.export.predictors import load_predictor
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
+from helpers.serving.several import create_models_app
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -132,6 +135,21 @@ def test_its_page_and_its_description_speak_of_what_it_takes_and_answers(served)
     example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]["one"]
     assert requests.post(f"{url}/predict", json=example["value"], timeout=30).status_code == 200
     assert "Infinity" not in json.dumps(document) + page
+
+
+def test_the_page_of_several_models_shows_a_line_that_asks_it(served, folder):
+    name, _, _, _ = served
+    client = create_models_app({"one": load_predictor(folder / name)}).test_client()
+    [line] = re.findall(r'aria-label="curl line">(.*?)</pre>', client.get("/").text, re.DOTALL)
+    *words, url = shlex.split(html.unescape(line))[1:]
+    if "-d" in words:
+        too_long = words[-1] == "..."
+        assert too_long == (name == "sequences")
+        assert too_long or client.post(url, data=words[-1], content_type="application/json").status_code == 200
+    elif name == "picture_classifier":
+        assert words == ["-F", "image=@picture.jpg"]
+    else:
+        assert not words and client.get(url).status_code == 200
 
 
 def test_whatever_is_no_row_is_named(served):

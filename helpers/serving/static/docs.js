@@ -13,19 +13,20 @@ function row(tag, cells) {
 
 function kind(schema) {
   if (schema.enum) return schema.enum.join(" or ");
-  if (schema.minimum !== undefined) return `${schema.type}, ${schema.minimum} to ${schema.maximum}`;
+  if (schema.description) return `${schema.type}; ${schema.description}`;
+  if (schema.minimum > -1e30) return `${schema.type}, ${schema.minimum} to ${schema.maximum}`; // else there is no limit
   return schema.type ?? "";
 }
 
 function parameters(operation) {
   if (!operation.parameters) return [];
-  const rows = operation.parameters.map((p) => row("td", [p.name, kind(p.schema), String(p.example)]));
+  const rows = operation.parameters.map((p) => row("td", [p.name, kind(p.schema) + (p.required ? "" : "; may be missing"), String(p.example ?? "")]));
   return [element("table", {}, row("th", ["parameter", "value", "example"]), ...rows)];
 }
 
 function responses(operation) {
   const rows = Object.entries(operation.responses).map(([code, response]) => row("td", [code, response.description]));
-  return element("table", {}, row("th", ["code", "when"]), ...rows);
+  return element("table", { className: "codes" }, row("th", ["code", "when"]), ...rows);
 }
 
 function quote(text) { // for a POSIX shell
@@ -34,7 +35,7 @@ function quote(text) { // for a POSIX shell
 
 // What an operation's example sends: [address, options of fetch, curl line]
 function request(path, method, operation) {
-  const url = new URL(path.slice(1), document.baseURI);
+  const url = new URL(path.slice(1) || "./", document.baseURI);
   for (const p of operation.parameters ?? []) url.searchParams.set(p.name, p.example);
   const example = operation.requestBody?.content["application/json"].examples?.one.value;
   const body = example && JSON.stringify(example);
