@@ -167,7 +167,7 @@ def _find_positive(positive: str, distinct: list[str], label: str) -> str:
         if len(found) == 1:
             return found[0]
     shown = ", ".join(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
-    raise DataError(f"label {label!r} never is {positive!r}: choose its positive value from {shown}")
+    raise DataError(f"label {label!r} never is {positive!r}: choose its positive value from {shown}, by --positive")
 
 
 def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> str:

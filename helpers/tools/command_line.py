@@ -357,7 +357,8 @@ def _own_model_options(cli: _Parser) -> None:
     cli.option("--label", type=_text, metavar="NAME", help="what is predicted (default: the file's name)")
     cli.option("--pixels", choices=PIXELS, help="how the pixels of a picture are scaled (default: found)")
     cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")
-    cli.option("--import", type=_module, dest="imports", metavar="MODULE", help="a module with your layers")
+    own = "a module with your layers, and with the functions of Lambda layers by the names of these"
+    cli.option("--import", type=_module, dest="imports", metavar="MODULE", help=own)
     cli.option("--weights", type=_weights_file, metavar="FILE", help="of a model.json (default: found beside it)")
     cli.option("--replace", action="store_true", help="also where another model has that name")
 
@@ -386,7 +387,7 @@ def _score(cli: _Parser) -> None:
     )
     _model_option(cli)
     cli.option("--keep", type=_names, default=(), metavar="A,B", help="columns that pass through (default: all)")
-    cli.option("--threads", type=_whole(1, MOST_WORKERS), help="that score (default: one per core)")
+    cli.option("--threads", type=_whole(1, MOST_WORKERS), help="how many of them score (default: one per core)")
     cli.option("--strict", action="store_true", help="stop at the first row that cannot be scored")
     cli.option("--engine", choices=paths.ENGINES, help="what scores instead of this process")
     cli.hands_on_rest = True
@@ -525,7 +526,7 @@ def _bench(cli: _Parser) -> None:
 
 def _doctor(cli: _Parser) -> None:
     cli.description = "Say why a URL does not answer."
-    cli.option("url", type=_url, help="for example http://127.0.0.1:5000/predict")
+    cli.option("url", type=_url, metavar="URL", help="for example http://127.0.0.1:5000/predict")
     cli.option("--timeout", type=_seconds, default=5.0, help="seconds for each step (default: 5)")
 
 
