@@ -46,6 +46,7 @@ def describe(
     """
     values = _Values(strict, unseen)
     example = signature.example()
+    takes_pictures = getattr(signature, "takes_pictures", False)
     locked = {"security": [{"key": []}, {"bearer": []}]} if needs_key else {}
     refusals = {
         "422": _refusal("A field is missing, unknown, repeated, or not what it may be; each is named."),
@@ -55,21 +56,16 @@ def describe(
     body_refusals = {
         "400": _refusal("The body is not valid JSON."),
         "413": _refusal(f"The body is larger than {max_body_bytes:,} bytes."),
-        "415": _refusal("The body is neither JSON nor a form."),
+        "415": _refusal(f"The body is neither JSON nor a form{', nor a picture' * takes_pictures}."),
     }
     row = {"$ref": "#/components/schemas/Row"}
-    what = f"The probability of {signature.outcome}"
-    if isinstance(signature, Signature) and signature.display_name:
-        what += f" (`{signature.label}` = {signature.positive or 1})"
-    if signature.outputs != ONE_PROBABILITY:
-        what = f"`{signature.label}` ({', '.join(output.kind for output in signature.outputs)})"
-    takes = "features" if isinstance(signature, Signature) else "input(s)"
+    each = "feature" if isinstance(signature, Signature) else "input"
     document = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {signature.outcome}",
             "version": version,
-            "description": f"{what}, given {signature.n} {takes}. They are matched by name, in any case and any order.",
+            "description": _in_words(signature),
         },
         "paths": {
             "/predict": {
@@ -115,7 +111,7 @@ def describe(
                 "get": _plain("openapi", "This description", {"200": _content({_JSON: {"schema": {"type": "object"}}})})
             },
             "/docs": {"get": _plain("docs", "This description as a page", {"200": _content(_HTML)})},
-            "/": {"get": _plain("page", "A page with a control for each feature", {"200": _content(_HTML)})},
+            "/": {"get": _plain("page", f"A page with a control for each {each}", {"200": _content(_HTML)})},
         },
         "components": {"schemas": _schemas(signature, values)},
     }
@@ -131,6 +127,28 @@ def describe(
             "bearer": {"type": "http", "scheme": "bearer"},
         }
     return document
+
+
+def _in_words(signature: Signature | InputSignature) -> str:
+    """What is answered, and what to."""
+    if signature.outputs == ONE_PROBABILITY:
+        what = f"The probability of {signature.outcome}"
+        if isinstance(signature, Signature) and signature.display_name:
+            what += f" (`{signature.label}` = {signature.positive or 1})"
+    else:
+        kinds = {NUMBER: "a number", ARRAY: "an array"}
+        answers = [
+            f"one of {len(output.classes)} classes"
+            if output.kind == CLASSES
+            else kinds.get(output.kind, "a probability")
+            for output in signature.outputs
+        ]
+        names = [f"{output.name}: " if len(answers) > 1 else "" for output in signature.outputs]
+        what = f"`{signature.label}`, " + ", ".join(map("".join, zip(names, answers, strict=True)))
+    takes = "feature" if isinstance(signature, Signature) else "input"
+    if signature.n == 1:
+        return f"{what}, given one {takes}, `{next(iter(signature.example()))}`."
+    return f"{what}, given {signature.n} {takes}s. They are matched by name, in any case and any order."
 
 
 def _describe_inputs(path: dict, signature: InputSignature) -> None:

@@ -135,6 +135,11 @@ def test_its_page_and_its_description_speak_of_what_it_takes_and_answers(served)
     example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]["one"]
     assert requests.post(f"{url}/predict", json=example["value"], timeout=30).status_code == 200
     assert "Infinity" not in json.dumps(document) + page
+    said = {
+        "picture_classifier": "one of 4 classes, given one input, `image`",
+        "two_outputs": "kind: one of 3 classes, price: a",
+    }
+    assert said.get(name, "given") in document["info"]["description"]
 
 
 def test_the_page_of_several_models_shows_a_line_that_asks_it(served, folder):
