@@ -256,7 +256,7 @@ WRONG = [
     ("bench --peers=yes", "--peers"),
     ("bench --output mine.csv", "is a file, not a folder"),
     ("bench --output mine.csv/deeper", "is a file, not a folder"),
-    ("doctor", "required: url"),
+    ("doctor", "required: URL"),
     ("doctor --help=yes http://127.0.0.1", "--help"),
     ("doctor ftp://127.0.0.1", "is no http URL"),
     ("doctor http://127.0.0.1:99999", "is no URL"),
