@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,11 @@ from helpers.export.registry import Choice
 from helpers.serving.callers import Callers
 from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import CannotServe, Place, Supervisor
+
+# TensorFlow runs what is ready of a graph on threads of this number, one per core where nobody says: two requests to a
+# heavy model take them all, and a neighbour's small one waits for a whole heavy one. With 16 its p99 fell from 290-370
+# to 19-21 ms (ResNet50 asked by 4 clients, 2 workers on 2 cores), and ResNet50 answered about as many pictures.
+TENSORFLOW_THREADS = "16"
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,7 @@ def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> No
 
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", TENSORFLOW_THREADS)  # read when TensorFlow starts, if it does
     app = load()
     gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not look at it
     protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)

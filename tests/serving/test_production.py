@@ -143,6 +143,26 @@ def test_the_api_key_comes_from_a_file(exported, free_port, tmp_path):
         assert requests.get(f"{url}/predict", params=ARTICLE, headers={"X-API-Key": "open sesame"}).ok
 
 
+@posix_only
+@pytest.mark.parametrize(("given", "threads"), [({}, "16"), ({"TF_NUM_INTEROP_THREADS": "3"}, "3")])
+def test_a_small_request_finds_a_thread_of_tensorflow_beside_heavy_ones(given, threads):
+    code = """
+import os, socket
+from helpers.serving.production import supervise
+from helpers.serving.supervisor import CannotServe
+
+def load():
+    raise CannotServe(f"a worker says {os.environ['TF_NUM_INTEROP_THREADS']}")
+
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    supervise(listener, 1, load)
+"""
+    around = {name: value for name, value in tools.environment_in(PROJECT).items() if not name.startswith("TF_NUM")}
+    run = {"capture_output": True, "text": True, "timeout": 60, "env": around | given}
+    said = subprocess.run([sys.executable, "-c", code], check=False, **run)
+    assert f"a worker says {threads}" in said.stderr + said.stdout
+
+
 # ---- what cannot be served is said in one sentence ----
 
 
