@@ -308,10 +308,11 @@ def outputs_of(
 ) -> tuple[Output, ...]:
     """What a Keras model answers, by its last layers. signature: what it takes; its outputs are not looked at.
 
-    classes: their names. before: outputs whose classes give their names to these where nobody does, and they fit.
+    classes: their names. before: outputs that give their names, and those of their classes, to these where nobody does,
+    and they fit.
     """
+    names = _names_as_before(model, _distinct(_output_names(model), len(model.outputs)), before)
     known = {output.name: output for output in before}
-    names = _distinct([str(name) for name in getattr(model, "output_names", [])], len(model.outputs))
     # Keras tells one dimension too many of what it makes of counted words
     answers = _asked(model, signature) if any(each.dtype == "string" for each in model.inputs) else None
     outputs = []
@@ -351,6 +352,35 @@ def _output(name: str, shape, activation: str, classes: tuple[str, ...]) -> Outp
     if len(shape) <= 1 and size == 1:
         return Output(name, PROBABILITY if activation == "sigmoid" else NUMBER)
     return Output(name, ARRAY, shape=shape)
+
+
+def _output_names(model) -> list[str]:
+    """What the outputs are called: by the keys under which the model answers, or by the layers that make them."""
+    given = getattr(model, "output", None) if hasattr(model, "output_names") else None
+    if isinstance(given, dict) and all(hasattr(each, "shape") for each in given.values()):
+        keys = {id(tensor): str(key) for key, tensor in given.items()}
+        return [keys.get(id(tensor), "") for tensor in model.outputs]
+    return [str(name) for name in getattr(model, "output_names", [])]
+
+
+def _names_as_before(model, names: list[str], before: tuple[Output, ...]) -> list[str]:
+    """Names of outputs; those that only count are called as those of `before`, in order, that no other one is."""
+    known = [output.name for output in before]
+    if len(names) < 2 or len(known) != len(names) or set(known) == set(names):
+        return names
+    chosen = {n for n, tensor in zip(names, model.outputs, strict=True) if not _is_counted(n, tensor)}
+    if not chosen <= set(known):
+        return names
+    left = iter([name for name in known if name not in chosen])
+    return [name if name in chosen else next(left) for name in names]
+
+
+def _is_counted(name: str, tensor) -> bool:
+    """Whether nobody chose the name of an output: it is that of the class of its layer, or "output", and a number."""
+    history = getattr(tensor, "_keras_history", None)
+    kind = type(history.operation).__name__ if history else ""
+    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+    return bool(re.fullmatch(rf"(output|{kind or 'output'})(_?\d+)?|(Identity|StatefulPartitionedCall)\S*", name))
 
 
 def _distinct(names: list[str], count: int) -> list[str]:

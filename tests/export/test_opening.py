@@ -17,7 +17,7 @@ from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature
 from helpers.export.card import read_card
-from helpers.export.detection import Wishes, signature_of
+from helpers.export.detection import Wishes, outputs_of, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.legacy import load_keras
 from helpers.export.opening import opened
@@ -160,6 +160,27 @@ def test_litert_is_given_each_unnamed_input_as_what_it_is(tmp_path):
     assert predictor.signature.names == ("input_1", "input_2")
     sample = predictor.signature.sample(50)
     np.testing.assert_allclose(predictor(sample), np.ravel(model(list(sample.arrays))), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "called"),
+    [
+        (["won", "kind"], ["dense_7", "dense_8"], ["won", "kind"]),
+        (["won", "kind"], ["output_0", "output_1"], ["won", "kind"]),
+        (["dense", "dense_1"], ["dense_1", "dense_2"], ["dense", "dense_1"]),
+        (["dense_3", "kind"], ["dense_9", "kind"], ["dense_3", "kind"]),
+        (["won", "kind"], ["kind", "dense_8"], ["kind", "won"]),
+        (["dense", "dense_1"], ["won", "dense_1"], ["won", "dense_1"]),  # somebody chose another name
+        (["won", "kind"], {"kind": "dense", "won": "dense_1"}, ["kind", "won"]),  # the keys are names, too
+    ],
+)
+def test_several_outputs_that_only_count_are_called_as_those_of_the_model_before(there, now, called):
+    import keras
+
+    inputs = keras.Input((4,))
+    outputs = keras.tree.map_structure(lambda name: keras.layers.Dense(1, name=name)(inputs), now)
+    before = Signature(COLUMNS, outputs=tuple(Output(name, "number") for name in there))
+    assert [each.name for each in outputs_of(keras.Model(inputs, outputs), before, (), before.outputs)] == called
 
 
 def plain(shape, units=1, activation=None):
