@@ -417,7 +417,7 @@ def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
 
 
 @pytest.mark.browser
-def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_classes(pictures, chromium):
+def test_the_page_of_a_picture_model_takes_a_dropped_file_or_the_cameras_picture_and_shows_bars(pictures, chromium):
     from playwright.sync_api import expect, sync_playwright
 
     drop = """([bytes]) => {
@@ -426,7 +426,9 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
         document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
     }"""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        options = {"executable_path": chromium, "args": ["--no-sandbox", "--disable-gpu", *camera]}
+        browser = playwright.chromium.launch(**options)
         page = browser.new_page()
         said = []
         page.on("console", lambda message: said.append(message.text))
@@ -443,6 +445,13 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_and_shows_bars_of_clas
         expect(page.locator(".classes .bar")).to_have_count(4)
         expect(page.locator("#curl")).to_contain_text("curl -F 'image=@a.png'")
         assert page.locator("#probability").inner_text() in LABELS["picture_classifier"]
+        page.get_by_role("button", name="Use the camera").click()
+        expect(page.locator(".drop video")).to_be_visible()
+        page.get_by_role("button", name="Take the picture").click()
+        expect(page.locator("#curl")).to_contain_text("curl -F 'image=@camera.jpg'")
+        expect(page.locator("#status")).to_contain_text("answered in")
+        expect(page.locator(".drop video")).to_be_hidden()
+        assert page.locator(".drop img").evaluate("seen => seen.decode().then(() => seen.naturalWidth)") > 100
         page.set_input_files("input[type=file]", {"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"})
         expect(page.locator("#status")).to_contain_text("is no picture")
         expect(page.locator(".drop img")).to_be_hidden()

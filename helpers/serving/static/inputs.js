@@ -25,7 +25,7 @@ function menuControl(input) {
   return { input: menu, parts: [menu], hint: "", value: () => input.values[menu.selectedIndex] };
 }
 
-// A picture is chosen, dropped on the field, or taken with the camera, which phones offer beside their files.
+// A picture is chosen, dropped on the field, or taken with the camera.
 function pictureControl(input) {
   const chooser = document.createElement("input");
   Object.assign(chooser, { type: "file", accept: "image/*", name: input.name });
@@ -36,10 +36,17 @@ function pictureControl(input) {
   words.textContent = "Drop a picture here, or choose one";
   const place = document.createElement("div");
   place.className = "drop";
-  place.append(words, chooser, shown);
+  const camera = cameraControl((taken) => { choose(taken); take(taken); });
+  place.append(words, chooser, ...camera.parts, shown);
   let file = null;
+  function choose(chosen) { // so that the chooser shows its name
+    const files = new DataTransfer();
+    files.items.add(chosen);
+    chooser.files = files.files;
+  }
   function take(chosen) {
     if (!chosen) return;
+    camera.stop();
     file = chosen;
     if (shown.src) URL.revokeObjectURL(shown.src);
     shown.src = URL.createObjectURL(file);
@@ -52,9 +59,7 @@ function pictureControl(input) {
   shown.addEventListener("error", () => { shown.hidden = true; }); // no picture, which the service says
   chooser.addEventListener("change", () => {
     if (chooser.files.length || !file) return take(chooser.files[0]);
-    const before = new DataTransfer(); // the dialog was left without a choice: what is shown stays chosen
-    before.items.add(file);
-    chooser.files = before.files;
+    choose(file); // the dialog was left without a choice: what is shown stays chosen
   });
   chooser.addEventListener("input", (event) => event.stopPropagation()); // `take` says it
   place.addEventListener("dragover", (event) => { event.preventDefault(); place.classList.add("over"); });
@@ -63,11 +68,59 @@ function pictureControl(input) {
     event.preventDefault();
     place.classList.remove("over");
     if (!event.dataTransfer.files.length) return;
-    chooser.files = event.dataTransfer.files; // so that it shows the name
+    choose(event.dataTransfer.files[0]);
     take(chooser.files[0]);
   });
   for (const kind of ["dragover", "drop"]) { // beside the field a file would take the page's place
     window.addEventListener(kind, (event) => event.preventDefault());
   }
   return { input: chooser, parts: [place], hint: "", value: () => file };
+}
+
+// A button that shows what the camera sees, and takes a picture of it. It is there where the browser lends the page a
+// camera: one of this machine, or over https.
+function cameraControl(take) {
+  const button = document.createElement("button");
+  const seen = document.createElement("video");
+  const problem = document.createElement("span");
+  const idle = "Use the camera";
+  Object.assign(button, { type: "button", textContent: idle, hidden: true });
+  Object.assign(seen, { muted: true, playsInline: true, autoplay: true, hidden: true });
+  problem.setAttribute("role", "status");
+  let stream = null;
+  function stop() {
+    for (const track of stream?.getTracks() ?? []) track.stop(); // the camera's light goes out
+    stream = seen.srcObject = null;
+    seen.hidden = true;
+    button.textContent = idle;
+    problem.textContent = "";
+  }
+  async function start() {
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+    } catch (error) {
+      const why = error.name === "NotAllowedError" ? "the browser was told not to lend it" : error.message || error.name;
+      problem.textContent = `No picture from the camera: ${why}.`;
+      return;
+    }
+    seen.srcObject = stream;
+    seen.hidden = false;
+    await seen.play();
+    button.textContent = "Take the picture";
+  }
+  function shoot() {
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: seen.videoWidth, height: seen.videoHeight });
+    canvas.getContext("2d").drawImage(seen, 0, 0);
+    canvas.toBlob((blob) => take(new File([blob], "camera.jpg", { type: blob.type })), "image/jpeg", 0.95);
+  }
+  button.addEventListener("click", async () => {
+    button.disabled = true; // a second click while the browser asks
+    await (stream ? shoot() : start());
+    button.disabled = false;
+  });
+  navigator.mediaDevices?.enumerateDevices().then((devices) => {
+    button.hidden = !devices.some((device) => device.kind === "videoinput");
+  });
+  return { parts: [button, seen, problem], stop };
 }
