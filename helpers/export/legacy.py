@@ -207,7 +207,7 @@ class _Contents:
             broken = archive.testzip()
             if broken:
                 raise zipfile.BadZipFile(f"{broken} does not match its checksum")
-            with archive.open(WEIGHTS) as weights, h5py.File(weights) as file:
+            with h5py.File(io.BytesIO(archive.read(WEIGHTS))) as file:  # h5py goes to and fro, which is slow in a zip
                 refuse_bomb(self.path, weights_size(file))
             model = json.loads(archive.read("config.json"))
             version = json.loads(archive.read("metadata.json"))["keras_version"]
@@ -285,10 +285,9 @@ class _Contents:
             try:
                 with hushed():
                     model = None if self.modern else self._built(copy, allow_code)
-                    if model is None or copy.suffix == ".keras":  # an archive holds more than weights
-                        model = keras.models.load_model(
-                            copy, custom_objects=self.custom, compile=native, safe_mode=not allow_code
-                        )
+                    if model is None:
+                        options = {"custom_objects": self.custom, "safe_mode": not allow_code}
+                        model = keras.models.load_model(copy, compile=native, **options)
             except Exception as error:
                 raise self._explain(error) from error
         if arguments and not native:
@@ -298,7 +297,7 @@ class _Contents:
         return model
 
     def _built(self, copy: Path, allow_code: bool):
-        """The model of Keras 2 in `copy`, whose weights are put into the order of today."""
+        """Keras 2's model in `copy`, its weights in the order of today; None: there is more in `copy` to be read."""
         import h5py
         import keras
 
@@ -311,15 +310,20 @@ class _Contents:
                 reorder(file["model_weights"], model, tree)
             model.load_weights(copy)
             return model
+        weights = copy.with_name(WEIGHTS)
         with zipfile.ZipFile(copy) as archive:
-            weights = io.BytesIO(archive.read(WEIGHTS))
+            names = archive.namelist()
+            archive.extract(WEIGHTS, copy.parent)
         with h5py.File(weights, "r+") as file:
             reorder_archive(file, model, tree)
+        if model.built and not any(name.startswith("assets/") for name in names):
+            model.load_weights(weights)
+            return model
         with zipfile.ZipFile(copy) as archive, zipfile.ZipFile(copy.with_suffix(".ordered"), "w") as target:
-            for name in archive.namelist():
-                target.writestr(name, weights.getvalue() if name == WEIGHTS else archive.read(name))
+            for name in names:
+                target.writestr(name, weights.read_bytes() if name == WEIGHTS else archive.read(name))
         copy.with_suffix(".ordered").replace(copy)
-        return model
+        return None
 
     def load_weights(self):
         """The model that was given, with the weights of the file."""
