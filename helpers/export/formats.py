@@ -17,6 +17,7 @@ import numpy as np
 from helpers.data.inputs import InputSignature
 from helpers.data.signature import Signature
 from helpers.export.legacy import hushed
+from helpers.export.onnx_ops import HANDLERS
 from helpers.export.pmml import write_pmml
 from helpers.export.predictors import flat_call
 from helpers.export.steps import layers_of, spread_of, steps_of
@@ -87,6 +88,7 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
             input_names=[each.name for each in frozen.inputs],
             output_names=[each.name for each in frozen.outputs],
             opset=ONNX_OPSET,
+            custom_op_handlers=HANDLERS,
         )
     if len(converted.graph.input) != len(inputs) or len(converted.graph.output) != len(outputs):
         raise ValueError("an input or an output was lost on the way to ONNX")

@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
+from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
-from helpers.export.formats import FORMATS
+from helpers.export.formats import FORMATS, write_onnx
 from helpers.export.legacy import load_keras
 from helpers.export.parity import limit_of, parity
-from helpers.export.predictors import load_predictor
+from helpers.export.predictors import load_predictor, onnx_function, onnx_session
 from helpers.export.steps import ACTIVATIONS
 
 FAST = ("onnx", "npz")  # enough where the format does not matter
@@ -98,6 +99,21 @@ def test_without_a_signature_the_features_are_binary_and_counted(tmp_path):
 
 def test_metrics_without_their_data_say_so(tmp_path):
     assert export_model(build(), tmp_path / "m", metrics={"auc": 0.8}, formats=FAST)["metrics"]["data"] == "not stated"
+
+
+def test_activations_and_bins_that_the_converter_does_not_know_go_into_onnx(tmp_path):
+    import keras
+
+    layers, inputs = keras.layers, keras.Input((4,))
+    bins = layers.Discretization([-0.5, 0.0, 1.0], output_mode="one_hot")(inputs)
+    counts = layers.Rescaling(0.5)(layers.Discretization([0.0, 2.0])(inputs))
+    parts = [layers.Dense(3, "gelu")(inputs), layers.Dense(3, "celu")(inputs), layers.Flatten()(bins), counts]
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
+    signature = Signature(tuple(Feature(name, "real", -3, 3) for name in "abcd"), outputs=(Output(kind="number"),))
+    write_onnx(model, tmp_path / "model.onnx", signature)
+    rows = np.float32([[-0.5, 0, 1, 2], [-3, -0.1, 0.9, 3], [-4, 8, 0.3, -0.6]])  # some lie on a boundary
+    answers = onnx_function(onnx_session((tmp_path / "model.onnx").read_bytes()))(rows)
+    np.testing.assert_allclose(answers, np.ravel(model(rows)), atol=1e-6)
 
 
 def test_onnx_is_valid_and_names_its_features(exported):
