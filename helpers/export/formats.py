@@ -82,7 +82,9 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
     answer = tf.function(functools.partial(flat_call, model), input_signature=specs)
     with hushed(), quiet(), _dividing(model):
-        frozen = convert_variables_to_constants_v2(answer.get_concrete_function(), lower_control_flow=False)
+        with _in_line():
+            function = answer.get_concrete_function()
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         converted, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
             input_names=[each.name for each in frozen.inputs],
@@ -96,6 +98,22 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
     onnx.helper.set_model_props(converted, {"features": json.dumps(signature.columns), "label": signature.label})
     onnx.checker.check_model(converted, full_check=True)
     path.write_bytes(converted.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _in_line():
+    """Inside the `with` block, what a traced function calls is traced into it, as tf2onnx takes no call of another.
+
+    Keras makes such a call of a convolution in groups, which TensorFlow cannot run by itself on a CPU, and ONNX can.
+    """
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager

@@ -101,13 +101,15 @@ def test_metrics_without_their_data_say_so(tmp_path):
     assert export_model(build(), tmp_path / "m", metrics={"auc": 0.8}, formats=FAST)["metrics"]["data"] == "not stated"
 
 
-def test_activations_and_bins_that_the_converter_does_not_know_go_into_onnx(tmp_path):
+def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
     import keras
 
     layers, inputs = keras.layers, keras.Input((4,))
     bins = layers.Discretization([-0.5, 0.0, 1.0], output_mode="one_hot")(inputs)
     counts = layers.Rescaling(0.5)(layers.Discretization([0.0, 2.0])(inputs))
-    parts = [layers.Dense(3, "gelu")(inputs), layers.Dense(3, "celu")(inputs), layers.Flatten()(bins), counts]
+    groups = layers.Conv1D(4, 1, groups=2)(layers.Reshape((1, 4))(inputs))
+    parts = [layers.Dense(3, "gelu")(inputs), layers.Dense(3, "celu")(inputs), counts]
+    parts += [layers.Flatten()(bins), layers.Flatten()(groups)]
     model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
     signature = Signature(tuple(Feature(name, "real", -3, 3) for name in "abcd"), outputs=(Output(kind="number"),))
     write_onnx(model, tmp_path / "model.onnx", signature)
