@@ -15,7 +15,8 @@ import numpy as np
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
-MOST_PIXELS = 50_000_000  # 200 MB while it is decoded; cameras of phones take 12 to 50 million
+MOST_PIXELS = 50_000_000  # at most 400 MB while it is decoded; cameras of phones take 12 to 50 million
+HEAVY = ("WEBP", "TIFF")  # their decoders hold a picture up to four times: of these, half as many pixels are taken
 MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos have no more
 LARGE_PIXELS = MOST_PIXELS // 4  # from which on pictures are decoded one after the other, whoever sends them
 STRIP = 64  # rows of a picture at once
@@ -79,12 +80,16 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
         raise BadPicture(f"is empty: send the file of a picture, {NAMES}")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                size = f"{opened.width:,} x {opened.height:,} pixels"
-                raise BadPicture(f"has {size}: send one of at most {MOST_PIXELS:,} pixels")
+            pixels, part = opened.width * opened.height, 2 if opened.format in HEAVY else 1
+            if pixels > MOST_PIXELS // part:
+                light = f", or a JPEG or PNG of at most {MOST_PIXELS:,}" if part > 1 else ""
+                raise BadPicture(
+                    f"is a {opened.format} of {opened.width:,} x {opened.height:,} pixels: "
+                    f"send one of at most {MOST_PIXELS // part:,} pixels{light}"
+                )
             if allowance is not None:
-                allowance.take(opened.width * opened.height)
-            with _turn_of_large if opened.width * opened.height > LARGE_PIXELS else contextlib.nullcontext():
+                allowance.take(pixels)
+            with _turn_of_large if pixels > LARGE_PIXELS // part else contextlib.nullcontext():
                 ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
                 image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
                 opened.close()  # lets go of its pixels before the next one's turn
@@ -93,12 +98,19 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
     except Image.DecompressionBombError as error:
         raise BadPicture(f"has too many pixels: send one of at most {MOST_PIXELS:,}") from error
     except UnidentifiedImageError as error:
-        start = content[:START].lower()
-        what = "an SVG, which is a drawing: send it as PNG" if b"<svg" in start else f"no picture: send {NAMES}"
-        raise BadPicture(f"is {what}") from error
+        raise BadPicture(f"is {_unread(content[:START].lower())}") from error
     except Exception as error:  # the decoders of so many formats raise what they like
         raise BadPicture("is cut short or damaged: send the whole file") from error
     return np.asarray(image, np.float32).reshape(height, width, channels)
+
+
+def _unread(start: bytes) -> str:
+    """What a file is that Pillow does not read here, by its first bytes, and what to send instead."""
+    if b"<svg" in start:
+        return "an SVG, which is a drawing: send it as PNG"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
+        return "a HEIC or AVIF file, which is not read here: send it as JPEG"
+    return f"no picture: send {NAMES}"
 
 
 def _in_colours(image, channels: int):
@@ -107,19 +119,20 @@ def _in_colours(image, channels: int):
         image = _eight_bits(image)
     if channels == 4:
         return _as(image, "RGBA")
-    if image.has_transparency_data:
-        image = _as(image, "RGBA")
-        _show_on_white(image)
-    return _as(image, "L" if channels == 1 else "RGB")
+    mode = "L" if channels == 1 else "RGB"
+    return _on_white(image, mode) if image.has_transparency_data else _as(image, mode)
 
 
-def _show_on_white(image) -> None:
-    """Let nothing of an RGBA picture be transparent; in strips, as the whole would take three times its memory."""
+def _on_white(image, mode: str):
+    """A picture that is transparent in parts, in another mode; in strips, as the whole would take its memory thrice."""
     from PIL import Image
 
+    shown = Image.new(mode, image.size)
     for top in range(0, image.height, STRIP):
-        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
-        image.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip), (0, top))
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height))).convert("RGBA")
+        on_white = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        shown.paste(on_white.convert(mode), (0, top))
+    return shown
 
 
 def _as(image, mode: str):

@@ -85,6 +85,10 @@ def bomb() -> bytes:
     )
 
 
+# 5,001 x 5,000 pixels of a WebP, which its decoder would hold four times
+HEAVY = bytes.fromhex("524946461a000000574542505650384c0e0000002f88d3e104071011fd0f4444ff03")
+
+
 GROWTH = r"""
 import re, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -102,7 +106,7 @@ print(most() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it says elsewhere how much it takes")
-@pytest.mark.parametrize(("kind", "megabytes"), [("RGB", 100), ("RGBA", 200), ("I;16", 200)])
+@pytest.mark.parametrize(("kind", "megabytes"), [("RGB", 100), ("LA", 150), ("I;16", 200)])
 def test_large_pictures_out_of_small_files_are_in_memory_once_and_one_at_a_time(kind, megabytes, tmp_path):
     Image.new(kind, (8, 8)).save(tmp_path / "small.png")
     Image.new(kind, (4000, 4000)).save(tmp_path / "large.png")
@@ -120,7 +124,10 @@ def test_large_pictures_out_of_small_files_are_in_memory_once_and_one_at_a_time(
         (b"\x00" * 100, "is no picture"),
         (file_of(half_and_half().resize((300, 300)), "JPEG")[:-400], "is cut short or damaged"),
         (file_of(half_and_half())[:-30], "is cut short or damaged"),
-        (bomb(), "pixels: send one of at most"),
+        (bomb(), "pixels: send one of at most 50,000,000"),
+        (HEAVY, "a WEBP of 5,001 x 5,000 pixels: send one of at most 25,000,000 pixels, or a JPEG or PNG"),
+        (file_of(Image.new("1", (5001, 5000)), "TIFF", compression="group4"), "a TIFF of .* at most 25,000,000"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC or AVIF file, which is not read here: send it as JPEG"),
     ],
 )
 def test_what_is_no_picture_is_named_as_what_it_is(content, says):
