@@ -15,12 +15,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from helpers.export.registry import Choice
 from helpers.serving.callers import Callers
-from helpers.serving.stand_in import starting
+from helpers.serving.stand_in import Answered, starting
 from helpers.serving.supervisor import CannotServe, Place, Supervisor
+
+if TYPE_CHECKING:
+    from helpers.serving.observability import Observed
 
 # TensorFlow runs what is ready of a graph on threads of this number, one per core where nobody says: two requests to a
 # heavy model take them all, and a neighbour's small one waits for a whole heavy one. With 16 its p99 fell from 290-370
@@ -138,32 +141,41 @@ def supervise(
     callers: Callers | None = None,
     models: Sequence[str] = (),
     access_log: TextIO | None = None,
+    answered: Sequence[Answered] = (),
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
     load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
     callers: the rules for `Host` and `Origin` that hold while none can. models: the names of those that are served.
-    access_log: a text stream for the requests that no worker answers.
+    access_log: a text stream for the requests that no worker answers. answered: those that had their answer before.
     """
-    with starting(listener, callers or Callers(), access_log):
+    with starting(listener, callers or Callers(), access_log) as meanwhile:
         import helpers.export.predictors
         import helpers.serving.protocol
         import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
         from helpers.serving.observability import shared_counts
 
     with shared_counts(workers + 1) as counts:
-        work, note = functools.partial(_work, load, counts), _noted_beside(workers, counts, models, access_log)
-        return Supervisor(listener, workers, work, on_ready, callers, note).run()
+        observed = observed_beside(workers, counts, models, [*answered, *meanwhile])
+        observed.access_log = access_log
+        work = functools.partial(_work, load, counts)
+        return Supervisor(listener, workers, work, on_ready, callers, observed.note).run()
 
 
-def _noted_beside(workers: int, counts: Path | None, models: Sequence[str], access_log: TextIO | None) -> Callable:
-    """What counts and logs the answers of the process that watches the workers, as one more beside them."""
+def observed_beside(workers: int, counts: Path | None, models: Sequence[str], answered: Sequence[Answered]) -> Observed:
+    """What counts the answers of the process that watches the workers, as one more beside them.
+
+    answered: those of the start, which are in the access log already.
+    """
     from helpers.serving import observability, services, several
 
     observability.count_as(workers, counts)
     is_several = len(models) > 1
     paths = several.paths_of(models) if is_several else services.PATHS
-    return observability.Observed(_no_application, observability.Metrics(is_several), paths, access_log).note
+    observed = observability.Observed(_no_application, observability.Metrics(is_several), paths)
+    for each in answered:
+        observed.note(*each, request_id="", client="")
+    return observed
 
 
 def _no_application(environ: dict, start_response: Callable):

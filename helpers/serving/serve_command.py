@@ -47,7 +47,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket,
     hosts = tuple(chosen.allow_host) if is_loopback(chosen.host) else None
     callers = Callers(hosts, chosen.allow_origin)
     try:
-        with starting(listener, callers, log):
+        with starting(listener, callers, log) as answered:
             if chosen.file is not None:
                 export_own(chosen)
                 chosen.models = [Choice(chosen.to)]
@@ -79,7 +79,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket,
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
         names = [each.name for each in models]
-        return production.supervise(listener, chosen.workers, load, announce, callers, names, log)
+        return production.supervise(listener, chosen.workers, load, announce, callers, names, log, answered)
 
 
 def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:

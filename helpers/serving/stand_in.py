@@ -7,7 +7,6 @@ first what it may send, and hides an answer that does not name the page's origin
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import secrets
 import socket
@@ -25,6 +24,8 @@ MOST_ANSWERED = 200  # connections, between two looks at the workers
 HEAD_BYTES = 16 * 1024  # of a request that are read, in which its headers are
 SECONDS = 1  # for the headers to arrive, and for the answer to be read
 LOOK_SECONDS = 0.1  # between two looks of `starting` at the requests that nobody takes
+MOST_KEPT = 100_000  # answers of a start that wait to be counted; more than a minute of all that is answered
+PATH_LENGTH = 300  # of one of these; that of a model's has its name, and a folder's has at most 255
 
 
 class Reason(NamedTuple):
@@ -120,10 +121,29 @@ class StandIn:
         return [body]
 
 
+class Answered(NamedTuple):
+    """An answer that is still to be counted."""
+
+    method: str
+    path: str
+    code: str
+    seconds: float
+
+
 @contextlib.contextmanager
-def starting(listener: socket.socket, callers: Callers, access_log: TextIO | None = None) -> Iterator[None]:
-    """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them."""
-    note = functools.partial(write_line, access_log) if access_log is not None else None
+def starting(listener: socket.socket, callers: Callers, access_log: TextIO | None = None) -> Iterator[list[Answered]]:
+    """Let a thread say within the block that the service is starting: there is no worker yet, nor who watches them.
+
+    Gives the list of its answers, for metrics that are not there yet.
+    """
+    answered: list[Answered] = []
+
+    def note(method: str, path: str, code: str, seconds: float, request_id: str, client: str) -> None:
+        if len(answered) < MOST_KEPT:
+            answered.append(Answered(method[:PATH_LENGTH], path[:PATH_LENGTH], code, seconds))
+        if access_log is not None:
+            write_line(access_log, method, path, code, seconds, request_id, client)
+
     stand_in, done = StandIn(listener, callers, note), threading.Event()
 
     def stand() -> None:
@@ -133,7 +153,7 @@ def starting(listener: socket.socket, callers: Callers, access_log: TextIO | Non
     thread = threading.Thread(target=stand, name="stand-in", daemon=True)
     thread.start()
     try:
-        yield
+        yield answered
     finally:
         done.set()
         thread.join()

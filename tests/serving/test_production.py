@@ -21,6 +21,10 @@ from service_processes import family, gone, is_ready, serving, start, until
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
+from helpers.serving.callers import Callers
+from helpers.serving.production import observed_beside
+from helpers.serving.serve_command import listen
+from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import STOP_SECONDS
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
@@ -266,6 +270,19 @@ def test_while_the_model_is_loaded_every_path_is_answered_with_503(exported, fre
         assert [line["id"] for line in logged if line["status"] == 503] == answers
     finally:
         process.kill()
+
+
+def test_what_is_answered_before_there_are_metrics_is_counted_once_there_are():
+    with listen("127.0.0.1", 0) as listener:
+        url = "http://127.0.0.1:{1}".format(*listener.getsockname())
+        with starting(listener, Callers()) as answered:
+            for path in ("/predict?g1=1", "/predict", "/health/ready", "/" + 2000 * "x"):
+                assert requests.get(f"{url}{path}", timeout=5).status_code == 503
+    text = observed_beside(0, None, ["games"], answered).metrics.text().decode()
+    assert 'http_requests_total{code="503",method="GET",path="/predict"} 2.0' in text
+    for path in ("/health/ready", "other"):
+        assert f'http_requests_total{{code="503",method="GET",path="{path}"}} 1.0' in text
+    assert 'http_request_seconds_count{path="/predict"} 2.0' in text
 
 
 # ---- what it says of itself ----
