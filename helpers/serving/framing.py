@@ -10,14 +10,31 @@ from __future__ import annotations
 import re
 
 HEADER_BYTES = 16 * 1024
+HEADERS = 100
 BODY_BYTES = 64 * 1024 * 1024  # of a request to an application that sets no limit of its own
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME_BYTES = frozenset(byte for byte in range(128) if _NAME.fullmatch(bytes([byte]))) | {ord("\r")}
+_SLASHES = re.compile(rb" /{2,}")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _LINE_BYTES = 1024  # of the line before a chunk
+
+NO_REQUEST = "this is no well-formed request of HTTP 1.1"
+OTHER_VERSION = "this service speaks HTTP 1.1, and 1.0"
+NO_PROXY = "this service is no proxy: it does not take CONNECT"
+TWO_HOSTS = "a request has one Host"
+LONG_ADDRESS = f"the address is longer than {HEADER_BYTES:,} bytes: send the features in the body"
+LARGE_HEADERS = f"the headers are larger than {HEADER_BYTES:,} bytes: send fewer or shorter ones, cookies for one"
+MANY_HEADERS = f"the request has more than {HEADERS} headers: send fewer"
+CUT_SHORT = "the request ended before its last byte"
+
+
+def too_large(limit: int) -> str:
+    """What is said of a body that is longer than `limit` bytes."""
+    return f"the body is larger than the {limit:,} bytes that this service takes: send less at once"
 
 
 def escaped(line: bytes) -> bytes:
@@ -52,6 +69,8 @@ class Arrival:
         if self._body_at < 0:
             while self.buffer.startswith(b"\r\n"):  # after the body of the request before (RFC 9112, 2.2)
                 del self.buffer[:2]
+            if self.buffer and self.buffer[0] not in _NAME_BYTES:  # as of TLS, which would wait for an answer
+                raise Malformed(NO_REQUEST)
             end = self.buffer.find(b"\r\n\r\n", 0, HEADER_BYTES)
             if end < 0:
                 if b"\n\n" in self.buffer:
@@ -67,7 +86,7 @@ class Arrival:
         found: dict[bytes, list[bytes]] = {
             name: [] for name in (b"content-length", b"transfer-encoding", b"expect", b"host")
         }
-        self._head = [escaped(lines[0])]
+        self._head = [_SLASHES.sub(b" /", escaped(lines[0]), count=1)]
         for line in lines[1:]:
             name, colon, value = line.partition(b":")
             if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
@@ -75,11 +94,11 @@ class Arrival:
             kept = found.get(name.lower())
             if kept is not None:
                 kept.append(value.strip(b" \t"))
-            if name.lower() not in (b"transfer-encoding", b"expect"):
-                self._head.append(line)
+            if name.lower() not in (b"transfer-encoding", b"expect") and b"_" not in name:
+                self._head.append(line)  # "Content_Length" would pass for "Content-Length" in WSGI's environ
         lengths, codings, expects, hosts = found.values()
         if len(hosts) > 1:
-            raise Malformed("a request has one Host")
+            raise Malformed(TWO_HOSTS)
         if codings:
             if lengths or lines[0].endswith(b" HTTP/1.0"):
                 raise Malformed("Transfer-Encoding does not go with Content-Length, nor with HTTP/1.0")
@@ -93,7 +112,7 @@ class Arrival:
             self._check(self._length)
         self.expects_word = [expect.lower() for expect in expects] == [b"100-continue"]
         self._body_at = end + 4
-        if (expects or not lines[0].isascii()) and not codings:
+        if (len(self._head) < len(lines) or self._head[0] != lines[0]) and not codings:
             self._replace_head(self._body_at)
 
     def _read_chunks(self) -> bool:
@@ -145,4 +164,4 @@ class Arrival:
 
     def _check(self, length: int) -> None:
         if length > self.max_body_bytes:
-            raise Malformed("the request is larger than this service takes", "413 Content Too Large")
+            raise Malformed(too_large(self.max_body_bytes), "413 Content Too Large")

@@ -30,7 +30,18 @@ from cheroot.workers import threadpool
 
 from helpers.export.served import open_directly
 from helpers.serving.callers import CallerCheck, Callers, is_loopback
-from helpers.serving.framing import BODY_BYTES, HEADER_BYTES, Arrival, Malformed
+from helpers.serving.framing import (
+    BODY_BYTES,
+    CUT_SHORT,
+    HEADER_BYTES,
+    LARGE_HEADERS,
+    LONG_ADDRESS,
+    NO_PROXY,
+    NO_REQUEST,
+    OTHER_VERSION,
+    Arrival,
+    Malformed,
+)
 
 THREADS = 4  # threads that run the application; more of them only contend for Python's interpreter lock
 REQUEST_SECONDS = 10  # a request must arrive within this time, and an idle connection is closed after it
@@ -40,6 +51,15 @@ RECEIVED_BYTES = 256 * 1024  # at once
 SEATED_AT_ONCE = 32  # new connections, before those that are there are looked at again
 WAITING_CONNECTIONS = 1000  # beyond these the one that waits longest is closed
 _ORIGIN = re.compile(rb"\nOrigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+
+# What cheroot refuses itself, by the status it gives: the status and the sentence that the other server gives, too.
+_REFUSED = {
+    "400": ("400 Bad Request", NO_REQUEST),
+    "405": ("405 Method Not Allowed", NO_PROXY),
+    "413": ("431 Request Header Fields Too Large", LARGE_HEADERS),
+    "414": ("414 URI Too Long", LONG_ADDRESS),
+    "505": ("505 HTTP Version Not Supported", OTHER_VERSION),
+}
 
 _running: dict[int, ServerHandle] = {}  # port that was asked for -> the server that this process runs for it
 _running_lock = threading.Lock()
@@ -257,6 +277,8 @@ class _WaitingRoom(connections.ConnectionManager):
         if not conn.rfile.has_data():
             conn.last_used = time.time()  # the first bytes of a request: its time starts now
         if not conn.rfile.collect():
+            if conn.rfile.has_data():
+                conn.refuse("400 Bad Request", CUT_SHORT)  # it may have closed its own direction only
             conn.close()
             return
         if self._num_connections >= WAITING_CONNECTIONS:
@@ -317,7 +339,7 @@ class _Request(server.HTTPRequest):
         """What cheroot itself refuses (malformed, too long, too slow), in the services' own shape of an error."""
         self.close_connection = True
         with contextlib.suppress(OSError):
-            self.conn.wfile.write(self.conn.refusal(status, msg))
+            self.conn.wfile.write(self.conn.refusal(*_REFUSED.get(status[:3], (status, msg))))
 
 
 class _Connection(server.HTTPConnection):

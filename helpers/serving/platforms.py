@@ -56,7 +56,13 @@ def add_platforms(
     def read(model: Callable) -> tuple[Rows, bool]:
         kind, reader = request.mimetype, reader_of(model)
         if kind != CSV and kind not in _LINES:
-            return read_rows(reader)
+            try:
+                return read_rows(reader)
+            except UnsupportedMediaType as error:
+                if error.description != UnsupportedMediaType.description:
+                    raise
+                csv_too = f", {CSV}" if isinstance(model.signature, Signature) else ""
+                raise UnsupportedMediaType(f"send {JSON}{csv_too} or {LINES}, and say which in Content-Type") from None
         text = body().decode("utf-8", "replace")
         if kind in _LINES:
             return read_rows_of_lines(reader, text), True

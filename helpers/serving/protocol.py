@@ -23,7 +23,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving.asgi import LARGE_BYTES, Gateway
 from helpers.serving.callers import CALLER
-from helpers.serving.framing import escaped
+from helpers.serving.framing import (
+    CUT_SHORT,
+    HEADER_BYTES,
+    HEADERS,
+    LARGE_HEADERS,
+    LONG_ADDRESS,
+    MANY_HEADERS,
+    NO_PROXY,
+    NO_REQUEST,
+    OTHER_VERSION,
+    TWO_HOSTS,
+    escaped,
+)
 from helpers.serving.lane import Answer, Lane
 from helpers.serving.supervisor import Place
 
@@ -32,7 +44,6 @@ log = logging.getLogger("helpers.serving.services")
 REQUEST_SECONDS = 10  # a request must arrive within this time
 IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this time
 UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
-HEADER_BYTES = 16 * 1024
 CONNECTIONS = 1024  # at once, for each worker
 SLICE_BYTES = 8 * 1024  # read at once from one connection: some fifty plain requests, after which others get their turn
 PIPELINED = 100  # requests of one connection that wait for the application
@@ -122,10 +133,10 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 self._stay_with_http(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self.refuse(*self.problem or (400, "this is no well-formed request of HTTP 1.1"))
+            self.refuse(*self.problem or (400, NO_REQUEST))
             return
         if self.head_bytes > HEADER_BYTES:
-            self.refuse(431, f"the headers are larger than {HEADER_BYTES:,} bytes")
+            self.refuse(431, LARGE_HEADERS)
 
     def _stay_with_http(self, rest: bytes) -> None:
         """Read a request that offers another protocol (h2c, as Java's client does) again, without the offer.
@@ -148,7 +159,7 @@ class Connection(HttpToolsProtocol):
         if self.refused:
             return False
         if self.receiving:
-            self.refuse(400, "the request ended before its last byte")
+            self.refuse(400, CUT_SHORT)
             return True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
@@ -247,22 +258,24 @@ class Connection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > HEADER_BYTES:
-            self.problem = 414, f"the address is longer than {HEADER_BYTES:,} bytes: send the features in the body"
+            self.problem = 414, LONG_ADDRESS
             raise ValueError
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head_bytes < 0:  # a trailer, after a body in chunks: it must not pass for a header
+            return
         name = name.lower()
         self.headers.append((name, value))
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        if len(self.headers) > 100 or len(value) > HEADER_BYTES:
-            self.problem = 431, f"the headers are larger than {HEADER_BYTES:,} bytes"
+        if len(self.headers) > HEADERS or len(value) > HEADER_BYTES:
+            self.problem = 431, LARGE_HEADERS if len(value) > HEADER_BYTES else MANY_HEADERS
             raise ValueError
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                self.problem = 405, "this service is no proxy: it does not take CONNECT"
+                self.problem = 405, NO_PROXY
                 raise ValueError
             return  # read again by `_stay_with_http`
         if len(self.pipeline) >= PIPELINED:
@@ -299,6 +312,12 @@ class Connection(HttpToolsProtocol):
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and codings != [b"chunked"]:
             self.problem = 501, "no Transfer-Encoding but chunked is understood"
+            raise ValueError
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self.problem = 505, OTHER_VERSION
+            raise ValueError
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            self.problem = 400, TWO_HOSTS
             raise ValueError
         if codings and self.parser.get_http_version() != "1.1":
             self.problem = 400, "Transfer-Encoding does not go with HTTP/1.0"

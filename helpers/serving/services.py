@@ -21,7 +21,13 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
@@ -30,6 +36,7 @@ from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary, Split
 from helpers.serving.drift import drift_of
+from helpers.serving.framing import too_large
 from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
@@ -50,9 +57,8 @@ _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method"
           415: "media_type", 422: "invalid"}  # fmt: skip
 _SENTENCES = {
     404: "there is no such path: the service answers at /predict, its page at /, its description at /openapi.json",
-    405: "this path does not take that method",
-    413: "the request is larger than this service takes",
     415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
+    416: "the file has no such bytes: ask for one range that it has, or for all of it",
 }
 
 
@@ -149,7 +155,7 @@ def create_predict_app(
     metrics = part.metrics if part else Metrics()
     model_name = part.model if part else ""
     app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
-    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
     app.extensions["model"] = slot
     may_pass = key_check(api_key)
     guard = guarded_by(may_pass)
@@ -322,8 +328,13 @@ def _json_body():
     except json.JSONDecodeError as error:
         where = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise MalformedJSON(f"the body is not valid JSON: {where}") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, or nested too deeply
-        raise MalformedJSON("the body is not valid JSON") from error
+    except (ValueError, RecursionError) as error:
+        why = "a number in it has too many digits"
+        if isinstance(error, UnicodeDecodeError):
+            why = "it is not written in UTF-8"
+        elif isinstance(error, RecursionError):
+            why = "it is nested too deeply"
+        raise MalformedJSON(f"the body is not valid JSON: {why}") from error
 
 
 def _looks_like_json(body: bytes) -> bool:
@@ -361,7 +372,7 @@ def new_application(
     """
     app = Flask(name, root_path=str(Path(__file__).parent))
     app.json.compact, app.json.sort_keys = True, False
-    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = BODY_BYTES
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
     app.extensions["observed"] = app.wsgi_app
     app.extensions["each_second"] = metrics.fold if metrics is not None else lambda: None
@@ -386,6 +397,13 @@ def new_application(
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
         own = error.description if error.description != type(error).description else None  # not werkzeug's sentence
         usual = _SENTENCES.get(error.code, error.name).replace(" /", f" {request.script_root}/")
+        if isinstance(error, MethodNotAllowed):
+            takes = " and ".join(sorted({*(error.valid_methods or ())} - {"HEAD", "OPTIONS"}))
+            usual = f"this path takes {takes}, not {request.method[:20]}"
+        if error.code == 413:
+            usual = too_large(request.max_content_length)
+            if request.mimetype == MULTIPART and (request.content_length or 0) <= request.max_content_length:
+                usual = f"the form has more than {request.max_form_parts:,} fields: send them as JSON ({JSON})"
         if error.code == 404 and nothing:
             usual = nothing
         return refuse(error.code or 500, own or usual, headers=headers)

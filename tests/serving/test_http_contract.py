@@ -241,30 +241,48 @@ def test_a_file_is_no_number(service):
     assert refusal(answer, 422)["fields"] == {"g7": "not a number"}
 
 
-@pytest.mark.parametrize("body", [b"{", b"nothing", b'{"g1": 1,}', b"\xff\xfe\xff", b"[" * 100_000, b"9" * 5000])
-def test_malformed_json_is_a_400(service, body):
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "column 2"),
+        (b"nothing", "column 1"),
+        (b'{"g1": 1,}', "column 10"),
+        (b'{"\xe9": 1}', "UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5000, "too many digits"),
+    ],
+)
+def test_malformed_json_is_a_400_that_says_what_is_wrong_with_it(service, body, says):
     answer = requests.post(f"{service}/predict", data=body, headers={"Content-Type": "application/json"})
-    refusal(answer, 422 if body == b"{}" else 400)
+    assert says in refusal(answer, 400)["error"]
 
 
 def test_wrong_path_method_and_media_type_are_told(service):
     refusal(requests.get(f"{service}/nothing"), 404)
     for call in (requests.put, requests.delete, requests.patch):
         answer = call(f"{service}/predict", json=ARTICLE)
-        refusal(answer, 405)
+        assert f"takes GET and POST, not {answer.request.method}" in refusal(answer, 405)["error"]
         assert {"GET", "POST"} <= {method.strip() for method in answer.headers["Allow"].split(",")}
     refusal(requests.post(f"{service}/predict", data=b"g1=1", headers={"Content-Type": "text/plain"}), 415)
+    refusal(requests.get(f"{service}/static/page.js", headers={"Range": "bytes=999999999-"}), 416)
 
 
 def test_a_body_beyond_the_limit_is_a_413(service):
     headers = {"Content-Type": "application/json"}
-    refusal(requests.post(f"{service}/predict", data=b" " * 1_100_000, headers=headers), 413)
-    refusal(requests.post(f"{service}/predict", data=(b" " * 65536 for _ in range(20)), headers=headers), 413)
+    for body in (b" " * 1_100_000, (b" " * 65536 for _ in range(20))):
+        answer = requests.post(f"{service}/predict", data=body, headers=headers)
+        assert "the 1,048,576 bytes that" in refusal(answer, 413)["error"]
+
+
+def test_of_a_form_in_parts_the_number_of_fields_is_limited_and_the_length_of_each_as_the_body_is(service):
+    answer = requests.post(f"{service}/predict", files={f"x{i}": (None, "1") for i in range(1001)})
+    assert "more than 1,000 fields: send them as JSON" in refusal(answer, 413)["error"]
+    refusal(requests.post(f"{service}/predict", files={"g1": (None, "1" * 600_000)}), 422)
 
 
 def test_headers_beyond_the_limit_are_refused_in_the_same_shape(service):
     assert 400 <= requests.get(f"{service}/predict", headers={"X-Long": "x" * 20_000}).status_code < 500
-    refusal(requests.get(f"{service}/predict", headers={"X-Long": "x" * 20_000}), 413)
+    refusal(requests.get(f"{service}/predict", headers={"X-Long": "x" * 20_000}), 431)
     refusal(requests.get(f"{service}/predict?" + "g1=1&" * 5_000), 414)
 
 

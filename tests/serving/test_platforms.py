@@ -106,8 +106,8 @@ def test_json_and_json_lines_are_read_as_predict_reads_them(url, rows, predicted
         ("\n\n", "text/csv", 422, "no rows"),
         ('{"gender": "male"\n', "application/jsonlines", 422, "line 0 is not valid JSON"),
         ("[1, 2", "application/json", 400, "not valid JSON"),
-        ("<x/>", "application/xml", 415, "send JSON"),
-        ("x" * 1_100_000, "text/csv", 413, "larger"),
+        ("<x/>", "application/xml", 415, "send application/json, text/csv or application/jsonlines"),
+        ("x" * 1_100_000, "text/csv", 413, "the 1,048,576 bytes"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_the_service_s_one_shape(url, body, kind, status, said):
