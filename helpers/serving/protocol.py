@@ -19,6 +19,7 @@ from http import HTTPStatus
 
 import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving.asgi import LARGE_BYTES, Gateway
@@ -46,7 +47,6 @@ IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this
 UNREAD_SECONDS = 30  # and one whose client does not read its answer after this
 CONNECTIONS = 1024  # at once, for each worker
 SLICE_BYTES = 8 * 1024  # read at once from one connection: some fifty plain requests, after which others get their turn
-PIPELINED = 100  # requests of one connection that wait for the application
 TAKEN_AT_ONCE = 8  # a worker takes one connection at once, and one more for as many as it holds
 DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that holds fewer
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
@@ -71,7 +71,9 @@ class Connection(HttpToolsProtocol):
         self.seen_headers: list[tuple[bytes, bytes]] | None = None  # those that were looked at last
         self.head = b""  # what every answer of the lane begins with, as long as these two are the same
         self.head_version, self.head_defaults = "", None
+        self.silent_bytes = 0  # received after the headers and since the last byte of the body
         self.problem: tuple[int, str] | None = None  # why the parser was told to stop
+        self.later: tuple[int, str] | None = None  # a refusal, told after the answers to the requests before it
         self.active = None  # the cycle of the request that is being answered
         self.rest = bytearray()  # what has arrived and waits for this connection's turn
         self.is_at_end = False  # the client has said that nothing comes after it
@@ -82,6 +84,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
+        self.flow = _Flow(self)
         if len(self.connections) > CONNECTIONS:
             self.refuse(503, "too many connections at once: try again in a moment")
 
@@ -104,7 +107,8 @@ class Connection(HttpToolsProtocol):
         """The next slice; reading goes on when nothing waits any more."""
         if self.transport.is_closing() or self.refused:
             self.rest.clear()
-        if self.rest and self.flow.write_paused:  # its client does not read its answers: see `resume_writing`
+        # Its client does not read its answers, or what it asked before waits: read on once it has been answered.
+        if self.rest and (self.flow.write_paused or self.pipeline):
             return
         data = bytes(self.rest[:SLICE_BYTES])
         del self.rest[:SLICE_BYTES]
@@ -115,7 +119,8 @@ class Connection(HttpToolsProtocol):
         elif self.is_at_end:
             if not self._ended():
                 self.transport.close()
-        elif not self.flow.read_paused and not self.transport.is_closing():
+        elif not (self.pipeline or self.flow.write_paused or self.transport.is_closing()):
+            self.flow.resume_reading()
             self.transport.resume_reading()
 
     def _read(self, data: bytes) -> None:
@@ -123,6 +128,8 @@ class Connection(HttpToolsProtocol):
             return
         if self.receiving and self.head_bytes >= 0:
             self.head_bytes += len(data)
+        elif self.receiving:
+            self.silent_bytes += len(data)
         elif not self.receiving and not data.isascii():
             line, end, rest = data.partition(b"\n")
             data = escaped(line) + end + rest
@@ -135,7 +142,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.refuse(*self.problem or (400, NO_REQUEST))
             return
-        if self.head_bytes > HEADER_BYTES:
+        if max(self.head_bytes, self.silent_bytes) > HEADER_BYTES:
             self.refuse(431, LARGE_HEADERS)
 
     def _stay_with_http(self, rest: bytes) -> None:
@@ -170,7 +177,7 @@ class Connection(HttpToolsProtocol):
         """Called every second: close what takes too long."""
         if self.unread_since is not None and now - self.unread_since > UNREAD_SECONDS:
             self.transport.abort()
-        elif self.refused:
+        elif self.refused and self.later is None:
             if now - self.since > 1:
                 self.transport.close()
         elif self.receiving:
@@ -200,17 +207,25 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if (self.pipeline or self.flow.write_paused) and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self.later and self.active.response_complete:
+            (code, error), self.later, self.receiving = self.later, None, False
+            self.refuse(code, error)
+        elif self.pipeline or self.flow.write_paused:
             self.flow.pause_reading()
+        elif self.rest:
+            self.loop.call_soon(self._read_on)
 
     def refuse(self, code: int, error: str) -> None:
-        """Answer what is no request, and close; where an earlier request is being answered, close after that."""
+        """Answer what is no request, and close; after the answers to the requests before it."""
         self.refused = True
+        if self.pipeline and self.cycle.more_body:  # the refused one itself, whose headers were in order
+            self.pipeline.popleft()
         active = self.active
         if active is not None and not active.response_complete:
             if not active.more_body:
-                active.keep_alive = False
-                self.pipeline.clear()
+                self.later = code, error
                 return
             active.disconnected = True
             active.message_event.set()
@@ -252,7 +267,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self.receiving = True
-        self.head_bytes = 0
+        self.head_bytes = self.silent_bytes = 0
         self.since = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
@@ -278,9 +293,6 @@ class Connection(HttpToolsProtocol):
                 self.problem = 405, NO_PROXY
                 raise ValueError
             return  # read again by `_stay_with_http`
-        if len(self.pipeline) >= PIPELINED:
-            self.problem = 429, f"more than {PIPELINED} requests at once on one connection: wait for their answers"
-            raise ValueError
         if self.lanes is not None and self._is_plain():
             self.plain = bytearray()
         else:
@@ -288,6 +300,7 @@ class Connection(HttpToolsProtocol):
         self.head_bytes = -1
 
     def on_body(self, body: bytes) -> None:
+        self.silent_bytes = 0
         if self.plain is None:
             super().on_body(body)
         else:
@@ -412,6 +425,18 @@ class Connection(HttpToolsProtocol):
         close = b"" if keep else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
         return self.head + tail % (request_id.encode(), len(answer.body), close, answer.body)
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which lets nothing more arrive while what has arrived waits for its connection's turn."""
+
+    def __init__(self, connection: Connection):
+        super().__init__(connection.transport)
+        self.connection = connection
+
+    def resume_reading(self) -> None:
+        if not self.connection.rest:
+            super().resume_reading()
 
 
 class _OfCycle:

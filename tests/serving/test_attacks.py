@@ -159,16 +159,24 @@ def test_connections_with_half_a_large_body_hold_nobody_up(url):
             connection.close()
 
 
-def test_an_endless_upload_is_refused_at_the_limit(url):
+@pytest.mark.parametrize(
+    ("begin", "piece", "status"),
+    [
+        (b"", b"10000\r\n" + b" " * 65536 + b"\r\n", b"413"),
+        (b"1\r\n1\r\n0\r\n", b"X: " + b" " * 60_000 + b"\r\n", b"4"),
+    ],
+    ids=["body", "trailers"],
+)
+def test_an_endless_upload_is_refused_at_the_limit(url, begin, piece, status):
     host, _, port = url.removeprefix("http://").partition(":")
     sent = 0
     with socket.create_connection((host, int(port)), timeout=20) as client:
-        client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n" + begin)
         client.setblocking(False)
         got = b""
         while b"\r\n\r\n" not in got and sent < 100 * BODY_BYTES:
             try:
-                sent += client.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                sent += client.send(piece)
             except BlockingIOError:
                 time.sleep(0.001)
             except OSError:
@@ -177,7 +185,20 @@ def test_an_endless_upload_is_refused_at_the_limit(url):
                 got += client.recv(65536)
             except BlockingIOError:
                 pass
-    assert got.startswith(b"HTTP/1.1 413") and sent < 20 * BODY_BYTES
+    assert got.startswith(b"HTTP/1.1 " + status) and sent < 20 * BODY_BYTES
+
+
+def test_requests_of_every_kind_in_one_breath_are_answered_in_order_and_what_is_none_after_them(url):
+    kinds = {
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n": b"200",
+        b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n": b"404",
+        POST + b"Content-Length: 1\r\n\r\n{": b"400",
+        POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY: b"200",
+        f"GET /predict?{urlencode(ARTICLE)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(): b"200",
+    }
+    broken = POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"
+    wanted = [*kinds.values()] * 60 + [b"400"]
+    assert re.findall(rb"HTTP/1\.1 (\d+)", talk(url, b"".join(kinds) * 60 + broken)) == wanted
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(url):
