@@ -293,6 +293,14 @@ class _WaitingRoom(connections.ConnectionManager):
         except (OSError, ValueError, KeyError):  # the server was stopped meanwhile
             conn.close()
 
+    def _expire(self, threshold):
+        """Close the connections unused since `threshold`; a client whose time for a request is over is told so."""
+        late = threshold <= time.time() - self.server.timeout  # and not only closed to make room
+        for _, conn in self._waiting():
+            if late and conn.last_used < threshold and conn.rfile.has_data() and not conn.refused:
+                conn.refuse("408 Request Timeout", f"the request did not arrive within {self.server.timeout:g} seconds")
+        super()._expire(threshold)
+
     def stop(self):
         self._stop_requested = True
         with contextlib.suppress(OSError):  # a connection wakes the watching thread at once

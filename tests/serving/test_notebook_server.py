@@ -17,6 +17,7 @@ import requests
 from flask import Flask, request
 
 from helpers import PROJECT
+from helpers.serving import notebook_server
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
 
@@ -91,6 +92,14 @@ def test_a_port_taken_by_another_program_is_not_an_error(capsys):
             assert server.port != taken and requests.get(server.url).text == "here"
         said = capsys.readouterr().out
     assert str(taken) in said and "another program" in said and str(server.port) in said
+
+
+def test_a_request_that_does_not_arrive_in_time_is_told_so(monkeypatch):
+    monkeypatch.setattr(notebook_server, "REQUEST_SECONDS", 0.2)
+    with serve(create_echo_app(), port=0) as server, socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        got = b"".join(iter(lambda: client.recv(65536), b""))
+    assert got.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.2 seconds" in got
 
 
 @pytest.mark.parametrize(("name", "told"), [("AirTunes/675.4.1", "AirPlay"), ("nginx", "nginx")])
