@@ -236,4 +236,4 @@ def _write(root: Path, path: Path) -> None:
             entry.create_system = 3  # Unix, whose modes follow: everyone may read
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, file.read_bytes())
+            archive.writestr(entry, file.read_bytes(), compresslevel=4)  # in half the time of 6, for 3 % more bytes
