@@ -170,7 +170,7 @@ def test_the_description_speaks_the_tables_language(service):
     assert list(row["properties"]) == ["Größe", "gender", "class", "smoker", "siblings"]
     assert row["required"] == ["gender", "class", "smoker", "siblings"]
     assert row["properties"]["class"]["enum"] == ["1st", "2nd", "deck crew"]
-    assert "`survived` = yes" in document["info"]["description"]
+    assert "The probability of survived = yes, given 5 features" in document["info"]["description"]
 
 
 @pytest.mark.slow
