@@ -31,6 +31,7 @@ from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign
 from helpers.export.formats import FILES, FORMATS, WRITERS
 from helpers.export.kept import is_same_model
+from helpers.export.legacy import last_line
 from helpers.export.parity import (
     blockwise,
     compare,
@@ -91,7 +92,7 @@ def export_model(
     inputs, described = inputs_of(signature, _parameters(model))
     check_replaceable(directory)
     # calls the model once, which Keras wants before it exports a freshly loaded one
-    answer = on_rows(compiled(model), shape)
+    answer = on_rows(_compiled(model), shape)
     _check_answers(answer, signature)
     expected = blockwise(answer, inputs)
     if not np.isfinite(expected).all():
@@ -165,6 +166,16 @@ def _distribution(answer, signature, trained_on: np.ndarray | None, card: dict, 
     before = card_of(directory)
     as_written = json.loads(json.dumps({part: card[part] for part in ("model", "signature")}))  # tuples become lists
     return before.get("distribution") if before and is_same_model(before, as_written) else None
+
+
+def _compiled(model):
+    """`compiled(model)`; `ArtifactError` for a model that Keras has built and cannot compute."""
+    try:
+        return compiled(model)
+    except Exception as error:  # whatever one of its layers raises
+        raise ArtifactError(
+            f"Keras itself cannot compute the model ({last_line(error)}): mend that layer first"
+        ) from error
 
 
 def _check_answers(answer, signature) -> None:

@@ -333,7 +333,7 @@ class _Contents:
                 with hushed():
                     self.built.load_weights(copy)
             except Exception as error:
-                reason = _last_line(error)
+                reason = last_line(error)
                 raise ArtifactError(f"the weights of {self.path.name} do not fit the model given: {reason}") from error
         return self.built
 
@@ -414,7 +414,7 @@ class _Contents:
                 _own_module([name], "function"),
             )
         said = f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: "
-        said += _last_line(error)
+        said += last_line(error)
         return needs_rebuilding(said, REWRITE) if NO_CONVERSION in said else ArtifactError(said)
 
 
@@ -456,7 +456,7 @@ def _read_architecture(path: Path) -> tuple[str, dict]:
         raise ArtifactError(f"{path.name} is not an architecture: it is not what model.to_json() wrote") from error
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """The reason at the end of Keras's long messages, without its colours and without what was received."""
     told = re.sub(r"\x1b\[\d*m", "", str(error))
     told = re.split("Arguments received by|Full object config", told)[0].strip()
