@@ -41,6 +41,13 @@ class Output:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"the output {self.name!r} has two classes of one name")
 
+    @property
+    def in_words(self) -> str:
+        """What is answered: "one of 3 classes", or "a number"."""
+        if self.kind == CLASSES:
+            return f"one of {len(self.classes)} classes"
+        return f"an {self.kind}" if self.kind == ARRAY else f"a {self.kind}"
+
     def to_dict(self) -> dict:
         """Plain JSON types; what is as usual is left out."""
         more = {"classes": list(self.classes), "shape": list(self.shape), "activation": self.activation}

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers.data.inputs import InputSignature, signature_from
-from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, distinct
+from helpers.data.outputs import ARRAY, CLASSES, ONE_PROBABILITY, distinct
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.artifacts import export_model
@@ -213,11 +213,11 @@ def _input_in_words(which) -> str:
 
 
 def _output_in_words(output) -> str:
+    more = ""
     if output.kind == CLASSES:
-        shown = ", ".join(output.classes[:6]) + (", ..." if len(output.classes) > 6 else "")
-        return f"{output.name}: one of {len(output.classes)} classes ({shown})"
-    if output.kind == ARRAY:
-        size = " x ".join("any" if s is None else str(s) for s in output.shape)
-        scores = ", or scores of classes (--classes names them)" if len(output.shape) == 1 and output.shape[0] else ""
-        return f"{output.name}: an array of {size}{scores}"
-    return f"{output.name}: a {'number' if output.kind == NUMBER else 'probability'}"
+        more = f" ({', '.join(output.classes[:6])}{', ...' if len(output.classes) > 6 else ''})"
+    elif output.kind == ARRAY:
+        more = " of " + " x ".join("any" if s is None else str(s) for s in output.shape)
+        if len(output.shape) == 1 and output.shape[0]:
+            more += ", or scores of classes (--classes names them)"
+    return f"{output.name}: {output.in_words}{more}"

@@ -59,13 +59,13 @@ def describe(
         "415": _refusal(f"The body is neither JSON nor a form{', nor a picture' * takes_pictures}."),
     }
     row = {"$ref": "#/components/schemas/Row"}
-    each = "feature" if isinstance(signature, Signature) else "input"
+    takes = "feature" if isinstance(signature, Signature) else "input"
     document = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Predictions of {signature.outcome}",
             "version": version,
-            "description": _in_words(signature),
+            "description": _in_words(signature, takes),
         },
         "paths": {
             "/predict": {
@@ -111,7 +111,7 @@ def describe(
                 "get": _plain("openapi", "This description", {"200": _content({_JSON: {"schema": {"type": "object"}}})})
             },
             "/docs": {"get": _plain("docs", "This description as a page", {"200": _content(_HTML)})},
-            "/": {"get": _plain("page", f"A page with a control for each {each}", {"200": _content(_HTML)})},
+            "/": {"get": _plain("page", f"A page with a control for each {takes}", {"200": _content(_HTML)})},
         },
         "components": {"schemas": _schemas(signature, values)},
     }
@@ -129,23 +129,16 @@ def describe(
     return document
 
 
-def _in_words(signature: Signature | InputSignature) -> str:
-    """What is answered, and what to."""
+def _in_words(signature: Signature | InputSignature, takes: str) -> str:
+    """What is answered, and what to. takes: "feature", or "input"."""
     if signature.outputs == ONE_PROBABILITY:
         what = f"The probability of {signature.outcome}"
         if isinstance(signature, Signature) and signature.display_name:
             what += f" (`{signature.label}` = {signature.positive or 1})"
     else:
-        kinds = {NUMBER: "a number", ARRAY: "an array"}
-        answers = [
-            f"one of {len(output.classes)} classes"
-            if output.kind == CLASSES
-            else kinds.get(output.kind, "a probability")
-            for output in signature.outputs
-        ]
-        names = [f"{output.name}: " if len(answers) > 1 else "" for output in signature.outputs]
-        what = f"`{signature.label}`, " + ", ".join(map("".join, zip(names, answers, strict=True)))
-    takes = "feature" if isinstance(signature, Signature) else "input"
+        several = len(signature.outputs) > 1
+        answers = [f"{each.name}: {each.in_words}" if several else each.in_words for each in signature.outputs]
+        what = f"`{signature.label}`, {', '.join(answers)}"
     if signature.n == 1:
         return f"{what}, given one {takes}, `{next(iter(signature.example()))}`."
     return f"{what}, given {signature.n} {takes}s. They are matched by name, in any case and any order."
