@@ -226,7 +226,10 @@ class OpenNotebook:
         )
 
     def command(self, name: str, **arguments: object) -> None:
-        self.page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [name, arguments])
+        # What a command gives back stays in the page: a widget is at times too large to be handed over.
+        self.page.evaluate(
+            "async ([name, args]) => { await jupyterapp.commands.execute(name, args); }", [name, arguments]
+        )
 
     def run_all(self, restart: bool = False) -> None:
         """Removes the outputs, chooses Run All Cells or Restart Kernel and Run All Cells in the menu Run, and waits.
