@@ -62,8 +62,11 @@ def watched(
         if not name.startswith(("XDG_", "JUPYTER", "IPYTHON")) and name != "CI" and value  # CI turns telemetry off, too
     }
     tracer = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace)]
-    done = subprocess.run(
-        [*tracer, *command], cwd=cwd, env=kept, capture_output=True, text=True, check=False, timeout=600
-    )
+    for _ in range(2):
+        done = subprocess.run(
+            [*tracer, *command], cwd=cwd, env=kept, capture_output=True, text=True, check=False, timeout=600
+        )
+        if "strace: ptrace(" not in done.stderr:  # strace itself gives up, rarely, where a thread dies under its hands
+            break
     called = {f"{found['host']}:{found['port']}" for found in ADDRESS.finditer(trace.read_text(errors="replace"))}
     return done, Seen(called, {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()})

@@ -120,7 +120,7 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
     model = load_old(name)
     inputs = inputs_of(model)
     outputs = outputs_of(model, inputs)
-    assert np.abs(flat(outputs) - ANSWERS[name]).max() <= 1e-6
+    np.testing.assert_allclose(flat(outputs), ANSWERS[name], rtol=1e-6, atol=1e-6)
     assert np.std(flat(outputs)) > 1e-3  # answers that are all alike would prove nothing
     if not model.compiled:
         model.compile("sgd", "mse")
@@ -270,7 +270,7 @@ def test_weights_alone_are_named_and_go_with_what_their_model_said_of_itself():
     with pytest.raises(ArtifactError, match=r"weights without a model.*architecture='model.json'"):
         load_keras(WEIGHTS)
     model = load_keras(WEIGHTS, architecture=str(ARCHITECTURE))
-    assert np.abs(predictions(model) - ANSWERS[WEIGHTS.name]).max() <= 1e-6
+    np.testing.assert_allclose(predictions(model), ANSWERS[WEIGHTS.name], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("file", ["weights of Keras 2", "weights of Keras 3", "an archive", "a file of HDF5"])
@@ -334,7 +334,7 @@ def test_names_of_layers_and_weights_that_are_in_pieces_are_put_in_order_as_well
             for i, piece in enumerate(np.array_split(names, 3)):
                 group.attrs[f"{attribute}{i}"] = piece
     model = load_keras(path)
-    assert np.abs(flat(outputs_of(model, inputs_of(model))) - ANSWERS[name]).max() <= 1e-6
+    np.testing.assert_allclose(flat(outputs_of(model, inputs_of(model))), ANSWERS[name], rtol=1e-6, atol=1e-6)
 
 
 def test_a_keras_file_is_told_by_its_content_not_by_its_name():
