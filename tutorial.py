@@ -43,6 +43,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed.sha256"  # written last: whatever was interrupted before it is done again
+# Where Python may not keep what it compiles (many images say so), each start would compile TensorFlow anew.
+KEEPS_NOTHING = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 NEEDED_DISK = 4 * 1024**3  # bytes; the installed environment takes 3.0 GB
 REMEDIES = {  # what to do, and what pip and uv print when it is that
     "the disk is full, make room (4 GB)": ("no space left", "disk quota"),
@@ -106,6 +108,8 @@ def set_up() -> None:
     say("Installing the packages of requirements.lock into .venv (about 3 GB, once) ...")
     install("-r", "requirements.lock")
     install("--no-deps", "--editable", ".")
+    if KEEPS_NOTHING:
+        run(PYTHON, "-m", "compileall", "-q", "helpers")
     STAMP.write_text(wanted)
 
 
@@ -138,8 +142,7 @@ def install(*what: str) -> None:
     uv = [PYTHON, "-m", "uv"]
     installers = [[PYTHON, "-m", "pip", "install", "--quiet", *what]]
     if works(*uv, "--version") or works(PYTHON, "-m", "pip", "install", "--quiet", "uv"):
-        # Where Python may not keep what it compiles (many images say so), each start would compile TensorFlow anew.
-        compiled = ["--compile-bytecode"] if os.environ.get("PYTHONDONTWRITEBYTECODE") else []
+        compiled = ["--compile-bytecode"] if KEEPS_NOTHING else []
         installers.insert(0, [*uv, "pip", "install", "--quiet", *compiled, "--python", PYTHON, *what])
     for attempt, installer in enumerate(installers):
         if attempt:

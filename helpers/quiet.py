@@ -1,4 +1,4 @@
-"""Keeps what C libraries write to standard error out of a notebook's output.
+"""Keeps what C libraries write to standard error out of a notebook's output, and from Keras what nobody asked it for.
 
 TensorFlow and LiteRT announce themselves on the process's standard error, below Python, where neither logging nor
 `TF_CPP_MIN_LOG_LEVEL` reaches all of it. Python's own warnings and errors go another way and stay.
@@ -7,8 +7,11 @@ TensorFlow and LiteRT announce themselves on the process's standard error, below
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+TAKEN_IN = ("sklearn", "matplotlib")  # by Keras, where they are installed: for its wrappers, and for galleries
 
 
 @contextmanager
@@ -28,3 +31,21 @@ def quiet() -> Iterator[None]:
         os.dup2(before, 2)
         os.close(nowhere)
         os.close(before)
+
+
+@contextmanager
+def keras_alone() -> Iterator[None]:
+    """Inside the `with` block Keras is imported quietly, and in a command without scikit-learn and Matplotlib.
+
+    These are a fifth of the time of its import, and no command uses what Keras has them for. A notebook, whose reader
+    may, gets Keras whole.
+    """
+    whole = "keras" in sys.modules or "ipykernel" in sys.modules
+    absent = [name for name in TAKEN_IN if name not in sys.modules and not whole]
+    sys.modules.update(dict.fromkeys(absent))  # None: an import finds that there is no such package
+    try:
+        with quiet():
+            yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

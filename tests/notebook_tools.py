@@ -143,7 +143,7 @@ def python_of(source: str) -> ast.Module | None:
 def copy_project(target: Path) -> Path:
     """What the notebooks need, copied to `target` as a fresh clone would hold it: no models, no build, no downloads."""
     target.mkdir(parents=True, exist_ok=True)
-    clutter = shutil.ignore_patterns("__pycache__", ".ruff_cache", ".ipynb_checkpoints", "article.csv*")
+    clutter = shutil.ignore_patterns(".ruff_cache", ".ipynb_checkpoints", "article.csv*")
     for name in ("notebooks", "helpers", "data", "tests/data/old_models"):
         shutil.copytree(PROJECT / name, target / name, ignore=clutter)
     for name in ("pyproject.toml", "requirements.lock", "README.md"):

@@ -113,6 +113,7 @@ def test_it_finishes_an_interrupted_set_up_and_sets_up_again_only_when_the_lock_
     first = launch(copy, "setup", cwd=tmp_path, PYTHONDONTWRITEBYTECODE="1")
     assert first.returncode == 0, first.stderr
     assert list((copy / ".venv").rglob("tqdm/__pycache__/*.pyc"))  # no start would keep it
+    assert list((copy / "helpers").glob("__pycache__/*.pyc"))
     assert str(copy / ".venv") in first.stdout
     installed = stamp.stat().st_mtime_ns
 

@@ -15,9 +15,9 @@ import errno
 import json
 import os
 import re
+import secrets
 import stat
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def replacing(directory: Path, beside: bool = False) -> Iterator[Path]:
     try:
         directory = directory.resolve()
         directory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = directory.with_name(f".{directory.name}.new-{uuid.uuid4().hex[:8]}")
+        scratch = directory.with_name(f".{directory.name}.new-{secrets.token_hex(4)}")
         with _locked(directory):
             _clear(directory)
             try:

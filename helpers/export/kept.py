@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import uuid
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +84,7 @@ def keep(folder: Path, directory: Path, version: str, place: str) -> None:
     """Keep a copy of the export in `folder` as a version of the one in `directory`; whole, or not at all."""
     store = store_of(directory)
     store.mkdir(exist_ok=True)
-    part = store / f".part-{uuid.uuid4().hex[:8]}"
+    part = store / f".part-{secrets.token_hex(4)}"
     copy(folder, part)
     number = 1 + max((each.number for each in kept(directory)), default=0)
     os.replace(part, store / f"{number:04d}-{place}-{version}")

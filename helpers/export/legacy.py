@@ -31,7 +31,7 @@ from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archiv
 from helpers.export.keras_settings import foreign_settings
 from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
 from helpers.export.lambda_code import refuse_foreign_code
-from helpers.quiet import quiet
+from helpers.quiet import keras_alone
 
 log = logging.getLogger(__name__)
 
@@ -429,7 +429,7 @@ def _import_keras() -> None:
     """Import Keras and our stand-ins for what it has no more, without TensorFlow's announcements."""
     for setting in foreign_settings():
         raise ArtifactError(f"Keras cannot be used as this project needs it ({setting.found}): {setting.remedy}")
-    with quiet():
+    with keras_alone():
         import helpers.export.keras2_stand_ins
         import helpers.export.saved_model  # noqa: F401
 

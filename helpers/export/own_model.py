@@ -29,7 +29,7 @@ from helpers.export.folder import check_replaceable, is_export
 from helpers.export.foreign import ForeignModel
 from helpers.export.opening import described, opened
 from helpers.export.predictors import BACKENDS, best_backend
-from helpers.quiet import quiet
+from helpers.quiet import keras_alone
 
 FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
 INSTEAD = {"onnx": "tflite"}  # where the model does not go into ONNX
@@ -118,7 +118,7 @@ def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 def import_layers(module: str, beside: Path) -> dict:
     """The classes and functions of a module, by name, made known to Keras; it lies here or beside the file."""
-    with quiet():
+    with keras_alone():
         import keras
 
     for folder in (str(beside.resolve()), str(Path.cwd())):

@@ -27,6 +27,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.formats import FILES
 from helpers.export.legacy import load_keras
 from helpers.export.predictors import compiled, load_predictor
+from helpers.quiet import keras_alone
 
 BACKENDS = {"keras": "keras", "onnx": "onnx", "tflite": "litert", "npz": "numpy"}
 TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run
@@ -252,7 +253,8 @@ def _measure(directory: str, names: str, answers: str) -> None:
     row = inputs[:1]
     started = time.perf_counter()
     if formats[0] in TENSORFLOW:
-        import keras  # noqa: F401
+        with keras_alone():
+            import keras  # noqa: F401
     imported = time.perf_counter() - started
     runtime = before = process.memory_info().rss
     for name in formats:

@@ -26,7 +26,7 @@ from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.export.folder import identity
 from helpers.export.kept import version_of
-from helpers.quiet import quiet
+from helpers.quiet import keras_alone, quiet
 
 FLOAT32 = np.dtype(np.float32)
 # Rows, and numbers in them, per call of a LiteRT interpreter, which keeps the memory of the largest that it has seen.
@@ -119,7 +119,7 @@ class KerasPredictor(Predictor):
     threads = "one compiled function shared by all threads, as TensorFlow allows; it may use more inside"
 
     def _load(self, artifact, content):
-        with quiet():
+        with keras_alone():
             import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
 
         model = self._model(artifact)
@@ -127,7 +127,7 @@ class KerasPredictor(Predictor):
         return compiled(model)
 
     def _load_arrays(self, artifact, content):
-        with quiet():
+        with keras_alone():
             import tensorflow  # noqa: F401
 
         answer = compiled(self._model(artifact))

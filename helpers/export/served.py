@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import urllib.request
 
 
 class Service(NamedTuple):
@@ -53,6 +55,8 @@ def ask(url: str, seconds: float) -> bytes:
 
 def open_directly(request: str | urllib.request.Request, seconds: float):
     """The open answer to a request, which takes no proxy; raises what `urllib.request.urlopen` does."""
+    import urllib.request  # an eighth of the time in which a command starts, and few ask a service
+
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
 
 

@@ -5,35 +5,18 @@ in, trained, and a `keras.callbacks.History` with loss, auc, val_loss and val_au
 """
 
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.model.evaluation import roc_auc
+from helpers.quiet import keras_alone
 
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Drop what C++ code writes to the process's stderr: two notes on CUDA and oneDNN that no setting of TensorFlow's
-    turns off at import."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what comes later; read when TensorFlow is imported
-with _silent_stderr():
+with keras_alone():
     import keras
     import tensorflow as tf
     from keras import layers, ops
