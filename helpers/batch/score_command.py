@@ -101,7 +101,7 @@ def _came_of_it(parts, before: int, seconds: float) -> str:
     lines = [f"{rows - rejected:,} rows scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
     if noted := sum(record["noted"] for record in parts.records.values()):
         row_holds = "row holds" if noted == 1 else "rows hold"
-        lines.append(f"{noted:,} {row_holds} a number outside of what the model was trained on: see the column notes")
+        lines.append(f"{noted:,} {row_holds} a number outside of its usual range: see the column notes")
     if rejected:
         lines.append(f"{rejected:,} row{'s' * (rejected != 1)} rejected, each with the reason: {parts.rejected}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """The one function that scores many rows: an Arrow record batch in, the same rows with their answers out.
 
 `Scorer(predictor)(batch)` adds the columns of `answer_fields`, null where the row was refused; `model_version`;
-`notes`, which of its numbers lie outside of what the model was trained on; and `error`, why the row was refused, null
+`notes`, which of its numbers lie outside of their usual range; and `error`, why the row was refused, null
 where it was not. Every other column passes through, in its order. A row is answered, noted and refused as the service
 does it, to the last bit and word, whichever engine brings it.
 """

@@ -47,6 +47,29 @@ class InvalidRequest(ValueError):
         self.fields = dict(fields or {})
 
 
+class Source(NamedTuple):
+    """Where the ranges and texts of features come from, in words, as three sentences need them."""
+
+    range_is: str  # 81 is outside of 0.42 to 80, ...
+    never_seen: str  # 'steerage' ...
+    told_by: str  # ... 0.42 to 80
+
+
+SOURCES = {  # by `Signature.values_from`
+    "": Source("which the model was trained on", "was never seen in training", "the model was trained on"),
+    "owner": Source(
+        "the range that the model's owner gave",
+        "is none of those that the model's owner gave",
+        "the model's owner gave the range",
+    ),
+    "before": Source(
+        "the range of the model before it",
+        "is none of those of the model before it",
+        "the model before it had the range",
+    ),
+}
+
+
 class Rows(NamedTuple):
     """What was read. `matrix` is (k, m) float32; `notes` says which numbers lie outside of what training saw.
 
@@ -73,7 +96,8 @@ class Reader:
         self.width, self.n = signature.width, signature.n
         self._label = signature.label.casefold()
         offsets = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
-        self._fields = [_Field(f, at, strict, unseen) for f, at in zip(signature.features, offsets, strict=False)]
+        rules = strict, unseen, signature.values_from
+        self._fields = [_Field(f, at, *rules) for f, at in zip(signature.features, offsets, strict=False)]
         self._all_numbers = all(f.width == 1 and not f.values for f in signature.features)
         ends = ("low", "high", "center", "scale")
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
@@ -337,8 +361,9 @@ class Pairs(dict):
 class _Field:
     """A feature in its place in the matrix, and how a value of it is read."""
 
-    def __init__(self, feature, at: int, strict: bool, unseen: str):
+    def __init__(self, feature, at: int, strict: bool, unseen: str, values_from: str):
         self.feature, self.at, self.strict, self.unseen = feature, at, strict, unseen
+        self.source = SOURCES[values_from]
         self.name, self.width = feature.name, feature.width
         self.takes_numbers = feature.kind == "real"
         self.plain = self._plain_values()  # what is read by a look-up: the column that it fills, and with what number
@@ -395,7 +420,7 @@ class _Field:
         range_ = f"{_shown(feature.low)} to {_shown(feature.high)}"
         if self.strict:
             return None, f"must be between {range_.replace(' to ', ' and ')}", None
-        note = f"{_shown(number)} is outside of {range_}, which the model was trained on"
+        note = f"{_shown(number)} is outside of {range_}, {self.source.range_is}"
         return (self.at, scaled), None, note
 
     def _yes_no(self, value):
@@ -417,7 +442,7 @@ class _Field:
         if filled:
             return filled, None, None
         if self.unseen == "answer" and self.feature.kind == "category":
-            return (self.at, 0.0), None, f"{text!r} was never seen in training: answered as none of the values known"
+            return (self.at, 0.0), None, f"{text!r} {self.source.never_seen}: answered as none of the values known"
         return None, partial(self._choice, text), None
 
     def _choice(self, text: str, may_compare: Callable[[int], bool]) -> str:

@@ -18,7 +18,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, NO, YES, InvalidRequest, Reader
+from helpers.data.parameters import LARGEST, NO, SOURCES, YES, InvalidRequest, Reader
 
 __all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature"]
 
@@ -178,6 +178,8 @@ class Signature:
 
     positive: the value of the label whose probability is predicted, as the table spells it; "" for 1.
     outputs: what the model answers. display_name: what people call that which is predicted, "" for `label = positive`.
+    values_from: who tells the ranges and texts of the features: "" for the rows that the model was trained on, "owner"
+    for a table that its owner named, "before" for the model whose callers it answers now.
     """
 
     features: tuple[Feature, ...]
@@ -185,10 +187,13 @@ class Signature:
     positive: str = ""
     outputs: tuple[Output, ...] = ONE_PROBABILITY
     display_name: str = ""
+    values_from: str = ""
 
     def __post_init__(self):
         if self.outputs == ONE_PROBABILITY:
             object.__setattr__(self, "outputs", ONE_PROBABILITY)  # the very object, which answers are told by
+        if self.values_from not in SOURCES:
+            raise ValueError(f"the values come from {self.values_from!r}, which nobody knows")
         names = [feature.name for feature in self.features]
         if not names:
             raise ValueError("a signature needs at least one feature")
@@ -212,14 +217,15 @@ class Signature:
     def from_dict(cls, data: Mapping) -> Signature:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
         features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
-        return cls(features, data["label"], data.get("positive", ""), outputs_from(data), data.get("display_name", ""))
+        more = (data.get(part, "") for part in ("display_name", "values_from"))
+        return cls(features, data["label"], data.get("positive", ""), outputs_from(data), *more)
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
-        positive = {"positive": self.positive} if self.positive else {}
+        told = {part: getattr(self, part) for part in ("positive", "display_name", "values_from")}
+        told = {part: text for part, text in told.items() if text}
         features = [feature.to_dict() for feature in self.features]
-        name = {"display_name": self.display_name} if self.display_name else {}
-        return {"features": features, "label": self.label, **positive, **name, **outputs_to_dict(self.outputs)}
+        return {"features": features, "label": self.label, **told, **outputs_to_dict(self.outputs)}
 
     @cached_property
     def names(self) -> tuple[str, ...]:

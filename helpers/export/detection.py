@@ -65,9 +65,12 @@ def signature_of(
         label = before.label
     wanted = wishes.label or label
     if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, model.inputs[0], wishes.takes)):
-        signature: Signature | InputSignature = Signature(_features(model, wishes, before), wanted)
+        features = _features(model, wishes, before)
+        signature: Signature | InputSignature = Signature(
+            features, wanted, values_from=_values_from(wishes, before, features)
+        )
         if isinstance(before, Signature) and before.label == wanted:
-            signature = replace(before, features=signature.features)
+            signature = replace(before, features=features, values_from=signature.values_from)
     else:
         named = zip(names, model.inputs, strict=True)
         signature = InputSignature(tuple(_input(model, tensor, wishes, name) for name, tensor in named), wanted)
@@ -175,6 +178,15 @@ def _like(wishes: Wishes, width: int) -> tuple[Feature, ...]:
     if sum(feature.width for feature in features) != width:  # the model has no column that says what is missing
         features = tuple(replace(feature, missing=False) for feature in features)
     return tuple(f if f.kind == CATEGORY else replace(f, center=0.0, scale=1.0) for f in features)
+
+
+def _values_from(wishes: Wishes, before: Signature | InputSignature | None, features: tuple[Feature, ...]) -> str:
+    """Who tells the ranges of the features: nobody knows that this model was trained on them."""
+    if wishes.like:
+        return "owner"
+    if not isinstance(before, Signature) or features != before.features or all(each.is_unbounded for each in features):
+        return ""
+    return before.values_from or "before"
 
 
 def _some(features) -> str:

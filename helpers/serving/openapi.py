@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.data.images import NAMES
 from helpers.data.inputs import InputSignature, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST
+from helpers.data.parameters import LARGEST, SOURCES
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 from helpers.serving.callers import CALLER
 
@@ -44,7 +44,7 @@ def describe(
     strict, unseen: how `create_predict_app` was told to treat what training never saw. has_canary: whether callers say
     who they are, to be answered by the same version each time.
     """
-    values = _Values(strict, unseen)
+    values = _Values(strict, unseen, getattr(signature, "values_from", ""))
     example = signature.example()
     takes_pictures = getattr(signature, "takes_pictures", False)
     locked = {"security": [{"key": []}, {"bearer": []}]} if needs_key else {}
@@ -214,7 +214,7 @@ def _schemas(signature: Signature | InputSignature, values: _Values) -> dict:
     alone, listed = _answers(signature)
     success = {"type": "boolean", "const": True}
     sentences = {"type": "object", "additionalProperties": {"type": "string"}}
-    notes = {**sentences, "description": "what lies outside of what the model was trained on, by field"}
+    notes = {**sentences, "description": "what lies outside of the ranges and texts that are known, by field"}
 
     def row(value):
         properties = {feature.name: value(feature) for feature in signature.features}
@@ -251,8 +251,9 @@ def _schemas(signature: Signature | InputSignature, values: _Values) -> dict:
 class _Values:
     """What a feature may be, in a query string or form, and in JSON."""
 
-    def __init__(self, strict: bool, unseen: str):
+    def __init__(self, strict: bool, unseen: str, values_from: str):
         self.strict, self.unseen = strict, unseen
+        self.source = SOURCES[values_from]
 
     def in_text(self, feature: Feature) -> dict:
         if feature.kind == REAL:
@@ -262,7 +263,7 @@ class _Values:
             else:
                 schema |= {"minimum": -LARGEST, "maximum": LARGEST}
                 if not feature.is_unbounded:
-                    schema["description"] = f"the model was trained on {feature.low} to {feature.high}"
+                    schema["description"] = f"{self.source.told_by} {feature.low} to {feature.high}"
         elif feature.kind == BINARY and not feature.values:
             schema = {"type": "integer", "enum": [0, 1]}
         elif feature.kind == CATEGORY and self.unseen == "answer":

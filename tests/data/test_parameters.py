@@ -1,5 +1,6 @@
 """Request parameters become the matrix that the model takes, by name, or an error that names every bad field."""
 
+from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
 
@@ -264,6 +265,11 @@ def test_a_number_outside_of_the_range_is_answered_with_a_note():
     assert rows.notes == {"age": "81 is outside of 0.42 to 80, which the model was trained on"}
     assert rows.matrix[0, -1] == 81
     assert PERSON.reader().read([SOMEBODY, {**SOMEBODY, "age": -1}]).notes.keys() == {"[1].age"}
+    like = replace(PERSON, values_from="owner").reader(unseen="answer")  # a table that nobody trained on here
+    assert like.read({**SOMEBODY, "age": 81, "class": "steerage"}).notes == {
+        "age": "81 is outside of 0.42 to 80, the range that the model's owner gave",
+        "class": "'steerage' is none of those that the model's owner gave: answered as none of the values known",
+    }
 
 
 def test_strict_refuses_a_number_outside_of_the_range():

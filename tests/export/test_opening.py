@@ -193,14 +193,15 @@ def plain(shape, units=1, activation=None):
 YES_NO = Output(kind="classes", classes=("no", "yes"))
 COLUMNS = (Feature("sex", "category", default="m", values=("f", "m"), pooled=("x",)), Feature("age", "real", 0, 9, 5))
 PICTURE = InputSignature((Image("photo", (16, 16, 3), pixels="-1..1"),), "breed", (YES_NO,))
+ITS_TABLE = {"values_from": "before"}  # on which this one may not have been trained
 SEQUENCE = InputSignature((Array("steps", (16, 16, 3)),), "breed", (YES_NO,))
 
 
 @pytest.mark.parametrize(
     ("made", "wishes", "before", "differs"),
     [
-        ({"shape": (4,), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), {}),
-        ({"shape": (2, 2), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), {}),
+        ({"shape": (4,), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), ITS_TABLE),
+        ({"shape": (2, 2), "activation": "sigmoid"}, {}, Signature(COLUMNS, "won", "yes"), ITS_TABLE),
         ({"shape": (16, 16, 3), "activation": "sigmoid"}, {}, PICTURE, {}),
         ({"shape": (16, 16, 3), "activation": "softmax", "units": 2}, {}, SEQUENCE, {}),
         (
@@ -353,6 +354,9 @@ def test_a_table_tells_the_ranges_of_the_columns_that_are_named_in_it(tmp_path):
     table.write_text("Customer,Age,Calls,Left\n" + "\n".join(f"C-{i},{20 + i},{i % 7},{i % 2}" for i in range(60)))
     chosen = signature_of(model, Wishes(features=("calls", "age"), like=str(table)), "left")
     assert [(f.name, f.low, f.high) for f in chosen.features] == [("Calls", 0, 6), ("Age", 20, 79)]
+    assert chosen.values_from == "owner" and Signature.from_dict(chosen.to_dict()) == chosen
+    assert signature_of(model, Wishes(), "left", before=chosen).values_from == "owner"
+    assert not signature_of(model, Wishes(features=("a", "b")), "left", before=chosen).values_from
     with pytest.raises(ArtifactError, match="takes 2: say which it takes, in their order, by --features, too"):
         signature_of(model, Wishes(like=str(table), label="left"), "left")
     with pytest.raises(ArtifactError, match="no column 'height': its columns are Customer, Age, Calls, Left"):

@@ -27,6 +27,7 @@ from helpers.export.own_model import export_file, told
 from helpers.export.predictors import load_predictor
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
+from helpers.serving.openapi import describe
 from helpers.serving.services import create_predict_app
 from helpers.serving.several import create_models_app
 
@@ -326,7 +327,12 @@ def test_a_table_names_the_features_and_their_ranges(tmp_path):
     assert card["signature"]["label"] == "price"
     predictor = load_predictor(tmp_path / "m")
     read = predictor.signature.reader().read({"rooms": 3, "age": 99, "crime": 1, "has_pool": 1, "tax": 150})
-    assert list(read.notes) == ["age"] and read.matrix.tolist() == [[3, 99, 1, 1, 150]]
+    assert read.notes == {
+        "age": "99 is outside of 20 to 49, the range that the model's owner gave"
+    }  # nobody trained on it here
+    assert read.matrix.tolist() == [[3, 99, 1, 1, 150]]
+    described = describe(predictor.signature, "x")["components"]["schemas"]["Row"]["properties"]["age"]["description"]
+    assert described == "the model's owner gave the range 20.0 to 49.0"
 
 
 def test_numbers_of_which_nothing_is_known_are_legal_as_far_as_a_model_can_compute(folder):
