@@ -33,9 +33,10 @@ Medians of one run of `python3 tutorial.py bench` on {cores} cores, single reque
 64 connections its p99 is {p99:.1f} ms, {tail:.1f} times its p50. The application is the plain Flask one of the
 notebooks, where cheroot runs it; `serve` runs it on uvicorn. Before it lies a short lane that answers plain requests
 (by address, JSON or form) with the same functions and to the same byte, and leaves all others to Flask, where a
-prediction reaches {routed:.2f} of the echo. (Compare within a row: its two are loaded in turn, round by round, and a
-machine that is shared is faster in one minute than in the next. Ratios swing by a fifth between runs; yours will
-differ. Peers serve the same file with as many processes.)
+prediction reaches {routed:.2f} of the echo. (Compare within a row: its two are loaded in turn, round by round, as a
+machine that is shared is faster in one minute than in the next. The ratio is the median of the rounds' ratios, not that
+of the two medians beside it. It swings by a fifth between runs; yours will differ. Peers serve the same file with as
+many processes.)
 
 ![Requests per second of each service](notebooks/images/bench.png)
 
