@@ -36,6 +36,15 @@ from helpers.quiet import keras_alone
 log = logging.getLogger(__name__)
 
 WEIGHTS = "model.weights.h5"  # in a `.keras` archive
+LARGEST_ARCHITECTURE = 2**26  # bytes of model.to_json(); a vocabulary may be in it
+NO_ARCHITECTURE = (
+    "in JSON that is what model.to_json() wrote, and this is not; give such a file with its weights, or one that holds "
+    "both (.keras, .h5, .onnx, .tflite)"
+)
+FROM_JAVASCRIPT = (
+    "save it as Keras's or as a SavedModel where it was made (one made of layers is also converted, by "
+    "tensorflowjs_converter --input_format=tfjs_layers_model --output_format=keras)"
+)
 SCREEN = 100  # characters of a line that a notebook shows beside JupyterLab's file browser on a screen 1280 wide
 
 
@@ -156,7 +165,7 @@ class _Contents:
         self.container = container_of(path)
         self.version, self.tree, self.training = self._read()
         if architecture is not None and not self.built:
-            self.version, self.tree, self.training = *_read_architecture(Path(architecture)), None
+            self.version, self.tree, self.training = *read_architecture(Path(architecture)), None
         elif self.tree is None and not self.built:
             raise NeedsMoreError(
                 f"{path.name} holds weights without a model",
@@ -444,16 +453,20 @@ def _is_weights(file) -> bool:
     return "layer_names" in file.attrs or "model_weights" in file or _is_new_layout(file)
 
 
-def _read_architecture(path: Path) -> tuple[str, dict]:
-    """Keras's version and the model's tree, from the file of `model.to_json()`."""
+def read_architecture(path: Path) -> tuple[str, dict]:
+    """Keras's version and the model's tree, from the file of `model.to_json()`; `ArtifactError` for any other file."""
     try:
+        if path.stat().st_size > LARGEST_ARCHITECTURE:
+            raise ValueError("too large for the description of a model")
         tree = json.loads(path.read_text(encoding="utf-8"))
+        if "modelTopology" in tree:
+            raise ArtifactError(f"{path.name} is a model of TensorFlow.js: {FROM_JAVASCRIPT}")
         version = str(tree.pop("keras_version", "3" if "module" in tree else "2"))
         return version, {**tree, "config": tree["config"], "class_name": tree["class_name"]}
     except OSError as error:
         raise ArtifactError(f"the architecture {path.name} cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, AttributeError) as error:
-        raise ArtifactError(f"{path.name} is not an architecture: it is not what model.to_json() wrote") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ArtifactError(f"{path.name} is no model: {NO_ARCHITECTURE}") from error
 
 
 def last_line(error: Exception) -> str:

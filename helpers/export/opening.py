@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers.export.errors import ArtifactError, NeedsMoreError
 from helpers.export.file_kinds import kind_of
 from helpers.export.foreign import LiteRTFile, OnnxFile
-from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras
+from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras, read_architecture
 
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")
 ARCHITECTURE = "model.json"
@@ -84,6 +84,7 @@ def _foreign(path: Path, kind: str) -> OnnxFile | LiteRTFile:
 def _parts(path: Path, weights: Path | None) -> tuple[Path, Path | None]:
     """The file with the weights, and the one with the architecture where that is another."""
     if kind_of(path) == "JSON":
+        read_architecture(path)  # before its weights are asked for, which nothing else has
         return weights or _weights_beside(path), path
     if weights is not None:
         raise ArtifactError(f"{path.name} holds its weights: others are given beside the file of model.to_json() only")

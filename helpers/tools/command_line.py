@@ -612,7 +612,7 @@ def _model_file(word: str) -> Path:
             _wrong(f"{word} is a model that was exported already: serve it with --model {word}")
         kind_of(path.resolve())
         return path.resolve()
-    return _on_disk(word, "a model's file").resolve()
+    return _on_disk(word, "a model's file (.keras, .h5, .onnx, .tflite)").resolve()
 
 
 def _served_file(word: str) -> Path:
@@ -755,7 +755,7 @@ def _readable(word: str, what: str) -> Path:
         if not os.access(path, os.R_OK):
             _wrong(f"{word} cannot be read: you have no right to")
         if path.is_file() and not path.stat().st_size:
-            _wrong(f"{word} is empty")
+            _wrong(f"{word} is empty: give {what}")
     except OSError as error:
         _wrong(f"{word} cannot be read: {error.strerror}")
     return path

@@ -298,7 +298,7 @@ def test_weights_and_architecture_of_keras_3_go_together(tmp_path):
     (tmp_path / "model.json").write_text(model.to_json())
     loaded = load_keras(tmp_path / "model.weights.h5", architecture=tmp_path / "model.json")
     assert np.array_equal(predictions(loaded), predictions(model))
-    for other, says in {"nothing.json": "cannot be read", "model.weights.h5": "not an architecture"}.items():
+    for other, says in {"nothing.json": "cannot be read", "model.weights.h5": "is no model"}.items():
         with pytest.raises(ArtifactError, match=says):
             load_keras(tmp_path / "model.weights.h5", architecture=tmp_path / other)
 

@@ -446,9 +446,30 @@ def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
         shutil.copy(OLD / "keras-2.2.4-weights.h5", tmp_path / name)
     with pytest.raises(ArtifactError, match="there are a.h5, b.h5: name them"):
         export_file(tmp_path / "model.json", tmp_path / "m")
-    (tmp_path / "settings.json").write_text('{"port": 5000}')
-    with pytest.raises(ArtifactError, match="settings.json is not an architecture"):
-        export_file(tmp_path / "settings.json", tmp_path / "m", weights=tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            '{"name": "app", "version": "1.0.0"}',
+            "no model: in JSON that is what model.to_json.. wrote, and this is not; give",
+        ),
+        ("[1, 2, 3]", "no model: "),
+        ('{"cut": ', "no model: "),
+        (
+            '{"format": "layers-model", "modelTopology": {}, "weightsManifest": []}',
+            "a model of TensorFlow.js: save it as Keras's",
+        ),
+    ],
+    ids=["package.json", "a list", "cut short", "TensorFlow.js"],
+)
+def test_json_that_is_no_model_is_told_so_before_its_weights_are_asked_for(tmp_path, content, says):
+    (tmp_path / "found.json").write_text(content)
+    shutil.copy(OLD / "keras-2.2.4-weights.h5", tmp_path / "a.h5")
+    for weights in (None, tmp_path / "a.h5"):
+        with pytest.raises(ArtifactError, match=f"found.json is {says}"):
+            found_in(tmp_path / "found.json", weights)
 
 
 # ---- ONNX ----
