@@ -16,6 +16,8 @@ import numpy as np
 
 from helpers.data.inputs import InputSignature
 from helpers.data.signature import Signature
+from helpers.export import keras_tree
+from helpers.export.errors import ArtifactError
 from helpers.export.legacy import hushed
 from helpers.export.onnx_ops import HANDLERS
 from helpers.export.pmml import write_pmml
@@ -40,13 +42,34 @@ ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
 
 def write_keras(model, path: Path, signature: Signature) -> None:
     """Keras's own file of today, `.keras`: architecture, weights, and how it was compiled."""
+    _refuse_code(model)
     model.save(path)
 
 
 def write_h5(model, path: Path, signature: Signature) -> None:
     """The HDF5 file of the Keras of 2018, which Keras still writes."""
+    _refuse_code(model)
     with hushed(), quiet():
         model.save(path)
+
+
+def _refuse_code(model) -> None:
+    """`ArtifactError` for a model whose file would hold Python code, which `load_keras` would not read again.
+
+    Not so for a SavedModel, whose graph is code, and whose owner named it for the export.
+    """
+    if getattr(model, "kind", "") == "SavedModel":
+        return
+    try:
+        tree = json.loads(model.to_json())
+    except (NotImplementedError, TypeError, ValueError):  # what a layer of one's own makes of its description
+        return
+    found = [keras_tree.label_of(layer) for layer in keras_tree.layers_of(tree) if keras_tree.holds_code(layer)]
+    if found:
+        raise ArtifactError(
+            f"it would hold Python code ({', '.join(found)}), which runs wherever it is loaded; write that step as a "
+            "layer, a class of your own, and build the model with it, to have this file, too"
+        )
 
 
 def write_saved_model(model, path: Path, signature: Signature) -> None:

@@ -171,6 +171,8 @@ def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     lines = [f"takes: {takes_in_words(signature)}", f"answers: {answers}"]
     reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
     lines += [f"left out: {reason}" for reason in reasons]
+    if "keras" in card["not_exported"]:
+        lines.append("served all the same: model.keras is for Keras alone, to train on, for which yours is still there")
     return [*lines, f"parity: {_parity_in_words(card)}", f"runs on: {_cost_in_words(card)}"]
 
 

@@ -402,6 +402,13 @@ def test_the_function_of_a_lambda_layer_is_taken_from_a_module(tmp_path):
     rows = RANDOM.random((3, 10)).astype("f")
     model = opened(path, custom=import_layers("functions_of_a_test", tmp_path)).model
     np.testing.assert_allclose(model(rows), load_keras(path, allow_code=True)(rows), atol=1e-6)
+    card, predictor = brought(path, tmp_path / "m", imports="functions_of_a_test")
+    np.testing.assert_allclose(predictor(rows), np.ravel(model(rows)), atol=1e-6)
+    left_out, served = told(card, predictor.signature)[2:4]
+    assert left_out.startswith(
+        "left out: model.keras: it would hold Python code (lambda (Lambda)), which runs wherever"
+    )
+    assert served.startswith("served all the same: ") and "allow_code" not in left_out
 
 
 # ---- model.json with weights ----
