@@ -26,16 +26,14 @@ from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.detection import outputs_of
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line, last_line
 from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign
 from helpers.export.formats import FILES, FORMATS, WRITERS
 from helpers.export.kept import is_same_model
-from helpers.export.legacy import last_line
 from helpers.export.parity import (
     blockwise,
     compare,
-    first_line,
     inputs_of,
     limit_of,
     not_evaluated,

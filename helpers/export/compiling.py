@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line
 from helpers.export.keras_tree import arguments_of
 
 # Metrics that Keras works out from the model's output: names that are no functions of the reader's.
@@ -28,7 +28,7 @@ def compile_arguments(training: dict, custom: dict, notes: list[str], outputs: l
         optimizer = _optimizer(training.get("optimizer_config") or training.get("optimizer"), custom, notes)
         loss = _losses(training.get("loss"), custom, notes)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         notes.append(f"the model is not compiled, because {reason}; pass your own in custom_objects, or compile it")
         return None
     several = outputs if len(outputs) > 1 else []

@@ -16,7 +16,7 @@ from helpers.data.images import THREE_CHANNELS
 from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import Tensor
 from helpers.export.predictors import compiled
 
@@ -437,7 +437,7 @@ def _activation(tensor) -> str | None:
 
 
 def _asked(model, signature) -> tuple[np.ndarray, ...]:
-    from helpers.export.parity import first_line, on_rows
+    from helpers.export.parity import on_rows
 
     shape = None if isinstance(signature, InputSignature) else tuple(model.inputs[0].shape[1:])
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.images import PIXELS
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line
 from helpers.export.predictors import LiteRTFunction, onnx_function, onnx_session
 
 ITSELF = "it is the file that was given, run as it is: there is no Keras model to hold it against"
@@ -150,7 +150,7 @@ class OnnxFile(ForeignModel):
         try:
             session = onnx_session(self.content)
         except Exception as error:
-            raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {_first_line(error)}") from error
+            raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {first_line(error)}") from error
         made = self._model.graph
         self.maker = " ".join([self._model.producer_name, *self._model.producer_version.split()[:1]])
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
@@ -209,7 +209,7 @@ class LiteRTFile(ForeignModel):
         try:
             self.answer = run = LiteRTFunction(self.content)
         except Exception as error:
-            raise ArtifactError(f"{path.name} cannot be run by LiteRT: {_first_line(error)}") from error
+            raise ArtifactError(f"{path.name} cannot be run by LiteRT: {first_line(error)}") from error
         tensors, operations = _litert_graph(self.content)
         written = {name for each in operations for name in each.writes}
         given = {str(each["index"]) for each in run.inputs.values()}
@@ -292,7 +292,3 @@ def _onnx_dtype(path: Path, tensor) -> str:
         zipped = ": convert it anew with options={'zipmap': False}" if "map" in tensor.type else ""
         raise ArtifactError(f"{tensor.name} of {path.name} is a {tensor.type}, and an array is served{zipped}")
     return kinds.get(kind, kind)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

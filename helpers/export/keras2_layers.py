@@ -12,7 +12,6 @@ import json
 from helpers.export.errors import needs_rebuilding
 from helpers.export.keras_tree import FUNCTION_KEYS, label_of
 
-NO_CONVERSION = "has no conversion to Keras 3"
 REBUILD = "build the model anew without it in Keras 3"
 REWRITE = "write that step as a layer, build the model anew with it"
 NOT_KEPT = ("einsum", "meshgrid")  # functions of any number of tensors, which Keras 2 did not write down
@@ -220,7 +219,7 @@ def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
             f"{label_of(layer)} calls tf.{function}, and Keras 2 did not keep the tensors that it was given", REWRITE
         )
     if function not in TENSORFLOW_FUNCTIONS:
-        raise needs_rebuilding(f"{label_of(layer)} calls tf.{function}, which {NO_CONVERSION}", REWRITE)
+        raise needs_rebuilding(f"{label_of(layer)} calls tf.{function}, which has no conversion to Keras 3", REWRITE)
     notes.append(f"calls of TensorFlow ({layer['class_name']}) are calls of the same functions of Keras today")
     return layer | _stand_in("TensorFlowFunction", {"name": layer["config"]["name"], "function": function})
 

@@ -12,8 +12,9 @@ import functools
 import keras
 from keras import ops
 
+from helpers.export.errors import NoConversionError, first_line
 from helpers.export.keras2_calls import ELLIPSIS
-from helpers.export.keras2_layers import NO_CONVERSION, WITH_STATES
+from helpers.export.keras2_layers import WITH_STATES
 
 register = keras.saving.register_keras_serializable("keras2")
 
@@ -353,9 +354,8 @@ class TensorFlowFunction(keras.Operation):
         try:
             return TENSORFLOW_FUNCTIONS[self.function](*args, **kwargs)
         except (TypeError, ValueError) as error:
-            reason = str(error).partition("\n")[0][:100]
-            raise ValueError(
-                f"{self.name} calls tf.{self.function} in a way that {NO_CONVERSION} ({reason})"
+            raise NoConversionError(
+                f"{self.name} calls tf.{self.function} in a way that has no conversion to Keras 3 ({first_line(error)})"
             ) from error
 
     def get_config(self):

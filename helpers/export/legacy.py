@@ -17,16 +17,17 @@ import tempfile
 import textwrap
 import warnings
 import zipfile
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
-from helpers.export.errors import ArtifactError, NeedsMoreError, needs_rebuilding
+from helpers.export.errors import ArtifactError, NeedsMoreError, NoConversionError, last_line, needs_rebuilding
 from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
 from helpers.export.keras2 import repair
-from helpers.export.keras2_layers import CONVERSIONS, NO_CONVERSION, RENAMED, REWRITE
+from helpers.export.keras2_layers import CONVERSIONS, RENAMED, REWRITE
 from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive
 from helpers.export.keras_settings import foreign_settings
 from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
@@ -423,8 +424,17 @@ class _Contents:
                 _own_module([name], "function"),
             )
         said = f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: "
-        said += last_line(error)
-        return needs_rebuilding(said, REWRITE) if NO_CONVERSION in said else ArtifactError(said)
+        refused = [each for each in _chain(error) if isinstance(each, NoConversionError)]
+        if refused:
+            return needs_rebuilding(f"{said}{refused[-1]}", REWRITE)  # Keras raises its own around it, of the same type
+        return ArtifactError(said + last_line(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from or while they were handled: Keras wraps what a layer raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _own_module(names: list[str], kind: str) -> str:
@@ -467,10 +477,3 @@ def read_architecture(path: Path) -> tuple[str, dict]:
         raise ArtifactError(f"the architecture {path.name} cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ArtifactError(f"{path.name} is no model: {NO_ARCHITECTURE}") from error
-
-
-def last_line(error: Exception) -> str:
-    """The reason at the end of Keras's long messages, without its colours and without what was received."""
-    told = re.sub(r"\x1b\[\d*m", "", str(error))
-    told = re.split("Arguments received by|Full object config", told)[0].strip()
-    return told.splitlines()[-1].strip() if told else type(error).__name__

@@ -23,7 +23,7 @@ from helpers.data.outputs import as_arrays
 from helpers.data.signature import Signature
 from helpers.export import pmml_evaluator
 from helpers.export.card import read_card
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line
 from helpers.export.formats import FILES
 from helpers.export.legacy import load_keras
 from helpers.export.predictors import compiled, load_predictor
@@ -213,15 +213,6 @@ def blockwise(answer: Callable, inputs: Sequence | Batch, size: int = 2048) -> n
         blocks.append(np.hstack([part.reshape(len(part), -1) for part in answers]))
     answers = np.concatenate(blocks)
     return answers[:, 0] if answers.shape[1] == 1 else answers
-
-
-def first_line(error: Exception) -> str:
-    """The reason in the first line of an error, or below TensorFlow's remarks on where in a graph it arose."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0].startswith("Graph execution error"):
-        where = ("Detected at", "File ", "<stack traces", "[[")
-        lines = [line for line in lines[1:] if not line.startswith(where)]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def _measure_in_process(directory: Path, names: list[str], answers: Path) -> dict[str, dict]:

@@ -23,7 +23,7 @@ import numpy as np
 from helpers.data.inputs import Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
-from helpers.export.errors import PredictorError
+from helpers.export.errors import PredictorError, first_line
 from helpers.export.folder import identity
 from helpers.export.kept import version_of
 from helpers.quiet import keras_alone, quiet
@@ -405,7 +405,7 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
             raise
         raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
     except Exception as error:
-        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {_first_line(error)}") from error
+        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {first_line(error)}") from error
     if not all(np.isfinite(each).all() for each in as_arrays(answer)):
         raise PredictorError(
             f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
@@ -511,11 +511,6 @@ def _answers(arrays: list[np.ndarray]) -> np.ndarray | tuple[np.ndarray, ...]:
 def _flat(answers: np.ndarray) -> np.ndarray:
     """(k, 1) as (k,); answers of more than one number per row as they are."""
     return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _closed(rows):

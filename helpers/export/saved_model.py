@@ -14,7 +14,7 @@ from pathlib import Path
 
 import keras
 
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import Ends, Graph, Operation, Tensor
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet
@@ -73,7 +73,7 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     except ArtifactError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         raise ArtifactError(f"{folder.name}/ cannot be read as a SavedModel: {reason}") from error
     specs = function.structured_input_signature[1]
     layer.takes = [_described(folder, name, spec) for name, spec in specs.items()]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from helpers.export.compiling import compile_arguments
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, NeedsMoreError
 from helpers.export.keras2_layers import CONVERSIONS
 from helpers.export.legacy import describe_keras_file, load_keras
 
@@ -249,6 +249,18 @@ def test_a_call_of_tensorflow_without_an_equivalent_is_named():
     told = str(caught.value)
     assert "tf.math.lgamma (TFOpLambda)" in told and "architecture=model" in told
     assert "custom_objects" not in told
+
+
+def test_a_call_of_tensorflow_in_a_way_without_an_equivalent_is_named(tmp_path):
+    path = tmp_path / "m.h5"
+    shutil.copy(DATA / "keras-tf-2.21.0-tensorflow-functions.h5", path)
+    with h5py.File(path, "r+") as file:
+        tree = json.loads(file.attrs["model_config"])
+        call = next(layer for layer in tree["config"]["layers"] if layer["class_name"] == "TFOpLambda")
+        call["inbound_nodes"][0][-1]["novel"] = 1
+        file.attrs["model_config"] = json.dumps(tree)
+    with pytest.raises(NeedsMoreError, match=r"Keras 3\S* tf.math.multiply calls .* in a way .*'novel'.*write that"):
+        load_keras(path)
 
 
 # ---- functions of Lambda layers ----
