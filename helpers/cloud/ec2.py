@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import os
 import re
 import time
 import urllib.request
@@ -24,6 +23,7 @@ import pandas as pd
 
 from helpers.cloud import doctor, imds, prices
 from helpers.cloud.account import SIMULATED_ADDRESS, SIMULATED_INSTANCE, Account, AWSError, agree, in_words
+from helpers.whole_file import becoming
 
 NAME = "keras-flask-tutorial"  # of everything that is made, and the value of its tag
 TAG = "Project"
@@ -134,11 +134,8 @@ def _public_key(path: Path) -> str:
             form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption()
         )
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-        part.replace(path)
+        with becoming(path, 0o600) as part:
+            part.write_bytes(private)
     public = form.load_ssh_private_key(path.read_bytes(), None).public_key()
     return public.public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH).decode()
 

@@ -27,6 +27,7 @@ from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD
 from helpers.serving.lambda_limits import MOST_BODY
+from helpers.whole_file import becoming
 
 HANDLER = "helpers.serving.on_lambda.handler"
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -69,7 +70,7 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
     check_request(signature)
     pictures = getattr(signature, "takes_pictures", False)
     packages = closure(wanted(backend, pictures), target)
-    with _becoming(path) as part, tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
+    with _zip_becoming(path) as part, tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
         download, root = Path(temporary) / "packages", Path(temporary) / "root"
         parts = {"the application": _copy(_application(), root)}
         parts["the model"] = _copy(_model_files(model, card, backend), root)
@@ -210,23 +211,17 @@ def _interpreter(version: str) -> str | None:
 
 
 @contextmanager
-def _becoming(path: Path) -> Iterator[Path]:
-    """A file that is `path` once the block is done; it is made at its beginning, so that one that cannot be is told
-    before anything is fetched. Raises `CannotPackage` for what the system refuses."""
-    part = path.with_name(f".{path.name}.part")
+def _zip_becoming(path: Path) -> Iterator[Path]:
+    """`becoming`, which tells before anything is fetched where no file can be made, as `CannotPackage`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(b"")
-        yield part
-        os.replace(part, path)
+        with becoming(path) as part:
+            yield part
     except OSError as error:
         raise CannotPackage(
             f"{path} cannot be made: {error.strerror or error} ({error.filename or 'the disk'}); "
             "make room, or give another place"
         ) from error
-    finally:
-        if part.is_file():
-            part.unlink()
 
 
 def _write(root: Path, path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import CARD
 from helpers.export.kept import version_of
+from helpers.whole_file import becoming
 
 OWN, TENSORFLOW = "own", "tensorflow"
 SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # what the service's container can run
@@ -65,9 +65,8 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
             )
     else:
         raise ValueError(f'container is "{OWN}" or "{TENSORFLOW}", not {container!r}')
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(_packed(dict(sorted(files.items()))))
-    os.replace(part, target)
+    with becoming(target) as part:
+        part.write_bytes(_packed(dict(sorted(files.items()))))
     return Archive(target, version_of(card), container, tuple(sorted(files)))
 
 

@@ -7,8 +7,6 @@ Any other table is read by `tables`.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import pandas as pd
 from helpers import PROJECT
 from helpers.data import reading, tables
 from helpers.data.reading import DataError
+from helpers.whole_file import becoming
 
 GAMES = tuple(f"G{i}" for i in range(1, 11))
 OUTCOME = "buying the offered game"  # what a label of 1 means, for people
@@ -132,12 +131,6 @@ def download_article(cache: Path = ARTICLE_CACHE, url: str = ARTICLE_URL, sha256
             "nothing was kept; try again, or use the sample"
         )
     cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=cache.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, cache)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with becoming(cache) as part:
+        part.write_bytes(content)
     return cache

@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from helpers import PROJECT
+from helpers.whole_file import becoming
 
 NOTEBOOKS = PROJECT / "notebooks"
 CELL_TIMEOUT = 600  # seconds
@@ -66,9 +67,8 @@ def read(path: Path) -> NotebookNode:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")  # a name that nobody else gives
-    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    with becoming(path) as part:
+        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
 
 def set_parameters(notebook: NotebookNode, values: dict) -> None:

@@ -368,9 +368,9 @@ def test_a_model_that_only_keras_runs_is_refused_and_nothing_is_written(exported
 
 
 def test_a_place_that_takes_no_file_is_told_before_anything_is_fetched(exported, tmp_path):
-    (tmp_path / ".games.zip.part").mkdir()
-    with pytest.raises(CannotPackage, match="games.zip cannot be made: Is a directory .*make room, or give another"):
-        build(exported, tmp_path / "games.zip", Target.on_lambda("arm64"))
+    (tmp_path / "taken").write_text("a file of the user's")
+    with pytest.raises(CannotPackage, match="games.zip cannot be made: File exists .*make room, or give another"):
+        build(exported, tmp_path / "taken" / "games.zip", Target.on_lambda("arm64"))
 
 
 def test_versions_are_those_of_the_lock_for_the_other_python_and_processor():
