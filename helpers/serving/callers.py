@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.ASCII | re.IGNORECASE)
+_LOCALHOST = re.compile(r"([a-z0-9_-]+\.)*localhost", re.ASCII)
+_HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]+))(?::[0-9]*)?", re.ASCII)
 CALLER = "X-Caller-ID"  # by which a canary tells callers apart
 _HEADERS = f"Content-Type, X-API-Key, Authorization, X-Request-ID, {CALLER}"
 _SHOWN = "X-Request-ID, X-Model-Version"
@@ -26,7 +28,7 @@ def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return bool(_LOCALHOST.fullmatch(host))
 
 
 class Callers:
@@ -51,8 +53,9 @@ class Callers:
         try:
             return self._known[host]
         except KeyError:
-            name = re.sub(r":\d*$", "", host).strip("[]").lower()
-            verdict = is_loopback(name) or name in self.hosts
+            found = _HOST.fullmatch(host.lower())
+            name = found and (found[1] or found[2].removesuffix("."))  # a name that ends in a dot is the whole one
+            verdict = bool(name) and (is_loopback(name) or name in self.hosts)
             if len(self._known) < _REMEMBERED:
                 self._known[host] = verdict
             return verdict
@@ -84,7 +87,7 @@ class CallerCheck:
 
     def __call__(self, environ: dict, start_response: Callable):
         if not self.callers.may_ask_for(environ.get("HTTP_HOST")):
-            return _refuse(start_response)
+            return _refuse(environ, start_response)
         more = self.callers.headers(environ.get("HTTP_ORIGIN"))
         if not more:
             return self.app(environ, start_response)
@@ -111,9 +114,14 @@ def _preflight(environ: dict) -> Headers:
     return headers
 
 
-def _refuse(start_response: Callable) -> list[bytes]:
+def _refuse(environ: dict, start_response: Callable) -> list[bytes]:
     error = "this service answers under the names of its own machine only: call it as localhost, or allow the name "
     error += "that you use: --allow-host NAME of `serve`, allow_hosts in Python"
     body = json.dumps({"success": False, "error": error}).encode()
     start_response("403 FORBIDDEN", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
+    return body_for(environ, body)
+
+
+def body_for(environ: dict, body: bytes) -> list[bytes]:
+    """What a WSGI application sends of `body`: nothing to HEAD, whose client would take it for the next answer."""
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]

@@ -15,14 +15,27 @@ BODY_BYTES = 64 * 1024 * 1024  # of a request to an application that sets no lim
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = frozenset(byte for byte in range(128) if _NAME.fullmatch(bytes([byte]))) | {ord("\r")}
-_SLASHES = re.compile(rb" /{2,}")
+_FIRST_LINE = re.compile(rb"(%b) ([!-~]+)(?: HTTP/([0-9]\.[0-9]))?" % _NAME.pattern)
+_WHOLE_ADDRESS = re.compile(rb"https?://((?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?)([/?].*)?", re.IGNORECASE)
+_SLASHES = re.compile(rb"\A/{2,}")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})(?:;[\t -~]+)?\r\n")
+_SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]*(?:;[\t -~]*)?\r?")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_LINE_BYTES = 1024  # of the line before a chunk
+_LOOK_BYTES = 1024  # of the line before a chunk, while its end is not here
+_CR = 13
 
-NO_REQUEST = "this is no well-formed request of HTTP 1.1"
+NO_REQUEST = (
+    "this is no well-formed request of HTTP 1.1: its first line is like GET /predict?a=1 HTTP/1.1, "
+    "with a blank in an address written as %20"
+)
+NO_ADDRESS = "the address of a request begins with a slash, or is a whole one like http://localhost/predict"
+NO_FRAGMENT = "the address holds a #, at which it ends for a client: write %23 where it is part of a value"
+NO_HEADER = "a header is not of the form Name: value, on a line of its own that ends in CR LF"
+NO_LENGTH = "Content-Length is not one number of bytes"
+NO_CHUNKS = "the body is not in well-formed chunks: each is its size in hexadecimal, CR LF, so many bytes, CR LF"
+TWO_LENGTHS = "Transfer-Encoding does not go with Content-Length, nor with HTTP/1.0"
+OTHER_CODING = "no Transfer-Encoding but chunked is understood"
 OTHER_VERSION = "this service speaks HTTP 1.1, and 1.0"
 NO_PROXY = "this service is no proxy: it does not take CONNECT"
 TWO_HOSTS = "a request has one Host"
@@ -50,15 +63,36 @@ class Malformed(ValueError):
         self.status = status
 
 
+def origin_form(method: bytes, address: bytes) -> tuple[bytes, bytes | None]:
+    """The path and query that a request asks for, and the host that its address names; None where it names none.
+
+    A client that takes a service for a proxy sends a whole address, whose host counts instead of the `Host` header
+    (RFC 9112, 3.2.2). Raises `Malformed`.
+    """
+    if b"#" in address:
+        raise Malformed(NO_FRAGMENT)
+    if address.startswith(b"/") or (address == b"*" and method == b"OPTIONS"):
+        return address, None
+    found = _WHOLE_ADDRESS.fullmatch(address)
+    if found is None:
+        raise Malformed(NO_ADDRESS)
+    host, path = found.groups(b"")
+    if not path and method == b"OPTIONS":
+        return b"*", host
+    return path if path.startswith(b"/") else b"/" + path, host
+
+
 class Arrival:
     """How much of the next request has arrived in `buffer`, to which the connection appends what it receives."""
 
     def __init__(self, buffer: bytearray, max_body_bytes: int = BODY_BYTES):
         self.buffer, self.max_body_bytes = buffer, max_body_bytes
         self.expects_word = False  # the client waits for "100 Continue" before it sends the body
+        self._looked = 0  # bytes of the head whose lines have been looked at
         self._body_at = -1  # where the body begins; -1 before the headers are whole
         self._length = 0
         self._body: bytearray | None = None  # what the chunks so far hold
+        self._trailer_bytes = -1  # of the lines after the last chunk; -1 before it is here
         self._head: list[bytes] = []
 
     def is_whole(self) -> bool:
@@ -73,89 +107,114 @@ class Arrival:
                 raise Malformed(NO_REQUEST)
             end = self.buffer.find(b"\r\n\r\n", 0, HEADER_BYTES)
             if end < 0:
-                if b"\n\n" in self.buffer:
-                    raise Malformed("the lines of a request end in CR LF, not in LF alone")
+                self._look_at_lines()
                 return len(self.buffer) > HEADER_BYTES
             self._read_head(end)
         if self._body is not None:
-            return self._read_chunks()
+            return self._read_chunks() and self._read_trailers()
         return len(self.buffer) - self._body_at >= self._length
+
+    def _look_at_lines(self) -> None:
+        """Refuse at once what will not become a request, whose client would wait for an answer until it is late."""
+        while (end := self.buffer.find(b"\n", self._looked)) >= 0:
+            is_first, self._looked = self._looked == 0, end + 1
+            if self.buffer[end - 1] != _CR:
+                raise Malformed(NO_REQUEST if is_first else NO_HEADER)
+            if is_first:
+                _read_first_line(bytes(self.buffer[: end - 1]))
 
     def _read_head(self, end: int) -> None:
         lines = bytes(self.buffer[:end]).split(b"\r\n")
-        found: dict[bytes, list[bytes]] = {
-            name: [] for name in (b"content-length", b"transfer-encoding", b"expect", b"host")
-        }
-        self._head = [_SLASHES.sub(b" /", escaped(lines[0]), count=1)]
+        if len(lines) - 1 > HEADERS:
+            raise Malformed(MANY_HEADERS, "431 Request Header Fields Too Large")
+        method, address, version = _read_first_line(lines[0])
+        path, host = origin_form(method, address)
+        found: dict[bytes, list[bytes]] = {}
         for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-                raise Malformed("a header is not of the form Name: value")
-            kept = found.get(name.lower())
-            if kept is not None:
-                kept.append(value.strip(b" \t"))
-            if name.lower() not in (b"transfer-encoding", b"expect") and b"_" not in name:
-                self._head.append(line)  # "Content_Length" would pass for "Content-Length" in WSGI's environ
-        lengths, codings, expects, hosts = found.values()
+            name, value = _read_header(line)
+            found.setdefault(name, []).append(value)
+        # "Content_Length" would pass for "Content-Length" in WSGI's environ; what is given twice is given in a list
+        fields = {name: b", ".join(values) for name, values in found.items() if b"_" not in name}
+        hosts, lengths = found.get(b"host", []), found.get(b"content-length", [])
+        codings, expects = fields.pop(b"transfer-encoding", None), fields.pop(b"expect", b"")
         if len(hosts) > 1:
             raise Malformed(TWO_HOSTS)
-        if codings:
-            if lengths or lines[0].endswith(b" HTTP/1.0"):
-                raise Malformed("Transfer-Encoding does not go with Content-Length, nor with HTTP/1.0")
-            if [coding.lower() for coding in codings] != [b"chunked"]:
-                raise Malformed("no Transfer-Encoding but chunked is understood", "501 Not Implemented")
+        if codings is not None:
+            if lengths or version == b"1.0":
+                raise Malformed(TWO_LENGTHS)
+            if codings.lower() != b"chunked":
+                raise Malformed(OTHER_CODING, "501 Not Implemented")
             self._body = bytearray()
         elif lengths:
-            if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-                raise Malformed("Content-Length is not one number of bytes")
-            self._length = int(lengths[0])
-            self._check(self._length)
-        self.expects_word = [expect.lower() for expect in expects] == [b"100-continue"]
+            self._length = self._read_length(lengths)
+            fields[b"content-length"] = b"%d" % self._length
+        if host is not None:
+            fields[b"host"] = host
+        if b"close" in fields.get(b"connection", b"").lower().replace(b",", b" ").split():
+            fields[b"connection"] = b"close"  # cheroot knows it by itself only, and in small letters
+        self.expects_word = expects.lower() == b"100-continue" and version == b"1.1"
         self._body_at = end + 4
-        if (len(self._head) < len(lines) or self._head[0] != lines[0]) and not codings:
+        self._head = [b"%b %b HTTP/%b" % (method, _SLASHES.sub(b"/", path), version)]
+        self._head += [b"%b: %b" % field for field in fields.items()]
+        if self._body is None:
             self._replace_head(self._body_at)
+
+    def _read_length(self, lengths: list[bytes]) -> int:
+        if len(lengths) > 1 or not lengths[0].isdigit():
+            raise Malformed(NO_LENGTH)
+        digits = lengths[0].lstrip(b"0") or b"0"
+        self._check(int(digits[:19]))
+        return int(digits)
 
     def _read_chunks(self) -> bool:
         """Move what has arrived of the chunks into `_body`; True when the last one is here."""
+        if self._trailer_bytes >= 0:
+            return True
         buffer, at = self.buffer, self._body_at
-        whole = False
-        while (end := buffer.find(b"\r\n", at, at + _LINE_BYTES)) >= 0:
+        while (end := buffer.find(b"\n", at, at + HEADER_BYTES) + 1) > 0:
             size = _SIZE.fullmatch(buffer, at, end)
             if size is None:
-                raise Malformed("a chunk of the body has no legal size")
+                raise Malformed(NO_CHUNKS)
             count = int(size[1], 16)
             self._check(len(self._body) + count)
-            data = end + 2
             if count == 0:
-                whole, at = self._trailers(data, at)
+                at, self._trailer_bytes = end, 0
                 break
-            if len(buffer) < data + count + 2:
+            if len(buffer) < end + count + 2:
+                if buffer[end + count : end + count + 1] not in (b"", b"\r"):
+                    raise Malformed(NO_CHUNKS)
                 break
-            if buffer[data + count : data + count + 2] != b"\r\n":
-                raise Malformed("a chunk of the body is longer than its size")
-            self._body += memoryview(buffer)[data : data + count]
-            at = data + count + 2
+            if buffer[end + count : end + count + 2] != b"\r\n":
+                raise Malformed(NO_CHUNKS)
+            self._body += memoryview(buffer)[end : end + count]
+            at = end + count + 2
         else:
-            if len(buffer) - at >= _LINE_BYTES:
-                raise Malformed("a chunk of the body has no legal size")
+            if len(buffer) - at >= HEADER_BYTES:
+                raise Malformed(LARGE_HEADERS, "431 Request Header Fields Too Large")
+            if not _SIZE_SO_FAR.fullmatch(buffer, at, at + _LOOK_BYTES):
+                raise Malformed(NO_CHUNKS)
         del buffer[self._body_at : at]
-        if whole:
-            self._head.append(b"Content-Length: %d" % len(self._body))
-            buffer[self._body_at : self._body_at] = self._body
-            self._length, self._body = len(self._body), None
-            self._replace_head(self._body_at)
-        return whole
+        return self._trailer_bytes >= 0
 
-    def _trailers(self, begin: int, at: int) -> tuple[bool, int]:
-        """Whether the lines after the last chunk are here, and where they end; they are dropped."""
-        if self.buffer[begin : begin + 2] == b"\r\n":
-            return True, begin + 2
-        end = self.buffer.find(b"\r\n\r\n", begin, begin + HEADER_BYTES)
-        if end >= 0:
-            return True, end + 4
-        if len(self.buffer) - begin > HEADER_BYTES:
-            raise Malformed("what follows the last chunk is too long")
-        return False, at
+    def _read_trailers(self) -> bool:
+        """Drop what has arrived of the lines after the last chunk; True when their end is here."""
+        while (end := self.buffer.find(b"\n", self._body_at) + 1) > 0:
+            line = bytes(self.buffer[self._body_at : end])
+            del self.buffer[self._body_at : end]
+            self._trailer_bytes += len(line)
+            if line == b"\r\n":
+                self._head.append(b"Content-Length: %d" % len(self._body))
+                self.buffer[self._body_at : self._body_at] = self._body
+                self._length, self._body = len(self._body), None
+                self._replace_head(self._body_at)
+                return True
+            if not line.endswith(b"\r\n"):
+                raise Malformed(NO_HEADER)
+            if _read_header(line[:-2])[0] in (b"content-length", b"transfer-encoding"):
+                raise Malformed(TWO_LENGTHS)
+        if self._trailer_bytes + len(self.buffer) - self._body_at > HEADER_BYTES:
+            raise Malformed(LARGE_HEADERS, "431 Request Header Fields Too Large")
+        return False
 
     def _replace_head(self, end: int) -> None:
         head = b"\r\n".join(self._head) + b"\r\n\r\n"
@@ -165,3 +224,23 @@ class Arrival:
     def _check(self, length: int) -> None:
         if length > self.max_body_bytes:
             raise Malformed(too_large(self.max_body_bytes), "413 Content Too Large")
+
+
+def _read_first_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """The method, address and version that the first line of a request says."""
+    said = _FIRST_LINE.fullmatch(escaped(line))
+    if said is None:
+        raise Malformed(NO_REQUEST)
+    if said[1] == b"CONNECT":
+        raise Malformed(NO_PROXY, "405 Method Not Allowed")
+    if said[3] not in (b"1.0", b"1.1"):
+        raise Malformed(OTHER_VERSION, "505 HTTP Version Not Supported")
+    return said[1], said[2], said[3]
+
+
+def _read_header(line: bytes) -> tuple[bytes, bytes]:
+    """The name of a header, in small letters, and its value."""
+    name, colon, value = line.partition(b":")
+    if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+        raise Malformed(NO_HEADER)
+    return name.lower(), value.strip(b" \t")

@@ -36,9 +36,7 @@ from helpers.serving.framing import (
     HEADER_BYTES,
     LARGE_HEADERS,
     LONG_ADDRESS,
-    NO_PROXY,
     NO_REQUEST,
-    OTHER_VERSION,
     Arrival,
     Malformed,
 )
@@ -55,10 +53,8 @@ _ORIGIN = re.compile(rb"\nOrigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 # What cheroot refuses itself, by the status it gives: the status and the sentence that the other server gives, too.
 _REFUSED = {
     "400": ("400 Bad Request", NO_REQUEST),
-    "405": ("405 Method Not Allowed", NO_PROXY),
     "413": ("431 Request Header Fields Too Large", LARGE_HEADERS),
     "414": ("414 URI Too Long", LONG_ADDRESS),
-    "505": ("505 HTTP Version Not Supported", OTHER_VERSION),
 }
 
 _running: dict[int, ServerHandle] = {}  # port that was asked for -> the server that this process runs for it

@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 
 from helpers.serving.access_log import own_id, write_line
+from helpers.serving.callers import body_for
 from helpers.serving.drift import Drift
 
 log = logging.getLogger("helpers.serving.services")
@@ -251,7 +252,7 @@ class Observed:
             respond(
                 "500 INTERNAL SERVER ERROR", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
             )
-            return [body]
+            return body_for(environ, body)
         finally:
             seconds = time.perf_counter() - begin
             client, path = environ.get("REMOTE_ADDR", ""), environ.get("PATH_INFO", "")

@@ -31,11 +31,19 @@ from helpers.serving.framing import (
     LARGE_HEADERS,
     LONG_ADDRESS,
     MANY_HEADERS,
+    NO_ADDRESS,
+    NO_CHUNKS,
+    NO_HEADER,
+    NO_LENGTH,
     NO_PROXY,
     NO_REQUEST,
+    OTHER_CODING,
     OTHER_VERSION,
     TWO_HOSTS,
+    TWO_LENGTHS,
+    Malformed,
     escaped,
+    origin_form,
 )
 from helpers.serving.lane import Answer, Lane
 from helpers.serving.supervisor import Place
@@ -52,6 +60,21 @@ DEFER_SECONDS = 0.002  # for which a new connection is left to a worker that hol
 FULL_SECONDS = 0.5  # before another try where no connection could be accepted
 _NO_MORE = 2**31 - 1  # connections, for a worker that takes none
 
+# What the parser does not take: by words in what it says, the first that fit, the status and the sentence of an answer.
+_UNREAD = (
+    ("can't be present", 400, TWO_LENGTHS),
+    ("Content-Length", 400, NO_LENGTH),
+    ("Transfer-Encoding", 501, OTHER_CODING),
+    ("HTTP version", 505, OTHER_VERSION),
+    ("HTTP/2", 505, OTHER_VERSION),
+    ("PRI", 505, OTHER_VERSION),
+    ("start char in url", 400, NO_ADDRESS),
+    ("url s", 400, NO_ADDRESS),  # its scheme or its server
+    ("chunk", 400, NO_CHUNKS),
+    ("Chunk", 400, NO_CHUNKS),
+    ("header", 400, NO_HEADER),
+    ("after start line", 400, NO_HEADER),
+)
 _IRREGULAR = {b"content-encoding", b"transfer-encoding", b"upgrade"}  # headers of requests that the lane leaves alone
 
 
@@ -67,6 +90,7 @@ class Connection(HttpToolsProtocol):
         self.unread_since: float | None = None
         self.receiving = False  # a request has begun and is not whole yet
         self.head_bytes = 0  # of the request whose headers are arriving
+        self.is_in_address = False  # the first line of that request is not whole yet
         self.plain: bytearray | None = None  # the body of a request for the lane
         self.seen_headers: list[tuple[bytes, bytes]] | None = None  # those that were looked at last
         self.head = b""  # what every answer of the lane begins with, as long as these two are the same
@@ -130,17 +154,21 @@ class Connection(HttpToolsProtocol):
             self.head_bytes += len(data)
         elif self.receiving:
             self.silent_bytes += len(data)
-        elif not self.receiving and not data.isascii():
-            line, end, rest = data.partition(b"\n")
-            data = escaped(line) + end + rest
+        if not self.receiving or self.is_in_address:
+            if not data.isascii():
+                line, end, rest = data.partition(b"\n")
+                data = escaped(line) + end + rest
+            self.is_in_address = b"\n" not in data
         self._unset_keepalive_if_required()
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._stay_with_http(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.refuse(*self.problem or (400, NO_REQUEST))
+        except httptools.HttpParserError as error:
+            said = str(error)
+            found = ((code, sentence) for words, code, sentence in _UNREAD if words in said)
+            self.refuse(*self.problem or next(found, (400, NO_REQUEST)))
             return
         if max(self.head_bytes, self.silent_bytes) > HEADER_BYTES:
             self.refuse(431, LARGE_HEADERS)
@@ -279,7 +307,9 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_bytes < 0:  # a trailer, after a body in chunks: it must not pass for a header
             return
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"content-length":
+            value = value.lstrip(b"0") or b"0"  # Python reads no number of thousands of digits
         self.headers.append((name, value))
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -293,6 +323,8 @@ class Connection(HttpToolsProtocol):
                 self.problem = 405, NO_PROXY
                 raise ValueError
             return  # read again by `_stay_with_http`
+        if self.url[:1] != b"/" or b"#" in self.url:
+            self._read_address()
         if self.lanes is not None and self._is_plain():
             self.plain = bytearray()
         else:
@@ -320,11 +352,21 @@ class Connection(HttpToolsProtocol):
             super().on_body(bytes(body))
             super().on_message_complete()
 
+    def _read_address(self) -> None:
+        """Take the host of a whole address for that of the request."""
+        try:
+            self.url, host = origin_form(self.parser.get_method(), self.url)
+        except Malformed as error:
+            self.problem = 400, str(error)
+            raise
+        if host is not None and sum(name == b"host" for name, _ in self.headers) < 2:
+            self.headers = [header for header in self.headers if header[0] != b"host"] + [(b"host", host)]
+
     def _careful(self) -> None:
         """Hand the request to the application, as uvicorn does."""
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and codings != [b"chunked"]:
-            self.problem = 501, "no Transfer-Encoding but chunked is understood"
+            self.problem = 501, OTHER_CODING
             raise ValueError
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             self.problem = 505, OTHER_VERSION
@@ -333,9 +375,10 @@ class Connection(HttpToolsProtocol):
             self.problem = 400, TWO_HOSTS
             raise ValueError
         if codings and self.parser.get_http_version() != "1.1":
-            self.problem = 400, "Transfer-Encoding does not go with HTTP/1.0"
+            self.problem = 400, TWO_LENGTHS
             raise ValueError
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
+        expects = self.expect_100_continue and self.parser.get_http_version() == "1.1"
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
@@ -357,7 +400,7 @@ class Connection(HttpToolsProtocol):
         lane = self.lane = self.lanes.get(path)
         if lane is None or (cycle is not None and not cycle.response_complete) or not lane.is_open():
             return False
-        if b"#" in self.query or self.expect_100_continue:
+        if self.expect_100_continue:
             return False
         if self.headers != self.seen_headers:
             self._look_at_headers()

@@ -56,6 +56,7 @@ PATHS = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")  # of a
 _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method", 413: "too_large",
           415: "media_type", 422: "invalid"}  # fmt: skip
 _SENTENCES = {
+    400: "the header Host names no host",
     404: "there is no such path: the service answers at /predict, its page at /, its description at /openapi.json",
     415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
     416: "the file has no such bytes: ask for one range that it has, or for all of it",

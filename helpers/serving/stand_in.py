@@ -18,7 +18,8 @@ from typing import NamedTuple, TextIO
 from urllib.parse import unquote_to_bytes
 
 from helpers.serving.access_log import own_id, write_line
-from helpers.serving.callers import CallerCheck, Callers
+from helpers.serving.callers import CallerCheck, Callers, body_for
+from helpers.serving.framing import Malformed, origin_form
 
 MOST_ANSWERED = 200  # connections, between two looks at the workers
 HEAD_BYTES = 16 * 1024  # of a request that are read, in which its headers are
@@ -118,7 +119,7 @@ class StandIn:
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         headers.append(("Retry-After", str(retry_after)))
         start_response("503 SERVICE UNAVAILABLE", headers)
-        return [body]
+        return body_for(environ, body)
 
 
 class Answered(NamedTuple):
@@ -162,11 +163,16 @@ def starting(listener: socket.socket, callers: Callers, access_log: TextIO | Non
 
 def _environ(head: bytes) -> dict[str, str]:
     """What `CallerCheck` and metrics look at, as WSGI has it."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, _, rest = first.partition(" ")
-    path = unquote_to_bytes(rest.partition(" ")[0].partition("?")[0]).decode("latin-1")
-    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-    for name, colon, value in (line.partition(":") for line in lines):
+    first, *lines = head.split(b"\r\n")
+    method, _, rest = first.partition(b" ")
+    address, host = rest.partition(b" ")[0], None
+    with contextlib.suppress(Malformed):
+        address, host = origin_form(method, address)
+    path = unquote_to_bytes(address.partition(b"?")[0]).decode("latin-1")
+    environ = {"REQUEST_METHOD": method.decode("latin-1"), "PATH_INFO": path}
+    for name, colon, value in (line.decode("latin-1").partition(":") for line in lines):
         if colon:
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = value.strip()
+    if host is not None:
+        environ["HTTP_HOST"] = host.decode()
     return environ

@@ -93,10 +93,13 @@ POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/
         b"Content-Length: 0x48",
         b"Content-Length: ",
         b"Content-Length: \xb2",
+        b"Content-Length: 1 2",
         b"Transfer-Encoding : chunked",
         b"Transfer-Encoding: chunked\r\nContent-Length: %d" % len(BODY),
         b" X-Blank: first\r\nContent-Length: %d" % len(BODY),
         b"No colon\r\nContent-Length: %d" % len(BODY),
+        b"X: y\nContent-Length: %d" % len(BODY),
+        b"X: y\rContent-Length: %d" % len(BODY),
     ],
 )
 def test_a_doubtful_length_is_refused_and_the_connection_closed(url, length):
@@ -105,19 +108,35 @@ def test_a_doubtful_length_is_refused_and_the_connection_closed(url, length):
     assert time.monotonic() - begin < 5  # told at once, not when the time for a request is over
 
 
+CHUNK = b"%x\r\n" % len(BODY) + BODY
+
+
 @pytest.mark.parametrize(
-    "chunks",
+    ("chunks", "says"),
     [
-        b"zz\r\n" + BODY,
-        b"-1\r\n" + BODY,
-        b"5\r\n" + BODY + b"\r\n0\r\n\r\n",
-        b"%x \x00\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n",
-        b"ffffffffff\r\n" + BODY,
-        b"\r\n\r\n" + BODY,
+        (b"zz\r\n" + BODY, b"well-formed chunks"),
+        (b"-1\r\n" + BODY, b"well-formed chunks"),
+        (b"5\r\n" + BODY + b"\r\n0\r\n\r\n", b"well-formed chunks"),
+        (b"%x \x00\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n", b"well-formed chunks"),
+        (b"%x \r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n", b"well-formed chunks"),
+        (b"f" * 17 + b"\r\n" + BODY, b"well-formed chunks"),
+        (b"\r\n\r\n" + BODY, b"well-formed chunks"),
+        (b"5\nhello\n0\n\n", b"well-formed chunks"),
+        (b"5\r\nhello\n", b"well-formed chunks"),
+        (b"5\rhello\r0\r\r", b"well-formed chunks"),
+        (CHUNK + b"\r\n0\n", b"well-formed chunks"),
+        (CHUNK + b"\r\n0\r\n\n", b"Name: value"),
+        (CHUNK + b"\r\n0\r\nX: y\n", b"Name: value"),
+        (CHUNK + b"\r\n0\r\nX: \x00\r\n\r\n", b"Name: value"),
+        (CHUNK + b"\r\n0\r\nX y\r\n\r\n", b"Name: value"),
+        (CHUNK + b"\r\n0\r\nContent-Length: 3\r\n\r\n", b"does not go with"),
     ],
 )
-def test_broken_chunks_get_one_refusal_and_no_prediction(url, chunks):
-    assert is_one_refusal(talk(url, POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, end=True))
+def test_broken_chunks_get_one_refusal_at_once_and_no_prediction(url, chunks, says):
+    begin = time.monotonic()
+    got = talk(url, POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert is_one_refusal(got) and says in got
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"application/x-www-form-urlencoded"])
@@ -138,6 +157,22 @@ def test_good_chunks_are_answered_as_the_same_body_in_one_piece(url):
     tail = b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\nX-Request-ID: trailer\r\n\r\n"
     got = talk(url, POST + tail)
     assert got.endswith(want) and b"trailer" not in got  # what follows a body is no header
+
+
+@pytest.mark.parametrize("zeros", [20, 6000])
+def test_zeros_before_a_length_mean_nothing(url, zeros):
+    length = b"Content-Length: " + b"0" * zeros + b"%d \r\nConnection: close\r\n\r\n" % len(BODY)
+    assert talk(url, POST + length + BODY).startswith(b"HTTP/1.1 200")
+    assert talk(url, POST.replace(b"predict", b"nothing") + length + BODY).startswith(b"HTTP/1.1 404")
+    chunk = b"Transfer-Encoding: chunked \r\nConnection: close\r\n\r\n" + b"0" * 20 + CHUNK + b"\r\n000\r\n\r\n"
+    assert talk(url, POST + chunk).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("words", [b"Close", b"TE, close", b"keep-alive\r\nConnection: close"])
+def test_a_client_that_wants_the_connection_closed_is_not_kept_waiting(url, words):
+    begin = time.monotonic()
+    assert talk(url, POST + b"Content-Length: %d\r\nConnection: " % len(BODY) + words + b"\r\n\r\n" + BODY)
+    assert time.monotonic() - begin < 5
 
 
 def test_a_header_with_an_underscore_does_not_pass_for_one_with_a_hyphen(url):
@@ -211,6 +246,11 @@ def test_a_client_that_waits_for_100_continue_gets_it(url):
         while chunk := client.recv(65536):
             got += chunk
     assert got.startswith(b"HTTP/1.1 200") and b'"success":true' in got
+    with socket.create_connection((host, int(port)), timeout=5) as client:  # HTTP/1.0 has no such word
+        client.sendall(POST.replace(b"1.1", b"1.0", 1) + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        time.sleep(0.2)
+        client.sendall(b"{}")
+        assert client.recv(65536).startswith(b"HTTP/1.1 422")
 
 
 def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
@@ -218,7 +258,17 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n", b"400", b""),
         (b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400", b"no well-formed request"),
         (b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03", b"400", b"no well-formed request"),  # TLS
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"400", b"no well-formed request"),
+        (b"GET /predict?name=a b HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400", b"a blank in an address written as %20"),
+        (b"GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400", b"no well-formed request"),
+        (b"GET / HTTP/1.1\nHost: localhost\n\n", b"400", b"no well-formed request"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\n\n", b"400", b"ends in CR LF"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\n\r\n", b"400", b"ends in CR LF"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX y: z\r\n\r\n", b"400", b"Name: value"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 100 + b"\r\n", b"431", b"more than 100 headers"),
         (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
+        (b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505", b"speaks HTTP 1.1"),
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414", b"longer than 16,384 bytes: send"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"431", b"than 16,384 bytes"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5_000 + b"\r\n", b"431", b" headers"),
@@ -351,6 +401,16 @@ def test_paths_of_any_characters_are_not_found(url):
         assert is_one_refusal(got, b"404"), path
 
 
+def test_letters_beyond_ascii_are_read_wherever_the_network_cuts_an_address(url):
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall("GET /predict?größe=1&ta".encode())
+        time.sleep(0.2)
+        client.sendall("ille=ß HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        fields = json.loads(b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[2])["fields"]
+    assert fields.keys() >= {"größe", "taille"}
+
+
 def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(url):
     answer = requests.post(f"{url}/predict", data=b"\x1f\x8b", headers={**JSON, "Content-Encoding": "gzip"})
     assert answer.status_code == 415 and "gzip" in answer.json()["error"]
@@ -373,7 +433,9 @@ def test_the_parameter_that_caches_add_is_named_as_such(url):
 # ---- who may ask ----
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "LOCALHOST:80", "[::1]:5000", "model.localhost"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "LOCALHOST:80", "[::1]:5000", "model.localhost", "localhost. "]
+)
 def test_a_service_of_this_machine_answers_its_names(url, host):
     assert requests.get(f"{url}/predict", params=ARTICLE, headers={"Host": host}).ok
 
@@ -384,6 +446,65 @@ def test_a_service_of_this_machine_refuses_a_foreign_name(url, host):
         answer = requests.get(url + path, params=ARTICLE, headers={"Host": host})
         assert answer.status_code == 403 and "allow_hosts" in answer.json()["error"]
     assert requests.post(f"{url}/predict", json=ARTICLE, headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1", "::1", "localhost]", ".localhost", "a b.localhost", "u@x.localhost", "localhost:x"]
+)
+def test_what_is_no_host_is_none_of_this_machine(url, host):
+    for path in ("/predict", "/"):
+        assert requests.get(url + path, params=ARTICLE, headers={"Host": host}).status_code == 403
+
+
+def test_a_refusal_of_head_has_no_body_that_would_pass_for_the_next_answer(url):
+    head = b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+    get = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    refused, _, rest = talk(url, head + get).partition(b"\r\n\r\n")
+    assert refused.startswith(b"HTTP/1.1 403") and rest.startswith(b"HTTP/1.1 404")
+
+
+PLAIN, CAREFUL, CHUNKED = (
+    b"GET %b/predict?" + urlencode(ARTICLE).encode() + b" HTTP/1.1\r\n",
+    b"GET %b/health/live HTTP/1.1\r\n",
+    b"POST %b/predict HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
+)
+
+
+@pytest.mark.parametrize(("request_line", "body"), [(PLAIN, b""), (CAREFUL, b""), (CHUNKED, CHUNK + b"\r\n0\r\n\r\n")])
+def test_the_host_of_a_whole_address_takes_the_place_of_the_header(url, request_line, body):
+    """Clients that take a service for a proxy send such addresses, and so may a name that points here."""
+    for scheme in (b"http://", b"HTTPS://"):
+        for address, header, status in (
+            (b"localhost:80", b"Host: evil.example\r\n", b"200"),
+            (b"[::1]", b"", b"200"),
+            (b"evil.example", b"Host: localhost\r\n", b"403"),
+            (b"localhost.evil.example:80", b"", b"403"),
+        ):
+            head = request_line % (scheme + address) + header + b"Connection: close\r\n\r\n"
+            assert talk(url, head + body).startswith(b"HTTP/1.1 " + status), head
+    assert talk(url, b"GET http://localhost HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200")
+    two = b"Host: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert b"one Host" in talk(url, request_line % b"http://localhost" + two + body)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (b"ftp://localhost/", b"begins with a slash, or is a whole one"),
+        (b"http:///predict", b"begins with a slash, or is a whole one"),
+        (b"http://user:word@localhost/", b"begins with a slash, or is a whole one"),
+        (b"http://localhost@evil.example/", b"begins with a slash, or is a whole one"),
+        (b"http://[::1/", b""),
+        (b"http://localhost:x/", b"begins with a slash, or is a whole one"),
+        (b"localhost:80", b"begins with a slash, or is a whole one"),
+        (b"*", b"begins with a slash, or is a whole one"),
+        (b"predict", b""),
+        (b"/predict?name=a#b", b"write %23"),
+    ],
+)
+def test_an_address_that_is_none_of_http_is_refused(url, address, says):
+    got = talk(url, b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert is_one_refusal(got) and says in got
 
 
 def test_a_name_that_was_allowed_is_answered(exported, free_port):

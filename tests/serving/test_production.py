@@ -275,12 +275,16 @@ def test_while_the_model_is_loaded_every_path_is_answered_with_503(exported, fre
 def test_what_is_answered_before_there_are_metrics_is_counted_once_there_are():
     with listen("127.0.0.1", 0) as listener:
         url = "http://127.0.0.1:{1}".format(*listener.getsockname())
-        with starting(listener, Callers()) as answered:
+        with starting(listener, Callers(hosts=[])) as answered:
             for path in ("/predict?g1=1", "/predict", "/health/ready", "/" + 2000 * "x"):
                 assert requests.get(f"{url}{path}", timeout=5).status_code == 503
+            for host, code in (("evil.example", b"403"), ("localhost", b"503")):
+                with socket.create_connection(listener.getsockname(), timeout=5) as client:
+                    client.sendall(f"GET http://{host}/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                    assert client.recv(65536).startswith(b"HTTP/1.1 " + code)
     text = observed_beside(0, None, ["games"], answered).metrics.text().decode()
     assert 'http_requests_total{code="503",method="GET",path="/predict"} 2.0' in text
-    for path in ("/health/ready", "other"):
+    for path in ("/health/ready", "/health/live", "other"):
         assert f'http_requests_total{{code="503",method="GET",path="{path}"}} 1.0' in text
     assert 'http_request_seconds_count{path="/predict"} 2.0' in text
 
