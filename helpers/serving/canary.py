@@ -21,21 +21,28 @@ _REMEMBERED = 4096  # callers
 
 
 class Canary:
-    """Another version, and the share of the callers that it answers, above 0 and below 1."""
+    """Another version, and the share of the callers that it answers, above 0 and below 1.
+
+    is_over: whether the model has become this version, which then answers everybody.
+    """
 
     def __init__(self, predictor, share: float):
         if not 0 < share < 1:
             raise ValueError(f"a canary answers a share between 0 and 1 of the callers, not {share}")
         self.slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
         self.share = share
+        self.is_over = False
         self._salt = self.slot.version
-        self.answers = lru_cache(_REMEMBERED)(self._answers)
+        self._chooses = lru_cache(_REMEMBERED)(self._chosen)
 
-    def _answers(self, caller: str) -> bool:
+    def answers(self, caller: str) -> bool:
         """Whether it answers this caller: decided by a hash, so that every process decides alike, now and later.
 
         Another version is met by other callers.
         """
+        return not self.is_over and self._chooses(caller)
+
+    def _chosen(self, caller: str) -> bool:
         digest = hashlib.sha256(f"{self._salt}:{caller}".encode()).digest()
         return int.from_bytes(digest[:8], "big") < self.share * 2**64
 

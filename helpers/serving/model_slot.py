@@ -153,6 +153,7 @@ def _side_by_side(answers) -> np.ndarray:
 class Watcher:
     """A thread that looks at a model directory every `seconds` and swaps in what has changed there.
 
+    name: of the model, for the log, where there are several.
     seen: `Watcher.stamp(directory)` from before the slot's model was loaded, so that what was written while it was
     being loaded counts as a change; without it, what is there now is taken for what the slot holds.
     """
@@ -164,8 +165,10 @@ class Watcher:
         load: Callable[[], Callable],
         seconds: float = 1.0,
         seen: tuple | None = None,
+        name: str = "",
     ):
         self.slot, self.directory, self.load, self.seconds = slot, Path(directory), load, seconds
+        self._of = f"{name}: " if name else ""
         self._seen = self.stamp(self.directory) if seen is None else seen
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
@@ -196,7 +199,11 @@ class Watcher:
             try:
                 swap = self.slot.swap(self.load)
                 log.warning(
-                    "model %s replaced by %s, answers moved by at most %.3g", swap.old, swap.new, swap.largest_change
+                    "%smodel %s replaced by %s, answers moved by at most %.3g",
+                    self._of,
+                    swap.old,
+                    swap.new,
+                    swap.largest_change,
                 )
             except ModelRejected as error:
-                log.error("%s", error)
+                log.error("%s%s", self._of, error)

@@ -103,14 +103,15 @@ def worker_app(options: Options) -> Callable:
             app = create_predict_app(slot, shadow=shadows.get(name), canary=canaries.get(name), **rules)
     except Exception as error:
         raise CannotServe(f"{', '.join(slots)} cannot be served: {error!r}") from error
-    others = {name: other.slot for name, other in (*shadows.items(), *canaries.items())}
-    for name, slot in (*slots.items(), *others.items()):
+    others = [(name, other.slot) for name, other in (*shadows.items(), *canaries.items())]
+    for name, slot in (*slots.items(), *others):
         if not slot.ready:
             raise CannotServe(f"{name} does not answer: {slot.problem}")
     for served in options.models:
         if not served.main.version:  # one that was chosen stays what it is
             load_again = functools.partial(load_predictor_of, served.main, options.backend)
-            Watcher(slots[served.name], served.main.directory, load_again, seen=seen[served.name])
+            name = served.name if len(slots) > 1 else ""
+            Watcher(slots[served.name], served.main.directory, load_again, seen=seen[served.name], name=name)
     return app
 
 

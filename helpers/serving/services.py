@@ -206,7 +206,8 @@ def create_predict_app(
     def ready():
         if slot.ready:
             others = {"shadow": shadow, "canary": canary}
-            return jsonify(success=True, model=slot.version, **{k: v.slot.version for k, v in others.items() if v})
+            at_work = {name: each.slot.version for name, each in others.items() if each and not each.is_over}
+            return jsonify(success=True, model=slot.version, **at_work)
         error = f"the model has not answered yet ({slot.problem})" if slot.problem else "the model has not answered yet"
         return jsonify(success=False, error=error), 503
 
@@ -252,6 +253,7 @@ def _with_other_versions(
     for other in filter(None, (shadow, canary)):
         if reason := other_question(slot.current.signature.to_dict(), other.slot.current.signature.to_dict()):
             raise ValueError(f"{other.slot.version} cannot stand beside {slot.version}: {reason}")
+        _end_where_promoted(slot, other, model_name)
     if shadow:
         asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=Part(model_name, None))
         inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version))
@@ -267,6 +269,27 @@ def _with_other_versions(
             path in (PATH, INVOCATIONS) and (slot.is_heavy or canary.slot.is_heavy)
         )
     return inner
+
+
+def _end_where_promoted(slot: ModelSlot, beside: Shadow | Canary, model_name: str) -> None:
+    """Let a version beside the model end while the model is that version itself, and say so in the log.
+
+    What holds follows from the two versions alone: each worker finds the same, whenever it started.
+    """
+
+    def look(result: str = "ok") -> None:
+        is_over = slot.version == beside.slot.version and hasattr(slot.current, "version")
+        if is_over == beside.is_over:
+            return
+        beside.is_over = is_over
+        of, role = f"{model_name}: " if model_name else "", type(beside).__name__.lower()
+        if is_over:
+            log.warning("%sthe %s %s is the model now, and answers everybody: it has ended", of, role, slot.version)
+        else:
+            log.warning("%sthe model is %s, and %s its %s again", of, slot.version, beside.slot.version, role)
+
+    slot.on_swap.append(look)
+    look()
 
 
 # ---- reading a request ----

@@ -33,11 +33,15 @@ class _Asked(NamedTuple):
 
 
 class Shadow:
-    """Another version that is asked, too. Its thread starts with the first request."""
+    """Another version that is asked, too. Its thread starts with the first request.
+
+    is_over: whether the model has become this version, which then is not asked.
+    """
 
     def __init__(self, predictor, waiting: int = WAITING):
         self.slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
         self.waiting = waiting
+        self.is_over = False
         self._queue: deque[_Asked] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -50,6 +54,8 @@ class Shadow:
 
     def offer(self, method: str, query: bytes, body: bytes, content_type: str, answer: bytes) -> None:
         """Have the shadow asked what was answered, as soon as there is time."""
+        if self.is_over:
+            return
         size = len(body) + len(answer)
         with self._changed:
             if len(self._queue) >= self.waiting or self._bytes + size > WAITING_BYTES:

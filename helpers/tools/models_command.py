@@ -94,7 +94,7 @@ def _uses(directory: Path) -> dict[str, list[str]]:
         else:
             uses.setdefault(answering, []).append(where)
         for version, role in service.pinned.items():
-            if role != "model":
+            if role != "model" and version != answering:  # a canary that was promoted is none any more
                 uses.setdefault(version, []).append(f"{role} of {where}")
     return uses
 

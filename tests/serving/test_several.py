@@ -22,6 +22,7 @@ from helpers.export.artifacts import export_model
 from helpers.export.folder import replacing
 from helpers.export.predictors import load_predictor
 from helpers.serving.canary import Canary
+from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 from helpers.serving.several import create_models_app
@@ -108,7 +109,7 @@ def asked_all_the_while(url: str):
 def test_retraining_one_of_several_swaps_only_that_one_and_loses_no_request(exported, other, games, tmp_path):
     titanic = shutil.copytree(exported, tmp_path / "titanic")
     old, new = load_predictor(games).version, load_predictor(other).version
-    with running("--model", games, "--model", titanic) as (_, url):
+    with running("--model", games, "--model", titanic) as (process, url):
         assert ask(f"{url}/games").content == ask(f"{url}/titanic").content
         assert requests.get(f"{url}/health/ready").json()["models"] == {"games": old, "titanic": old}
         with asked_all_the_while(f"{url}/games") as seen, asked_all_the_while(f"{url}/titanic") as beside:
@@ -118,6 +119,8 @@ def test_retraining_one_of_several_swaps_only_that_one_and_loses_no_request(expo
         assert metric(url, 'http_requests_total{code="200",method="GET",model="games",path="/games/predict"}') > 20
         assert metric(url, 'model_swaps_total{model="games",result="ok"}') == 1
         assert metric(url, 'model_swaps_total{model="titanic"') == 0
+        said = next(line for line in process.stdout if " replaced by " in line)
+        assert said.startswith(f"games: model {old} replaced by {new}")
 
 
 def test_each_of_several_models_has_its_own_page_docs_description_and_health(exported, other):
@@ -253,6 +256,29 @@ def test_a_canary_in_a_notebook_answers_the_same_callers(games):
             assert ask(server.url, caller).headers["X-Model-Version"] == expected
         parameters = requests.get(f"{server.url}/openapi.json").json()["paths"]["/predict"]["post"]["parameters"]
         assert [each["name"] for each in parameters] == ["X-Caller-ID"]
+
+
+def test_a_canary_and_a_shadow_end_while_the_model_is_their_version(games, caplog):
+    now, before = (load_predictor(each.path) for each in versions.versions(games))
+    slot, canary, shadow = ModelSlot(now), Canary(before, 0.5), Shadow(before)
+    with serve(create_predict_app(slot, canary=canary, shadow=shadow), port=0) as server:
+
+        def answering() -> Counter:
+            return Counter(ask(server.url, caller).headers["X-Model-Version"] for caller in CALLERS[:20])
+
+        def ready() -> dict:
+            return requests.get(f"{server.url}/health/ready").json()
+
+        both = answering()
+        assert set(both) == {now.version, before.version} and ready().keys() > {"canary", "shadow"}
+        until(lambda: metric(server.url, "shadow_difference_count") == both[now.version])
+        slot.swap(lambda: before)
+        assert answering() == {before.version: 20} and ready() == {"success": True, "model": before.version}
+        assert metric(server.url, "shadow_difference_count") == both[now.version]
+        said = [f"the {role} {before.version} is the model now" in caplog.text for role in ("canary", "shadow")]
+        assert said == [True, True]
+        slot.swap(lambda: now)
+        assert answering() == both and f"{before.version} its canary again" in caplog.text
 
 
 # ---- a shadow ----
