@@ -91,8 +91,11 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
                 allowance.take(pixels)
             with _turn_of_large if pixels > LARGE_PIXELS // part else contextlib.nullcontext():
                 ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
-                image = _in_colours(opened, channels).resize((width, height), Image.Resampling.BILINEAR)
-                opened.close()  # lets go of its pixels before the next one's turn
+                image = _in_colours(opened, channels)
+                if image is not opened:
+                    opened.close()  # lets go of its pixels: resizing copies those of RGBA once more
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+                opened.close()  # before the next one's turn
     except BadPicture:
         raise
     except Image.DecompressionBombError as error:
