@@ -55,7 +55,6 @@ class Options:
     models: tuple[Served, ...]
     backend: str | None
     api_key: str | None = None
-    access_log: bool = False
     allow_hosts: tuple[str, ...] | None = None  # beside this machine's own names; None: any
     allow_origins: tuple[str, ...] = ()
     strict: bool = False
@@ -64,12 +63,12 @@ class Options:
     imports: str = ""  # a module with the layers of the model, where Keras runs it
 
 
-def worker_app(options: Options) -> Callable:
+def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     """The application of one worker, called in its process: loads the model and answers once before it serves.
 
-    Raises `CannotServe` where the model cannot be loaded, or does not answer.
+    access_log: a text stream for its requests. Raises `CannotServe` where the model cannot be loaded, or does not
+    answer.
     """
-    from helpers.serving.access_log import BackgroundLog
     from helpers.serving.canary import Canary
     from helpers.serving.model_slot import ModelSlot, Watcher
     from helpers.serving.services import create_predict_app
@@ -82,7 +81,7 @@ def worker_app(options: Options) -> Callable:
         import_layers(options.imports, options.models[0].main.directory)
     rules = {
         "api_key": options.api_key,
-        "access_log": BackgroundLog(sys.stdout.fileno()) if options.access_log else None,
+        "access_log": access_log,
         "allow_hosts": options.allow_hosts,
         "allow_origins": options.allow_origins,
         "strict": options.strict,
@@ -137,7 +136,7 @@ def _load(backend: str | None, choice: Choice) -> Callable:
 def supervise(
     listener: socket.socket,
     workers: int,
-    load: Callable[[], Callable],
+    load: Callable[..., Callable],
     on_ready: Callable[[], None] | None = None,
     callers: Callers | None = None,
     models: Sequence[str] = (),
@@ -146,9 +145,10 @@ def supervise(
 ) -> int:
     """Serve in worker processes until told to stop; returns the exit code, 2 where nothing could be served.
 
-    load: called in each worker, returns its WSGI application. on_ready: called once the first worker can answer.
-    callers: the rules for `Host` and `Origin` that hold while none can. models: the names of those that are served.
-    access_log: a text stream for the requests that no worker answers. answered: those that had their answer before.
+    load: called in each worker with its own `access_log`, or None; returns its WSGI application. on_ready: called once
+    the first worker can answer. callers: the rules for `Host` and `Origin` that hold while none can. models: the names
+    of those that are served. access_log: a text stream for the requests that no worker answers; with it each worker
+    writes one of its own. answered: the requests that had their answer before.
     """
     with starting(listener, callers or Callers(), access_log) as meanwhile:
         import helpers.export.predictors
@@ -159,7 +159,7 @@ def supervise(
     with shared_counts(workers + 1) as counts:
         observed = observed_beside(workers, counts, models, [*answered, *meanwhile])
         observed.access_log = access_log
-        work = functools.partial(_work, load, counts)
+        work = functools.partial(_work, load, counts, access_log is not None)
         return Supervisor(listener, workers, work, on_ready, callers, observed.note).run()
 
 
@@ -183,18 +183,16 @@ def _no_application(environ: dict, start_response: Callable):
     raise NotImplementedError("this process only counts")
 
 
-def _work(load: Callable[[], Callable], counts: Path | None, place: Place) -> None:
+def _work(load: Callable[..., Callable], counts: Path | None, is_logged: bool, place: Place) -> None:
     """What one worker does, in its process, until SIGTERM."""
-    from helpers.serving import protocol
-    from helpers.serving.access_log import BackgroundLog
+    from helpers.serving import access_log, protocol
     from helpers.serving.asgi import Gateway
     from helpers.serving.observability import count_as
 
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", TENSORFLOW_THREADS)  # read when TensorFlow starts, if it does
-    app = load()
-    gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not look at it
-    protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)
-    if isinstance(log := app.extensions["observed"].access_log, BackgroundLog):
-        log.close()
+    with access_log.to_stdout(is_logged) as log:  # whose thread another process would not have
+        app = load(access_log=log)
+        gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not see it
+        protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)
