@@ -39,7 +39,8 @@ def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     if rows.refused:
         body += f',"errors":{_json(rows.refused)}'
     slot.ready = True
-    return f'{{{body},"success":true}}\n'.encode()
+    # half of a surrogate pair, which only a caller's name can hold, becomes the escape that JSON has for it
+    return f'{{{body},"success":true}}\n'.encode(errors="backslashreplace")
 
 
 def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str:

@@ -29,6 +29,7 @@ from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY
 from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.data.signature import Signature
 from helpers.serving.answers import answer
+from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.lane import JSON, version
 
 PING, INVOCATIONS = "/ping", "/invocations"
@@ -63,12 +64,12 @@ def add_platforms(
                     raise
                 csv_too = f", {CSV}" if isinstance(model.signature, Signature) else ""
                 raise UnsupportedMediaType(f"send {JSON}{csv_too} or {LINES}, and say which in Content-Type") from None
-        text = body().decode("utf-8", "replace")
+        content = body()
         if kind in _LINES:
-            return read_rows_of_lines(reader, text), True
+            return read_rows_of_lines(reader, content), True
         if not isinstance(model.signature, Signature):
             raise UnsupportedMediaType(f"a CSV holds rows of features, which this model does not take: send {JSON}")
-        return read_csv(reader, text), True
+        return read_csv(reader, content.decode("utf-8", "replace")), True
 
     @guard
     def invoke():
@@ -101,14 +102,14 @@ def add_platforms(
             app.add_url_rule(path, variable.lower(), view, methods=[method])
 
 
-def read_rows_of_lines(reader: Reader, text: str) -> Rows:
-    """The rows of a text that holds a JSON value on each line. Raises `InvalidRequest`, by lines counted from 0."""
+def read_rows_of_lines(reader: Reader, content: bytes) -> Rows:
+    """The rows of a body that holds a JSON value on each line. Raises `InvalidRequest`, by lines counted from 0."""
     rows = []
-    for i, line in enumerate(filter(str.strip, text.splitlines())):
+    for i, line in enumerate(filter(bytes.strip, content.splitlines())):  # of a text it would cut at U+2028 as well
         try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            raise InvalidRequest(f"line {i} is not valid JSON", {f"[{i}]": "not valid JSON"}) from None
+            rows.append(decode(line, i))
+        except MalformedJSON as error:
+            raise InvalidRequest(str(error), {f"[{i}]": "not valid JSON"}) from error
     return reader.read(rows)
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import functools
 import hmac
-import json
 import logging
 from codecs import BOM_UTF8
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ from typing import TextIO
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.datastructures import MultiDict, WWWAuthenticate
 from werkzeug.exceptions import (
+    BadRequest,
     HTTPException,
     MethodNotAllowed,
     RequestEntityTooLarge,
@@ -30,13 +29,14 @@ from werkzeug.exceptions import (
 )
 
 from helpers.data.outputs import ONE_PROBABILITY
-from helpers.data.parameters import InvalidRequest, Named, Reader, Rows
+from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.export.versions import other_question
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary, Split
 from helpers.serving.drift import drift_of
 from helpers.serving.framing import too_large
+from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
@@ -63,6 +63,10 @@ _SENTENCES = {
 }
 
 
+_NO_PARTS = (
+    "the body holds no whole part of a form: its boundary is the one that Content-Type names, which a client sets by "
+    "itself where it is left to it, and two hyphens end the last one"
+)
 _IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
 # Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.
 _FRAMED_BY = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
@@ -88,10 +92,6 @@ class Part:
     metrics: Metrics | None
 
 
-class MalformedJSON(ValueError):
-    """A body that calls itself JSON and is none."""
-
-
 def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
     """The echo service: `GET /predict?msg=Hello`, or POST of JSON or a form, answers `{"response": "Hello", ...}`.
 
@@ -104,7 +104,7 @@ def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
         if request.method == "GET":
             params = request.args
         elif not _body() or request.mimetype in (FORM, MULTIPART):
-            params = request.form
+            params = _form()
         else:
             params = _json_body()
         if not isinstance(params, dict):
@@ -299,7 +299,7 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
     """The rows of a POST, and whether they came as a list. `?errors=rows` reads on where a row of a list is bad."""
     body = _body()
     if request.mimetype == MULTIPART:
-        params = request.form.copy()
+        params = _form().copy()
         takes_files = getattr(reader, "takes_files", False)
         for name, file in request.files.items(multi=True):
             params.add(name, file.read() if takes_files else file)  # to others a file is no number, and is named so
@@ -308,6 +308,9 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
         return reader.read_body(body), False
     keep_going = request.args.to_dict(flat=False) == {"errors": ["rows"]}
     if request.query_string and body and not keep_going:
+        if set(request.args) == {"errors"}:
+            says = "errors takes rows: ?errors=rows answers the good rows of a list, and names the bad ones"
+            raise InvalidRequest(says, {"errors": "must be rows, once"})
         fields = {name: "in the query string of a request with a body" for name in request.args}
         raise InvalidRequest("send the features in the query string or in the body, not in both", fields)
     if not body:
@@ -319,8 +322,10 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
 
 def _rows_of(reader: Reader, content, keep_going: bool = False) -> tuple[Rows, bool]:
     """The rows of a decoded JSON body, and whether they came as a list."""
-    instances = content.get("instances") if isinstance(content, dict) else None
-    if isinstance(instances, list) and reader.field("instances") is None:
+    if isinstance(content, dict) and "instances" in content and reader.field("instances") is None:
+        instances = content["instances"]
+        if not isinstance(instances, list):
+            raise InvalidRequest('"instances" holds a list, of one row too', {"instances": "must be a list"})
         others = {name: "unknown" for name in content if name != "instances"}
         if others:
             raise InvalidRequest('send nothing beside "instances"', others)
@@ -330,8 +335,8 @@ def _rows_of(reader: Reader, content, keep_going: bool = False) -> tuple[Rows, b
 
 def _body() -> bytes:
     """The request's body, whole. werkzeug cuts one without a Content-Length off at the limit instead of refusing it."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
+    encoding = request.headers.get("Content-Encoding", "").lower()
+    if encoding not in ("", "identity"):
         raise UnsupportedMediaType(
             f"the body is encoded as {encoding[:40]}: send it as it is, without Content-Encoding"
         )
@@ -341,41 +346,29 @@ def _body() -> bytes:
     return body
 
 
+def _form() -> MultiDict:
+    """The fields of a form. A body in which the form's boundary does not occur has none, whatever it holds."""
+    if request.mimetype == MULTIPART:
+        if request.get_data() and not (request.form or request.files):
+            raise BadRequest(_NO_PARTS)
+        if None in request.form or None in request.files:
+            raise InvalidRequest(
+                'a part of the form has no name: send each with Content-Disposition: form-data; name="..."'
+            )
+    return request.form
+
+
 def _json_body():
     """The decoded JSON body, of which no object may hold a name twice."""
     if not request.is_json:
         raise UnsupportedMediaType(_IS_JSON if _looks_like_json(request.get_data()) else None)
-    try:
-        return json.loads(request.get_data(), object_pairs_hook=_once)
-    except InvalidRequest:
-        raise
-    except json.JSONDecodeError as error:
-        where = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise MalformedJSON(f"the body is not valid JSON: {where}") from error
-    except (ValueError, RecursionError) as error:
-        why = "a number in it has too many digits"
-        if isinstance(error, UnicodeDecodeError):
-            why = "it is not written in UTF-8"
-        elif isinstance(error, RecursionError):
-            why = "it is nested too deeply"
-        raise MalformedJSON(f"the body is not valid JSON: {why}") from error
+    return decode(request.get_data())
 
 
 def _looks_like_json(body: bytes) -> bool:
     """Whether a body that calls itself something else, or nothing, is an object or a list in JSON."""
     text = unquote_to_bytes(body).removeprefix(BOM_UTF8).strip()  # as `curl --data-urlencode` sends it, too
     return text[:1] + text[-1:] in (b"{}", b"[]")
-
-
-def _once(pairs: list[tuple]) -> dict:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        bad = Named()
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1:
-                bad.add(name, "repeated")
-        bad.refuse()
-    return content
 
 
 # ---- what both applications stand on ----

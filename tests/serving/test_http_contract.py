@@ -222,6 +222,23 @@ def test_an_empty_body_names_every_field(service):
 def test_features_in_the_address_of_a_request_with_a_body_are_refused(service):
     answer = requests.post(f"{service}/predict", params={"g1": 1}, json=ARTICLE)
     assert list(refusal(answer, 422)["fields"]) == ["g1"]
+    answer = requests.post(f"{service}/predict", params={"errors": "row"}, json=[ARTICLE])
+    assert "?errors=rows" in refusal(answer, 422)["error"]
+
+
+def test_half_a_letter_in_the_name_of_a_row_that_is_left_out_stays_what_it_was(service):
+    """JSON can hold one half of a surrogate pair, which UTF-8 cannot."""
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps([ARTICLE, {**ARTICLE, "\ud800": 1}])
+    answer = requests.post(f"{service}/predict?errors=rows", data=body, headers=headers)
+    assert answer.status_code == 200 and answer.json()["errors"] == {"[1].\ud800": "unknown"}
+
+
+def test_rows_that_are_no_list_are_named_as_such(service):
+    for content in ({"instances": ARTICLE}, {"instances": None}):
+        assert refusal(requests.post(f"{service}/predict", json=content), 422)["fields"] == {
+            "instances": "must be a list"
+        }
 
 
 @pytest.mark.parametrize("content", ["text", 5, None, True, [], ["text"], [[1, 0]], [None], {"instances": []}])
@@ -241,12 +258,32 @@ def test_a_file_is_no_number(service):
     assert refusal(answer, 422)["fields"] == {"g7": "not a number"}
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=y"])
+@pytest.mark.parametrize("end", [b"--x--\r\n", b""])
+def test_a_form_without_its_boundary_is_told_what_is_missing(service, echo, kind, end):
+    body = b'--x\r\nContent-Disposition: form-data; name="g1"\r\n\r\n1\r\n' + end
+    for url in (service, echo):
+        answer = requests.post(f"{url}/predict", data=body, headers={"Content-Type": kind})
+        assert "its boundary is the one that Content-Type names" in refusal(answer, 400)["error"]
+
+
+def test_a_part_without_a_name_is_no_field_called_none(service):
+    body = b"--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n"
+    answer = requests.post(f"{service}/predict", data=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert "has no name" in refusal(answer, 422)["error"]
+
+
+def test_an_encoding_without_a_name_is_none(service):
+    assert requests.post(f"{service}/predict", json=ARTICLE, headers={"Content-Encoding": ""}).ok
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         (b"{", "column 2"),
         (b"nothing", "column 1"),
         (b'{"g1": 1,}', "column 10"),
+        (b'{"g1', "Unterminated string starting at line 1, column 2"),
         (b'{"\xe9": 1}', "UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
         (b"9" * 5000, "too many digits"),

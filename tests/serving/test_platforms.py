@@ -86,7 +86,8 @@ def test_the_answer_comes_as_accept_asks(url, rows, predicted):
 
 def test_json_and_json_lines_are_read_as_predict_reads_them(url, rows, predicted):
     lines = "\n".join(map(json.dumps, rows)) + "\n\n"
-    assert invoke(url, lines, "application/jsonlines").json()["predictions"] == predicted
+    for each in (lines, "\ufeff" + lines, lines.replace("\n", "\r\n")):
+        assert invoke(url, each, "application/jsonlines").json()["predictions"] == predicted
     assert invoke(url, json.dumps(rows), "application/json").json()["predictions"] == predicted
     assert invoke(url, json.dumps({"instances": rows}), "application/json").json()["predictions"] == predicted
     alone = invoke(url, json.dumps(rows[0]), "application/json")
@@ -105,6 +106,20 @@ def test_json_and_json_lines_are_read_as_predict_reads_them(url, rows, predicted
         ("", "text/csv", 422, "no rows"),
         ("\n\n", "text/csv", 422, "no rows"),
         ('{"gender": "male"\n', "application/jsonlines", 422, "line 0 is not valid JSON"),
+        ('{"gender": "male\u2028"}\n', "application/jsonlines", 422, "[0].class: missing"),
+        ('{"gender": "male"}\n{"gender": "male", "gender": "female"}\n', "application/jsonlines", 422, "repeated"),
+        (
+            '{}\n{"gender": 01}\n',
+            "application/jsonlines",
+            422,
+            "line 1 is not valid JSON: Expecting ',' delimiter at column 13",
+        ),
+        (
+            b'{"gender": "m\xe4nnlich"}',
+            "application/jsonlines",
+            422,
+            "line 0 is not valid JSON: it is not written in UTF-8",
+        ),
         ("[1, 2", "application/json", 400, "not valid JSON"),
         ("<x/>", "application/xml", 415, "send application/json, text/csv or application/jsonlines"),
         ("x" * 1_100_000, "text/csv", 413, "the 1,048,576 bytes"),
