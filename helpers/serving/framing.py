@@ -15,15 +15,14 @@ BODY_BYTES = 64 * 1024 * 1024  # of a request to an application that sets no lim
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = frozenset(byte for byte in range(128) if _NAME.fullmatch(bytes([byte]))) | {ord("\r")}
-_FIRST_LINE = re.compile(rb"(%b) ([!-~]+)(?: HTTP/([0-9]\.[0-9]))?" % _NAME.pattern)
+_FIRST_LINE = re.compile(rb"(%b) ([!-~\x80-\xff]+)(?: HTTP/([0-9]\.[0-9]))?" % _NAME.pattern)
 _WHOLE_ADDRESS = re.compile(rb"https?://((?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?)([/?].*)?", re.IGNORECASE)
 _SLASHES = re.compile(rb"\A/{2,}")
-_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+_HEADER = re.compile(rb"(%b):([^\x00-\x08\x0a-\x1f\x7f]*)" % _NAME.pattern)
 _SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,16})(?:;[\t -~]+)?\r\n")
 _SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]*(?:;[\t -~]*)?\r?")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _LOOK_BYTES = 1024  # of the line before a chunk, while its end is not here
-_CR = 13
 
 NO_REQUEST = (
     "this is no well-formed request of HTTP 1.1: its first line is like GET /predict?a=1 HTTP/1.1, "
@@ -50,9 +49,9 @@ def too_large(limit: int) -> str:
     return f"the body is larger than the {limit:,} bytes that this service takes: send less at once"
 
 
-def escaped(line: bytes) -> bytes:
-    """The first line of a request with its letters beyond ASCII percent-encoded: curl, for one, sends them as typed."""
-    return line if line.isascii() else _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
+def escaped(address: bytes) -> bytes:
+    """An address with its letters beyond ASCII percent-encoded: curl, for one, sends them as typed."""
+    return address if address.isascii() else _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), address)
 
 
 class Malformed(ValueError):
@@ -117,11 +116,13 @@ class Arrival:
     def _look_at_lines(self) -> None:
         """Refuse at once what will not become a request, whose client would wait for an answer until it is late."""
         while (end := self.buffer.find(b"\n", self._looked)) >= 0:
-            is_first, self._looked = self._looked == 0, end + 1
-            if self.buffer[end - 1] != _CR:
-                raise Malformed(NO_REQUEST if is_first else NO_HEADER)
-            if is_first:
+            if self.buffer.find(b"\r", self._looked, end) != end - 1:
+                raise Malformed(NO_HEADER if self._looked else NO_REQUEST)
+            if not self._looked:
                 _read_first_line(bytes(self.buffer[: end - 1]))
+            self._looked = end + 1
+        if self.buffer.find(b"\r", self._looked, len(self.buffer) - 1) >= 0:  # a last one may be that of CR LF
+            raise Malformed(NO_HEADER if self._looked else NO_REQUEST)
 
     def _read_head(self, end: int) -> None:
         lines = bytes(self.buffer[:end]).split(b"\r\n")
@@ -129,28 +130,28 @@ class Arrival:
             raise Malformed(MANY_HEADERS, "431 Request Header Fields Too Large")
         method, address, version = _read_first_line(lines[0])
         path, host = origin_form(method, address)
-        found: dict[bytes, list[bytes]] = {}
-        for line in lines[1:]:
-            name, value = _read_header(line)
-            found.setdefault(name, []).append(value)
-        # "Content_Length" would pass for "Content-Length" in WSGI's environ; what is given twice is given in a list
-        fields = {name: b", ".join(values) for name, values in found.items() if b"_" not in name}
-        hosts, lengths = found.get(b"host", []), found.get(b"content-length", [])
+        fields: dict[bytes, bytes] = {}
+        for name, value in map(_read_header, lines[1:]):
+            if name in fields:
+                if name == b"host":
+                    raise Malformed(TWO_HOSTS)
+                fields[name] += b", " + value
+            elif b"_" not in name:  # "Content_Length" would pass for "Content-Length" in WSGI's environ
+                fields[name] = value
+        length = fields.get(b"content-length")
         codings, expects = fields.pop(b"transfer-encoding", None), fields.pop(b"expect", b"")
-        if len(hosts) > 1:
-            raise Malformed(TWO_HOSTS)
         if codings is not None:
-            if lengths or version == b"1.0":
+            if length is not None or version == b"1.0":
                 raise Malformed(TWO_LENGTHS)
             if codings.lower() != b"chunked":
                 raise Malformed(OTHER_CODING, "501 Not Implemented")
             self._body = bytearray()
-        elif lengths:
-            self._length = self._read_length(lengths)
+        elif length is not None:
+            self._length = self._read_length(length)
             fields[b"content-length"] = b"%d" % self._length
         if host is not None:
             fields[b"host"] = host
-        if b"close" in fields.get(b"connection", b"").lower().replace(b",", b" ").split():
+        if b"close" in map(bytes.strip, fields.get(b"connection", b"").lower().split(b",")):
             fields[b"connection"] = b"close"  # cheroot knows it by itself only, and in small letters
         self.expects_word = expects.lower() == b"100-continue" and version == b"1.1"
         self._body_at = end + 4
@@ -159,10 +160,10 @@ class Arrival:
         if self._body is None:
             self._replace_head(self._body_at)
 
-    def _read_length(self, lengths: list[bytes]) -> int:
-        if len(lengths) > 1 or not lengths[0].isdigit():
+    def _read_length(self, said: bytes) -> int:
+        if not said.isdigit():
             raise Malformed(NO_LENGTH)
-        digits = lengths[0].lstrip(b"0") or b"0"
+        digits = said.lstrip(b"0") or b"0"
         self._check(int(digits[:19]))
         return int(digits)
 
@@ -198,23 +199,26 @@ class Arrival:
 
     def _read_trailers(self) -> bool:
         """Drop what has arrived of the lines after the last chunk; True when their end is here."""
-        while (end := self.buffer.find(b"\n", self._body_at) + 1) > 0:
-            line = bytes(self.buffer[self._body_at : end])
-            del self.buffer[self._body_at : end]
-            self._trailer_bytes += len(line)
-            if line == b"\r\n":
-                self._head.append(b"Content-Length: %d" % len(self._body))
-                self.buffer[self._body_at : self._body_at] = self._body
-                self._length, self._body = len(self._body), None
-                self._replace_head(self._body_at)
-                return True
+        buffer, at, line = self.buffer, self._body_at, b""
+        while line != b"\r\n" and (end := buffer.find(b"\n", at, at + HEADER_BYTES) + 1) > 0:
+            line, at = bytes(buffer[at:end]), end
             if not line.endswith(b"\r\n"):
                 raise Malformed(NO_HEADER)
-            if _read_header(line[:-2])[0] in (b"content-length", b"transfer-encoding"):
+            if line != b"\r\n" and _read_header(line[:-2])[0] in (b"content-length", b"transfer-encoding"):
                 raise Malformed(TWO_LENGTHS)
-        if self._trailer_bytes + len(self.buffer) - self._body_at > HEADER_BYTES:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > HEADER_BYTES:
+                break
+        if self._trailer_bytes > HEADER_BYTES or (line != b"\r\n" and len(buffer) - at > HEADER_BYTES):
             raise Malformed(LARGE_HEADERS, "431 Request Header Fields Too Large")
-        return False
+        del buffer[self._body_at : at]
+        if line != b"\r\n":
+            return False
+        self._head.append(b"Content-Length: %d" % len(self._body))
+        buffer[self._body_at : self._body_at] = self._body
+        self._length, self._body = len(self._body), None
+        self._replace_head(self._body_at)
+        return True
 
     def _replace_head(self, end: int) -> None:
         head = b"\r\n".join(self._head) + b"\r\n\r\n"
@@ -228,19 +232,19 @@ class Arrival:
 
 def _read_first_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     """The method, address and version that the first line of a request says."""
-    said = _FIRST_LINE.fullmatch(escaped(line))
-    if said is None:
+    said = _FIRST_LINE.fullmatch(line)
+    if said is None or (said[3] is None and not said[2].startswith(b"/")):  # of HTTP 0.9, which had no version to say
         raise Malformed(NO_REQUEST)
     if said[1] == b"CONNECT":
         raise Malformed(NO_PROXY, "405 Method Not Allowed")
     if said[3] not in (b"1.0", b"1.1"):
         raise Malformed(OTHER_VERSION, "505 HTTP Version Not Supported")
-    return said[1], said[2], said[3]
+    return said[1], escaped(said[2]), said[3]
 
 
 def _read_header(line: bytes) -> tuple[bytes, bytes]:
     """The name of a header, in small letters, and its value."""
-    name, colon, value = line.partition(b":")
-    if not (colon and _NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+    said = _HEADER.fullmatch(line)
+    if said is None:
         raise Malformed(NO_HEADER)
-    return name.lower(), value.strip(b" \t")
+    return said[1].lower(), said[2].strip(b" \t")

@@ -178,7 +178,8 @@ class Connection(HttpToolsProtocol):
 
         The parser takes what follows such headers for the other protocol, and would drop the body.
         """
-        head = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        version = self.parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
         head += [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"".join(head) + b"\r\n" + rest)
@@ -192,7 +193,7 @@ class Connection(HttpToolsProtocol):
 
     def _ended(self) -> bool:
         if self.refused:
-            return False
+            return self.later is not None  # which is told once the requests before it have their answers
         if self.receiving:
             self.refuse(400, CUT_SHORT)
             return True

@@ -64,8 +64,8 @@ _SENTENCES = {
 
 
 _NO_PARTS = (
-    "the body holds no whole part of a form: its boundary is the one that Content-Type names, which a client sets by "
-    "itself where it is left to it, and two hyphens end the last one"
+    "the body holds no whole part of a form: the boundary between its parts must be the one in Content-Type, a header "
+    "that most clients set by themselves"
 )
 _IS_JSON = f"this is JSON: send it with the header Content-Type: {JSON}"
 # Pages that may show ours in a frame: our own (behind Jupyter's proxy), a notebook on this machine, VS Code's.

@@ -233,7 +233,8 @@ def test_requests_of_every_kind_in_one_breath_are_answered_in_order_and_what_is_
     }
     broken = POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"
     wanted = [*kinds.values()] * 60 + [b"400"]
-    assert re.findall(rb"HTTP/1\.1 (\d+)", talk(url, b"".join(kinds) * 60 + broken)) == wanted
+    for end in (False, True):
+        assert re.findall(rb"HTTP/1\.1 (\d+)", talk(url, b"".join(kinds) * 60 + broken, end)) == wanted
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(url):
@@ -264,7 +265,9 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         (b"GET / HTTP/1.1\nHost: localhost\n\n", b"400", b"no well-formed request"),
         (b"GET / HTTP/1.1\r\nHost: localhost\n\n", b"400", b"ends in CR LF"),
         (b"GET / HTTP/1.1\r\nHost: localhost\n\r\n", b"400", b"ends in CR LF"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\rX", b"400", b"ends in CR LF"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX y: z\r\n\r\n", b"400", b"Name: value"),
+        (b"GE\xf3 / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400", b"no well-formed request"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 100 + b"\r\n", b"431", b"more than 100 headers"),
         (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
         (b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
