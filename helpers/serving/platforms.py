@@ -30,7 +30,7 @@ from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.data.signature import Signature
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
-from helpers.serving.lane import JSON, version
+from helpers.serving.lane import JSON, PATH, version
 
 PING, INVOCATIONS = "/ping", "/invocations"
 CSV, LINES = "text/csv", "application/jsonlines"
@@ -100,6 +100,12 @@ def add_platforms(
         path = environ.get(variable, "")
         if path.startswith("/") and path not in there:  # those of this service do what is asked of them as they are
             app.add_url_rule(path, variable.lower(), view, methods=[method])
+
+
+def may_predict(path: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a model may be asked under a path, `/predict` or that of a platform. Flask reads //x as /x."""
+    path = f"/{path.lstrip('/')}"
+    return path in (PATH, INVOCATIONS, environ.get("AIP_PREDICT_ROUTE")) or path.endswith(":predict")
 
 
 def read_rows_of_lines(reader: Reader, content: bytes) -> Rows:

@@ -41,7 +41,7 @@ from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
-from helpers.serving.platforms import INVOCATIONS, PING, add_platforms
+from helpers.serving.platforms import INVOCATIONS, PING, add_platforms, may_predict
 from helpers.serving.shadow import Shadow, ShadowedLane
 
 log = logging.getLogger("helpers.serving.services")
@@ -171,7 +171,7 @@ def create_predict_app(
         slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks) and not slot.is_heavy
     )
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
-    app.extensions["takes_long"] = lambda path: path in (PATH, INVOCATIONS) and slot.is_heavy
+    app.extensions["takes_long"] = lambda path: slot.is_heavy and may_predict(path)
     app.extensions["callers"] = callers
     inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
     if shadow or canary:
@@ -265,9 +265,7 @@ def _with_other_versions(
         lane.count, other.extensions["lane"].count = counts
         lane.canary = canary.lanes(lane, other.extensions["lane"])
         inner = Split(inner, other.extensions["inner"], canary, counts)
-        app.extensions["takes_long"] = lambda path: (
-            path in (PATH, INVOCATIONS) and (slot.is_heavy or canary.slot.is_heavy)
-        )
+        app.extensions["takes_long"] = lambda path: (slot.is_heavy or canary.slot.is_heavy) and may_predict(path)
     return inner
 
 

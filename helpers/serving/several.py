@@ -18,7 +18,6 @@ from helpers.data.inputs import InputSignature
 from helpers.serving.addresses import check_names
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary
-from helpers.serving.lane import PATH
 from helpers.serving.observability import Metrics
 from helpers.serving.services import (
     MODEL_PATHS,
@@ -114,12 +113,13 @@ class _Mounted:
         self.app, self.parts = app, parts
 
     def __call__(self, environ: dict, start_response: Callable):
-        name, slash, rest = environ["PATH_INFO"][1:].partition("/")
+        name, slash, rest = _parted(environ["PATH_INFO"])
         part = self.parts.get(name)
         if part is None:
             return self.app(environ, start_response)
         if not slash:  # a page's own addresses are relative to the slash; this one to wherever the service lies
-            start_response("308 PERMANENT REDIRECT", [("Location", f"{name}/"), ("Content-Length", "0")])
+            query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
+            start_response("308 PERMANENT REDIRECT", [("Location", f"{name}/{query}"), ("Content-Length", "0")])
             return [b""]
         inner = {**environ, "SCRIPT_NAME": f"{environ['SCRIPT_NAME']}/{name}", "PATH_INFO": f"/{rest}"}
 
@@ -131,8 +131,16 @@ class _Mounted:
 
 
 def _takes_long(parts: Mapping[str, Flask]) -> Callable[[str], bool]:
-    by_path = {f"/{name}{PATH}": part.extensions["takes_long"] for name, part in parts.items()}
-    return lambda path: path in by_path and by_path[path](PATH)
+    def takes_long(path: str) -> bool:
+        name, _, rest = _parted(path)
+        return name in parts and parts[name].extensions["takes_long"](f"/{rest}")
+
+    return takes_long
+
+
+def _parted(path: str) -> tuple[str, str, str]:
+    """The name of a model that a path begins with, the slash after it, and what follows; //x is read as /x by Flask."""
+    return path.lstrip("/").partition("/")
 
 
 def _shown(name: str, part: Flask, needs_key: bool) -> dict:

@@ -502,9 +502,12 @@ def test_the_doctor_says_how_a_picture_model_is_asked(pictures):
     assert found.ok and "asked by POST" in found.sentence and "curl -F image=@file.jpg" in found.sentence
 
 
-def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, folder):
+def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, folder, monkeypatch):
     app = create_predict_app(load_predictor(folder / "pictures"))
-    assert app.extensions["takes_long"]("/predict") and not app.extensions["takes_long"]("/health/live")
+    takes_long = app.extensions["takes_long"]
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex")
+    assert all(map(takes_long, ("/predict", "//predict", "/invocations", "/v1/models/pictures:predict", "/vertex")))
+    assert not any(map(takes_long, ("/", "/health/live", "/ping", "/v1/models/pictures", "/static/page.js")))
     assert not app.extensions["lane"].is_open()
 
 

@@ -136,6 +136,8 @@ def test_each_of_several_models_has_its_own_page_docs_description_and_health(exp
                 assert "<title>" in requests.get(url + page).text
             assert requests.get(f"{url}/static/page.js").ok
             assert requests.get(url).url == f"{url}/"  # without the slash it leads there
+            assert requests.get(f"{url}?a=1").url == f"{url}/?a=1"
+            assert ask(f"{server.url}//{name}").content == ask(url).content
             assert f'href="{name}/"' in requests.get(server.url).text
             assert f"answers at /{name}/predict" in requests.get(f"{url}/nothing").json()["error"]
             assert requests.get(f"{url}/metrics").status_code == 404
