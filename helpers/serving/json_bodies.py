@@ -19,7 +19,7 @@ def decode(content: bytes, line: int | None = None):
     """
     what = "the body" if line is None else f"line {line}"
     try:
-        return json.loads(content, object_pairs_hook=_once)
+        return _decode(content.decode(json.detect_encoding(content), "surrogatepass"))
     except InvalidRequest:
         raise
     except json.JSONDecodeError as error:
@@ -43,3 +43,6 @@ def _once(pairs: list[tuple]) -> dict:
                 bad.add(name, "repeated")
         bad.refuse()
     return content
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once).decode  # `json.loads` would make one for each line
