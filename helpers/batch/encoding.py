@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from helpers.data import numerals
 from helpers.data.parameters import LARGEST, LONGEST_NUMBER
 from helpers.data.reading import DataError
 from helpers.data.signature import REAL, Signature
@@ -29,7 +30,8 @@ _DECIMAL_COMMA = re.compile(r"^[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$"
 class Encoder:
     """Encodes record batches for one signature.
 
-    absent: texts that stand for no value, as "NA" does in a CSV file. decimal: how numbers are written in texts.
+    absent: texts that stand for no value, as "NA" does in a CSV file, whose numbers are read as those of the table that
+    a model is trained on; none where texts are what a request holds. decimal: how numbers are written in texts.
     Safe to call from several threads at once.
     """
 
@@ -197,8 +199,8 @@ class Encoder:
             text = value.strip()
             if text in self.absent and text not in field.plain:
                 return None
-            if self.decimal == "," and field.feature.kind == REAL and _DECIMAL_COMMA.match(text):
-                return text.replace(".", "").replace(",", ".")
+            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, self.decimal)):
+                return found[0]
             return text
         return value
 

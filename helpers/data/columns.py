@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from helpers.data import numerals
 from helpers.data.parameters import LARGEST
 from helpers.data.reading import ROW_NUMBERS, DataError
 
@@ -25,19 +26,15 @@ NEARLY_EVERY = 0.95  # share of the rows in which an identifier differs
 SHOWN = 6  # values that a report names
 
 _ID_NAME = re.compile(
-    r"(^|[\W_])(id|ids|uuid|guid|key|nr|no|number|index|ssn|iban|phone|account)$|[a-z](ID|Id)$|^(ID|id|Id)"
+    r"(^|[\W_])(id|ids|uuid|guid|key|nr|no|number|index|ssn|iban|phone|account)$|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
 )
 _DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2})?"
-    r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}",
+    r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}"
+    r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
     re.ASCII,
 )
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_GROUPED = {  # a number with thousands separators, by the decimal mark of the file
-    ".": re.compile(r"[+-]?\d{1,3}(?:[, '\u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII),
-    ",": re.compile(r"[+-]?\d{1,3}(?:[. '\u00a0\u202f]\d{3})+(?:,\d+)?", re.ASCII),
-}
-_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
 @dataclass(frozen=True)
@@ -96,16 +93,20 @@ def report(columns: Iterable[Column]) -> pd.DataFrame:
 
 
 def typed(values: pd.Series, decimal: str = ".") -> pd.Series:
-    """A column as float64 where every value that is there is a number (True and False included), else as texts."""
+    """A column as float64 where every value that is there is a number (True and False included), else as texts.
+
+    Whole numbers that float64 does not tell apart are names of something, and stay texts.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
         if pd.api.types.is_complex_dtype(values.dtype):
             return texts_of(values)
-        return pd.to_numeric(values).astype("Float64").astype(float)
+        numbers = pd.to_numeric(values).astype("Float64").astype(float)
+        return texts_of(values) if _are_one(values, numbers) else numbers
     texts = texts_of(values)
     numbers = _numbers(texts, decimal)
-    return texts if numbers is None else numbers
+    return texts if numbers is None or _are_one(texts, numbers) else numbers
 
 
 def texts_of(values: pd.Series) -> pd.Series:
@@ -129,25 +130,39 @@ def _check_names(frame: pd.DataFrame, names: Iterable[str]) -> None:
         raise DataError(f"the table has no column {', '.join(map(repr, unknown))}; its columns are {there}")
 
 
+def _are_one(values: pd.Series, numbers: pd.Series) -> bool:
+    """Whether whole numbers that differ are the same in float64."""
+    largest = numbers.abs().max()
+    if not 2**53 < largest < np.inf or pd.api.types.is_float_dtype(values.dtype):
+        return False
+    there = values.dropna()
+    if there.dtype == object and not there.map(str).str.fullmatch(r"[+-]?\d+").all():
+        return False
+    return there.nunique() > numbers.nunique()
+
+
 def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
-    """Texts as float64, or None where one of them is no number."""
+    """Texts as float64, or None where one of them is no number; a sign beside them is the same for all."""
     there = texts.dropna()
     if not len(there):
         return texts.astype(float)
-    words = there.str.lower()
-    if words.isin(["true", "false"]).all():
+    words = {text.lower() for text in there}
+    if words <= {"true", "false"}:
         return (texts.str.lower() == "true").astype(float).where(texts.notna())
-    plain = there.str.fullmatch(_PLAIN.pattern)
-    grouped = there.str.fullmatch(_GROUPED[decimal].pattern)
-    if decimal == ",":
-        plain = there.str.fullmatch(_COMMA.pattern)
-        there = there.where(~grouped, there.str.replace(r"[. '\u00a0\u202f]", "", regex=True))
-        there = there.str.replace(",", ".", regex=False)
-    else:
-        there = there.where(~grouped, there.str.replace(r"[, '\u00a0\u202f]", "", regex=True))
-    if not (plain | grouped).all():
+    if words <= _INFINITE:
         return None
-    return there.astype(float).reindex(texts.index)
+    written, signs = [], set()
+    for text in there:
+        if text.lower() in _INFINITE:  # is refused where its line is known
+            found = text, ""
+        elif (found := numerals.plain(text, decimal)) is None:
+            return None
+        written.append(found[0])
+        if found[1] or float(found[0]) != 0:
+            signs.add(found[1])
+    if len(signs) > 1:  # 5 % beside 0.05, dollars beside euros
+        return None
+    return pd.Series(written, index=there.index, name=texts.name).astype(float).reindex(texts.index)
 
 
 def _one(raw: pd.Series, decimal: str, wanted: str | None, first_line: int) -> tuple[pd.Series, Column]:
@@ -198,10 +213,11 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
     if len(there) >= ENOUGH_ROWS:
         if there.str.count(" ").mean() >= 4 and distinct > len(there) / 2:
             return "free text"
-        if distinct >= NEARLY_EVERY * len(there):
-            return "an identifier: it differs in nearly every row"
         if distinct > len(there) / 2:
-            return f"{distinct:,} different texts in {len(there):,} rows: too many to learn from"
+            told = f"{distinct:,} different texts in {len(there):,} rows: too many to learn from"
+            if distinct >= NEARLY_EVERY * len(there):
+                told = "an identifier: it differs in nearly every row"
+            return told + _not_quite_numbers(there)
     return None
 
 
@@ -217,7 +233,8 @@ def _numeric_identifier(name: str, there: pd.Series, distinct: int) -> str | Non
         return "an identifier: each row has a number of its own"
     digits = len(str(int(np.abs(values).max())))
     is_time = 0 <= values.min() and 5e8 < np.median(values) < 2.5e9  # seconds since 1970
-    if _ID_NAME.search(name) or (digits >= 8 and digits == len(str(int(np.abs(values).min()))) and not is_time):
+    are_keys = digits >= 8 and digits == len(str(int(np.abs(values).min()))) and not is_time
+    if _ID_NAME.search(name) or are_keys or 2**53 < np.median(np.abs(values)) < 2**64:
         return "an identifier: it differs in nearly every row"
     return None
 
@@ -241,12 +258,26 @@ def _left_out(raw: pd.Series, reason: str, values: pd.Series | None = None) -> C
 def _described(values: pd.Series, kind: str) -> Column:
     missing = int(values.isna().sum())
     if kind == CATEGORY:
-        used = f"a column of 0 and 1 for each of {values.nunique()} values"
+        used = f"a column of 0 and 1 for each of {values.nunique()} values" + _not_quite_numbers(values)
     else:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
     return Column(
         str(values.name), kind, in_words(values), missing, used + (", and whether it is missing" * bool(missing))
     )
+
+
+def _not_quite_numbers(values: pd.Series) -> str:
+    """What keeps a column of many different values from being one of numbers, as far as that is little."""
+    counts = values.value_counts()
+    if len(counts) <= ENOUGH_ROWS:
+        return ""
+    others = counts[[numerals.plain(text) is None for text in counts.index]]
+    if others.sum() <= counts.sum() / 3:
+        return f"; leave the cells with {others.index[0]!r} empty, and it is a number" if len(others) == 1 else ""
+    units = {re.sub(r"^[+-]?[\d.,]+ ?", "", text) for text in counts.index}
+    if len(units) == 1 and all(text[0] in "+-.0123456789" for text in counts.index):
+        return f"; leave {units.pop()!r} out of the cells, and it is a number"
+    return ""
 
 
 def in_words(values: pd.Series) -> str:

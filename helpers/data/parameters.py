@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 import numpy as np
 
+from helpers.data import numerals
+
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
 MOST_COUNTED = 10_000  # bad fields, after which a request is read no further
@@ -488,6 +490,8 @@ def _how_to_write(text: str) -> str:
         return f"{text} is written with a thousands separator: write {re.sub(r'[^0-9.+-]', '', text)}"
     if _DECIMAL_COMMA.fullmatch(text):
         return f"{text} is written with a decimal comma: write {text.replace('.', '').replace(',', '.')}"
+    if found := numerals.plain(text):
+        return f"{text} is no plain number: write {found[0]}"
     return "not a number"
 
 

@@ -17,10 +17,12 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
 import requests
 
@@ -28,20 +30,47 @@ TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
 DELIMITERS = ",;\t|"
 LINES_TRIED = 200  # lines from which the delimiter is told
+LONGEST_FIELD = 2**31 - 1
+MOST_TITLES = 10  # lines above the header
 
 # What stands for "no value" beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
-MISSING = ("?", "-", "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N")
+DASH = "-"  # but in a column of + and -
+MISSING = ("?", DASH, "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N")
 ROW_NUMBERS = "row number"  # the name that a first column without a name of its own gets
 
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")  # "1.234,5", never "1,234"
 
+_CODED = "save it as CSV or Parquet with the program that wrote it"
+
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
     rb"ARROW1": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
+    rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
+    rb"\s*\{[^\n]*\}\s*\n\s*\{": (
+        "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
+    ),
     rb'\s*(\[\s*)?\{\s*"': "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
     rb"(?i)\s*<(!doctype|html)": "a page of the web, not a table: give the address or the file of the table itself",
+    rb"\s*<\?xml": "XML: save it as CSV, by `pandas.read_xml(...).to_csv(..., index=False)`",
+    rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": f"an ARFF file, as Weka has them: {_CODED}",
+    rb"version https://git-lfs": "a pointer of Git LFS, not the table: get that by `git lfs pull`",
+    rb"SQLite format 3": "an SQLite database: save the table in it as CSV",
+    rb"\x89HDF": "an HDF5 file: save it as Parquet, by `pandas.read_hdf(...).to_parquet(...)`",
+    rb"\x80[\x02-\x05]": "a pickle of Python: save it as Parquet, by `pandas.read_pickle(...).to_parquet(...)`",
+    rb"\x93NUMPY": "an array of NumPy, without names of columns: save it as CSV, with a first line that names them",
+    rb"<stata_dta>|[\x70-\x73][\x01\x02]\x01": (
+        "a Stata file: save it as Parquet, by `pandas.read_stata(...).to_parquet(...)`"
+    ),
+    rb"\0{12}\xc2\xea\x81\x60": "a SAS file: save it as Parquet, by `pandas.read_sas(...).to_parquet(...)`",
+    rb"\$FL[23]": f"an SPSS file: {_CODED}",
+    rb"RD[AX]\d\n|X\n\0\0": "a file of R: save it as CSV, by `write.csv(..., row.names = FALSE)`",
+    rb"%PDF": "a PDF: save the table in it as CSV",
+    rb"7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18": (
+        "packed in a way that is not read here: unpack it, and give the table in it"
+    ),
+    rb"(?s).{257}ustar": "a tar archive: unpack it, and give the table in it",
 }
 
 
@@ -66,10 +95,10 @@ class Reading:
     said: list[str] = field(default_factory=list)
 
 
-def read_table(source: str | Path) -> Reading:
+def read_table(source: str | Path, holds: str = "") -> Reading:
     """The table at `source`: CSV with any usual delimiter and encoding, Parquet or Excel, plain, gzip or zip.
 
-    Raises `DataError` for what is no table.
+    holds: the name of a column, by which a sheet of several is chosen. Raises `DataError` for what is no table.
     """
     if urlsplit(str(source)).scheme in ("http", "https"):
         content, name = download(str(source)), str(source)
@@ -79,7 +108,7 @@ def read_table(source: str | Path) -> Reading:
     if content[:4] == b"PAR1":
         reading = _parquet(content, name)
     elif content[:4] == b"PK\x03\x04":
-        reading = _excel(content, name)
+        reading = _excel(content, name, holds)
     else:
         reading = _text(content, name)
     if inside:
@@ -189,14 +218,39 @@ def _parquet(content: bytes, name: str) -> Reading:
     return Reading(_parsed(read, content, name, "Parquet"), name)
 
 
-def _excel(content: bytes, name: str) -> Reading:
-    sheets = _parsed(lambda file: pd.read_excel(file, sheet_name=None), content, name, "Excel")
-    filled = [title for title, frame in sheets.items() if len(frame)]
+def _excel(content: bytes, name: str, holds: str) -> Reading:
+    absent = [text for text in MISSING if text != DASH]
+    sheets = _parsed(
+        lambda file: pd.read_excel(file, sheet_name=None, header=None, na_values=absent), content, name, "Excel"
+    )
+    readings = {title: _of_sheet(sheet, name) for title, sheet in sheets.items()}
+    filled = [title for title, reading in readings.items() if len(reading.frame)]
     if not filled:
         raise DataError(f"{name} has no sheet with a header and rows")
-    reading = Reading(sheets[filled[0]], name)
+    wanted = [title for title in filled if holds.casefold() in map(str.casefold, _clean_names(readings[title]))]
+    reading = readings[(wanted or filled)[0]]
     if len(sheets) > 1:
-        reading.said.append(f"read the sheet {filled[0]!r}, the first of {len(sheets)} that holds rows")
+        which = f"that holds {holds!r}" if wanted and holds else "that holds rows"
+        reading.said.append(f"read the sheet {(wanted or filled)[0]!r}, the first of {len(sheets)} {which}")
+    return reading
+
+
+def _of_sheet(sheet: pd.DataFrame, name: str) -> Reading:
+    """The table in a sheet, which may have empty cells around it, and a title above it."""
+    reading = Reading(sheet, name)
+    there = sheet.notna()
+    if not there.to_numpy().any():
+        return reading
+    rows, columns = (np.flatnonzero(there.to_numpy().any(axis=axis)) for axis in (1, 0))
+    sheet = sheet.iloc[rows[0] :, columns[0] : columns[-1] + 1]
+    first = [["" if pd.isna(cell) else str(cell) for cell in row] for row in sheet.head(MOST_TITLES + 1).to_numpy()]
+    titles = _titles(first, sheet.shape[1])
+    header, body = sheet.iloc[titles], sheet.iloc[titles + 1 :]
+    reading.frame = _without_dashes(body.infer_objects().reset_index(drop=True))
+    reading.frame.columns = ["" if pd.isna(cell) else str(cell) for cell in header]
+    reading.first_line = int(header.name) + 2
+    if titles:
+        reading.said.append(_skipped(titles))
     return reading
 
 
@@ -211,39 +265,84 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     reading = Reading(pd.DataFrame(), name)
     reading.encoding = _encoding(content, name, reading.said)
     text = _decode(content, reading.encoding, name)
-    lines = text.splitlines()
+    lines = re.split(r"\r\n|\r|\n", text)  # at no other sign: texts may hold those that Unicode ends lines with
     skipped, delimiter = _before_the_header(lines)
-    if not any(line.strip() for line in lines[skipped:]):
+    at = [i for i in range(skipped, min(skipped + LINES_TRIED, len(lines))) if lines[i].strip()]
+    if not at:
         raise DataError(f"{name} is empty: it needs a header line with column names, and rows")
-    sample = [line for line in lines[skipped : skipped + LINES_TRIED] if line.strip()]
-    delimiter = reading.delimiter = delimiter or _delimiter(sample)
+    delimiter = reading.delimiter = delimiter or _delimiter([lines[i] for i in at])
+    first = [next(_fields([lines[i]], delimiter)) for i in at]
+    is_whole = 0 if lines[at[0]].count('"') % 2 else len(first)  # or a name has a line's end in it
+    titles = _titles(first[:is_whole], Counter(map(len, first)).most_common(1)[0][0])
+    skipped = at[titles]
+    sample = [lines[i] for i in at[titles:]]
     if skipped:
-        reading.said.append(f"skipped {skipped} line{'s' if skipped > 1 else ''} before the header")
+        reading.said.append(_skipped(skipped))
     if delimiter != ",":
         reading.said.append(f"columns are separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}")
-    header, options = _header(lines[skipped], sample, delimiter, reading)
-    reading.first_line, reading.ends_open = skipped + 2, "usecols" in options
-    rows = [line for line in lines[skipped + 1 :] if not _is_remark(line, delimiter, len(header))]
-    if len(rows) < len(lines) - skipped - 1:
-        reading.said.append(f"skipped {len(lines) - skipped - 1 - len(rows)} comment lines among the rows")
+    header, taken, options = _header(sample, delimiter, reading)
+    reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
+    rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)
     try:
-        reading.frame = pd.read_csv(
+        frame = pd.read_csv(
             io.StringIO("\n".join(rows)),
             sep=delimiter,
             header=None,
             names=range(len(header)),
             dtype=str,
             skipinitialspace=True,
-            na_values=list(MISSING),
+            na_values=[text for text in MISSING if text != DASH],
             on_bad_lines=ragged,
             quoting=csv.QUOTE_NONE if ragged == "skip" and "".join(lines).count('"') % 2 else csv.QUOTE_MINIMAL,
             **options,
         )
     except pd.errors.ParserError as error:
-        raise DataError(_ragged(str(error), name, skipped + 1, len(header))) from None
+        raise DataError(_ragged(str(error), name, skipped + taken, len(header))) from None
+    reading.frame = _without_dashes(frame)
     reading.frame.columns = header
     reading.decimal = _decimal_mark(reading.frame, delimiter, reading.said)
     return reading
+
+
+def _skipped(lines: int) -> str:
+    return f"skipped {lines} line{'s' if lines > 1 else ''} before the header"
+
+
+def _rows(header: list[str], lines: list[str], delimiter: str, width: int, said: list[str]) -> list[str]:
+    """The lines below the header without comments, and without the header again, as files that were joined have it."""
+    rows, remarks, headers, is_open = [], 0, 0, False
+    for line in lines:
+        if not is_open and _is_remark(line, delimiter, width):
+            remarks += 1
+        elif not is_open and width > 1 and [line] == header:
+            headers += 1
+        else:
+            rows.append(line)
+            is_open ^= line.count('"') % 2 == 1  # a text in quotation marks may hold such lines
+    if remarks:
+        said.append(f"skipped {remarks} comment lines among the rows")
+    if headers:
+        said.append(f"skipped {headers} line{'s' * (headers > 1)} among the rows that repeat the header")
+    return rows
+
+
+def _without_dashes(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose cells of a dash are missing, but where a column holds + and - only."""
+    for at, (_, column) in enumerate(frame.items()):
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            continue
+        dashes = (column == DASH).fillna(False).astype(bool)
+        if dashes.any() and not (column[~dashes].dropna() == "+").all():
+            frame.isetitem(at, column.mask(dashes))
+    return frame
+
+
+def _titles(rows: list[list[str]], width: int) -> int:
+    """How many of the first rows are a title above the header: at most half of their cells are filled."""
+    for i, row in enumerate(rows[: MOST_TITLES + 1]):
+        if 2 * sum(bool(cell.strip()) for cell in row) > width:
+            return 0 if any(map(_is_number, row)) else i  # in that case the header has few names
+    return 0
 
 
 def _encoding(content: bytes, name: str, said: list[str]) -> str:
@@ -259,7 +358,8 @@ def _encoding(content: bytes, name: str, said: list[str]) -> str:
     nulls = content[:2000].count(b"\0")
     if nulls:
         even = content[:2000:2].count(b"\0")
-        if nulls > 0.2 * min(len(content), 2000) and len(content) % 2 == 0:  # Latin letters in UTF-16 without its mark
+        are_halves = min(even, nulls - even) < 0.05 * nulls and nulls > 0.2 * min(len(content), 2000)
+        if are_halves and len(content) % 2 == 0:  # Latin letters in UTF-16 without its mark
             return "utf-16-be" if even > nulls / 2 else "utf-16-le"
         raise DataError(f"{name} is not a table in text: it holds binary data; save it as CSV, Excel or Parquet")
     try:
@@ -329,33 +429,43 @@ def _is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text.strip().strip('"')))
 
 
+def _fields(lines: list[str], delimiter: str) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_FIELD)  # of all readers, as the module has it; a line of many names may be one field
+    return csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
+
+
 def _delimiter(lines: list[str]) -> str:
     """The character that cuts the lines into the same number of fields, more than one; a comma where none does."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
-        counts = [len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)]
+        counts = [len(row) for row in _fields(lines, delimiter)]
         width, times = Counter(counts).most_common(1)[0]
         # the header may be one field shorter or longer: R's row names, a comma at the end of each row
-        if width > 1 and abs(counts[0] - width) <= 1 and counts[0] > 1:
+        header = next((count for count in counts[: MOST_TITLES + 1] if abs(count - width) <= 1 and count > 1), None)
+        if width > 1 and header:
             score = (round(times / len(counts), 1), width)
             if score > best_score:
                 best, best_score = delimiter, score
     return best
 
 
-def _header(line: str, sample: list[str], delimiter: str, reading: Reading) -> tuple[list[str], dict]:
-    """The names of the columns, and what pandas must know where the rows are longer than the header."""
-    names = next(csv.reader([line.removeprefix("#")], delimiter=delimiter, skipinitialspace=True))
-    rows = list(csv.reader(sample[1:], delimiter=delimiter, skipinitialspace=True))
+def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[str], int, dict]:
+    """The names of the columns, how many lines they take, and what pandas must know where rows are longer."""
+    reader = _fields([sample[0].removeprefix("#"), *sample[1:]], delimiter)
+    names = next(reader)
+    taken = reader.line_num  # several, where a name in quotation marks has a line's end in it
+    if taken > MOST_TITLES:  # a mark that is never closed
+        names, taken = next(_fields(sample[:1], delimiter)), 1
     if len(names) > 1 and all(map(_is_number, names)):
         reading.said.append("the first line holds numbers only: is the header line with the names missing?")
+    rows = list(_fields(sample[taken:], delimiter))
     longer = [row for row in rows if len(row) == len(names) + 1]
     if rows and len(longer) == len(rows):
         if all(not row[-1].strip() for row in rows):
             reading.said.append("a delimiter ends each row but not the header: the empty last column is left out")
-            return names, {"index_col": False, "usecols": range(len(names))}
-        return [ROW_NUMBERS, *names], {}  # R's write.table gives the row names no header
-    return names, {"index_col": False}
+            return names, taken, {"index_col": False, "usecols": range(len(names))}
+        return [ROW_NUMBERS, *names], taken, {}  # R's write.table gives the row names no header
+    return names, taken, {"index_col": False}
 
 
 def _ragged(error: str, name: str, lines_before: int, width: int) -> str:

@@ -7,6 +7,7 @@ and what became of each column of the file.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data import columns
+from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
-from helpers.data.reading import DataError, read_table
+from helpers.data.reading import DataError, Reading, read_table
 from helpers.data.signature import Signature, in_order
 
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
 FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little
+MOST_SPELLINGS = 20  # values of a label among which several may be one
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
 
@@ -67,9 +69,9 @@ def load_table(
     and is said. drop: columns to leave out. treat_as: {"zip": "category"}, kinds that overrule what is seen.
     Raises `DataError` where the table cannot be read, or does not hold a yes/no question.
     """
-    reading = read_table(source)
+    reading = read_table(source, label)
     name, said = str(source), list(reading.said)
-    label = _find_label(reading.frame, label, name)
+    label = _find_label(reading, label, name)
     if len(reading.frame.columns) < 2:
         raise DataError(f"{name} has no column besides the label {label!r}: it needs at least one feature")
     answers, positive, column = _label(reading.frame[label], positive, reading.decimal, name, reading.first_line, said)
@@ -118,9 +120,9 @@ def remark_on_test(y_test: np.ndarray) -> str:
 # ---- the label ----
 
 
-def _find_label(frame: pd.DataFrame, label: str, name: str) -> str:
+def _find_label(reading: Reading, label: str, name: str) -> str:
     """The column that is called `label`, in any case where that is one only."""
-    there = [str(column) for column in frame.columns]
+    there = [str(column) for column in reading.frame.columns]
     if label in there:
         return label
     same = [column for column in there if column.casefold() == label.casefold()]
@@ -129,7 +131,20 @@ def _find_label(frame: pd.DataFrame, label: str, name: str) -> str:
     near = difflib.get_close_matches(label, there, n=1)
     shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
     hint = f". Did you mean {near[0]!r}?" if near else "."
-    raise DataError(f"{name} has no column {label!r}; its columns are {shown}{hint} Name the label with --label")
+    todo = _no_header(reading, there, label) or "Name the label with --label"
+    raise DataError(f"{name} has no column {label!r}; its columns are {shown}{hint} {todo}")
+
+
+def _no_header(reading: Reading, names: list[str], label: str) -> str:
+    """What to do about a file whose first line does not name its columns; "" where it seems to."""
+    for i, row in enumerate(reading.frame.head(20).to_numpy().tolist()):
+        if label in map(str, row) and not any(numerals.is_plain(str(cell)) for cell in row):
+            return f"They seem to be named by line {reading.first_line + i}: delete the lines above it"
+    if len(names) == 1 and label in re.split(r"[^\w.]+|_", names[0]):
+        return "They seem to be separated otherwise: write a comma, a semicolon, a tab or | between them"
+    if any(numerals.is_plain(re.sub(r" \(\d+\)$", "", column)) for column in names):
+        return "Its first line seems to hold values: put a line with the names of the columns above it"
+    return ""
 
 
 def _label(
@@ -139,10 +154,16 @@ def _label(
     values, texts = columns.typed(raw, decimal), columns.texts_of(raw)
     if not texts.dropna().str.lower().isin(["true", "false"]).all():
         texts = columns.texts_of(values)  # "1.0" is 1
+    texts = _in_one_spelling(texts, str(raw.name), said)
     distinct = sorted(texts.dropna().unique())
     shown = columns.Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), "")
     if not distinct:
         raise DataError(f"label {raw.name!r} is empty in {name}: it needs a value in every row")
+    if len(distinct) == 1 and texts.isna().any():
+        raise DataError(
+            f"label {raw.name!r} is {distinct[0]} in every row but for {texts.isna().sum():,} without a value, as "
+            "which an empty cell, NA, None, - and ? count: write a word there if they mean the other answer"
+        )
     if len(distinct) == 1:
         raise DataError(f"label {raw.name!r} is constant ({distinct[0]} in every row): it teaches nothing")
     if positive is None:
@@ -161,8 +182,27 @@ def _label(
     return answers, "" if positive == "1" else positive, used
 
 
+def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series:
+    """A label's texts, those that differ by case or a full stop at their end only spelled as the most frequent one."""
+    counts = texts.value_counts()
+    spelled: dict[str, str] = {}
+    for text in counts.index:
+        spelled.setdefault(text.casefold().rstrip("."), text)
+    if not 2 <= len(spelled) < len(counts) <= MOST_SPELLINGS:
+        return texts
+    meant = {text: spelled[text.casefold().rstrip(".")] for text in counts.index}
+    others = ", ".join(f"{text} for {one}" for text, one in meant.items() if text != one)
+    said.append(f"{label}: took {others}")
+    return texts.map(meant).where(texts.notna(), None)
+
+
 def _find_positive(positive: str, distinct: list[str], label: str) -> str:
-    for same in (lambda text: text == positive, lambda text: text.casefold() == positive.casefold()):
+    number = numerals.plain(positive)
+    for same in (
+        lambda text: text == positive,
+        lambda text: text.casefold() == positive.casefold(),
+        lambda text: number and numerals.is_plain(text) and float(text) == float(number[0]),
+    ):
         found = [text for text in distinct if same(text)]
         if len(found) == 1:
             return found[0]
@@ -185,7 +225,7 @@ def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> 
 
 
 def _quoted(text: str) -> str:
-    return text if text.isalnum() else f'"{text}"'
+    return text if text.isalnum() else f"'{text}'" if set(text) & set('"$`!\\') else f'"{text}"'
 
 
 def _check_rows(answers: pd.Series, label: str, positive: str, name: str) -> None:

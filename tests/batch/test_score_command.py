@@ -76,6 +76,13 @@ def test_a_csv_comes_out_with_its_columns_the_probability_and_the_version(score,
         ("excel.txt", lambda frame: frame.to_csv(index=False, sep="\t").encode("utf-16")),
         ("windows.csv", lambda frame: b"\xef\xbb\xbf" + frame.to_csv(index=False, lineterminator="\r\n").encode()),
         ("comment.csv", lambda frame: b"# exported\n\n" + frame.to_csv(index=False, na_rep="NA").encode()),
+        (
+            "signs.csv",
+            lambda frame: (
+                frame.assign(Größe=frame["Größe"].map("{} %".format, na_action="ignore")).to_csv(index=False).encode()
+            ),
+        ),
+        ("title.csv", lambda frame: b"Passengers, 1912\n\n" + frame.to_csv(index=False).encode()),
         ("r.csv", lambda frame: frame.to_csv(index=True).encode().lstrip(b",")),
         ("open.csv", lambda frame: frame.to_csv(index=False).replace("\n", ",\n").replace(",\n", "\n", 1).encode()),
     ],

@@ -38,7 +38,15 @@ def become(values, name="x", **options):
         (texts("a", "b", "c"), "category"),
         (pd.Series(texts("a", "b", "c"), dtype="category"), "category"),
         (texts("1,234", "12,345,678"), "number"),
-        (texts("12 %", "5 %", "7 %"), "category"),
+        (texts("12 %", "5 %", "0"), "number"),
+        (texts("$1,234.50", "-$3", "($2.50)"), "number"),
+        (texts("12.5 €", "1 €"), "number"),
+        (texts("\u22121.5", "3", "2.5-"), "number"),
+        (texts("5 %", "0.05"), "yes/no"),  # of what is unclear
+        (texts("$5", "€5", "£5"), "category"),
+        (texts("12 kg", "5 kg", "7 kg"), "category"),
+        (texts(str(2**60), str(2**60 + 1), str(2**60 + 2)), "category"),  # one number in float64
+        (pd.Series([2**60 + i % 3 for i in range(ROWS)]), "category"),
         ([None, *texts("only")[1:]], "category"),
     ],
 )
@@ -59,9 +67,13 @@ def test_the_kind_is_seen_from_the_values(values, kind):
         ("customer_id", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
         ("CustomerID", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
         ("card", RANDOM.integers(10**15, 9 * 10**15, ROWS), "an identifier"),
+        ("hash", RANDOM.integers(10**15, 2**63 - 1, ROWS), "an identifier"),
+        ("EmployeeNumber", np.cumsum(RANDOM.integers(1, 4, ROWS)), "an identifier"),
         ("x", [f"key-{i:05}" for i in range(ROWS)], "an identifier: it differs in nearly every row"),
         ("x", [f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)], "dates"),
         ("x", [f"{i % 28 + 1}.3.2024 10:15" for i in range(ROWS)], "dates"),
+        ("x", [f"{i % 28 + 1:02}-Mar-24" for i in range(ROWS)], "dates"),
+        ("x", [f"Mar {i % 28 + 1} 2024" for i in range(ROWS)], "dates"),
         ("x", pd.date_range("2024-01-01", periods=ROWS), "dates"),
         ("x", [f"the {i} quick brown foxes jump over it" for i in range(ROWS)], "free text"),
         ("row number", texts("7", "8"), "the rows' numbers or names"),
@@ -94,6 +106,21 @@ def test_missing_values_are_counted_and_stay_missing():
     assert np.isnan(kept[0])
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            ["bad", *(f"{i // 2}.5" for i in range(1, ROWS))],
+            "; leave the cells with 'bad' empty, and it is a number",
+        ),
+        ([f"{i // 2}.5 kg" for i in range(ROWS)], "; leave 'kg' out of the cells, and it is a number"),
+        ([f"city {i // 2}" for i in range(ROWS)], " values"),
+    ],
+)
+def test_what_keeps_a_column_from_being_one_of_numbers_is_said(values, says):
+    assert become(values)[0].used_as.endswith(says)
+
+
 def test_columns_can_be_dropped_and_taken_for_another_kind():
     zips = RANDOM.integers(10, 20, ROWS)
     assert become(zips, "zip", treat_as={"zip": "category"})[0].kind == "category"
@@ -118,11 +145,11 @@ def test_what_cannot_be_meant_is_said(options, says):
         become(["1", *texts("a", "b", "c")[1:-1], "a"] if "number" in str(options) else texts("a", "b", "c"), **options)
 
 
-@pytest.mark.parametrize("wrong", ["1e39", "-1e300", "inf", "-Infinity"])
+@pytest.mark.parametrize("wrong", ["1e39", "-1e300", "inf", "-Infinity", " Inf"])
 def test_a_number_beyond_float32_is_named_with_its_line_before_any_training(wrong):
     values = [*map(str, RANDOM.normal(size=ROWS))]
     values[3] = wrong
-    if "f" in wrong:
+    if wrong[0] in "i-":
         values = [float(value) for value in values]
     with pytest.raises(DataError, match=r"column 'x' holds .* in line 5, beyond what a model can compute with"):
         become(values)

@@ -31,11 +31,13 @@ def zipped(*names: str) -> bytes:
     return file.getvalue()
 
 
-def excel(**sheets: pd.DataFrame) -> bytes:
+def excel(startrow: int = 0, startcol: int = 0, title: str = "", **sheets: pd.DataFrame) -> bytes:
     file = io.BytesIO()
     with pd.ExcelWriter(file) as writer:
         for name, frame in sheets.items():
-            frame.to_excel(writer, sheet_name=name, index=False)
+            frame.to_excel(writer, sheet_name=name, index=False, startrow=startrow, startcol=startcol)
+            if title:
+                writer.sheets[name].cell(1, startcol + 1, title)
     return file.getvalue()
 
 
@@ -48,7 +50,7 @@ def parquet(table: pd.DataFrame = TABLE) -> bytes:
 def read(tmp_path, content: str | bytes):
     path = tmp_path / "mine.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_table(path)
+    return read_table(path, "label")
 
 
 def joined(separator: str) -> str:
@@ -72,6 +74,9 @@ SAME = {
     "the header as a comment": "#" + CSV,
     "comments among the rows": "\n".join([HEADER, "# first half", *LINES[:20], "#second half", *LINES[20:]]),
     "empty lines first": "\n\n" + CSV,
+    "a title first": '"Sales, 2024"\nas of: 3 May\n\n' + CSV,
+    "a title as wide as the rows": "Sales,,\n" + CSV,
+    "two files joined": "\n".join([HEADER, *LINES[:20], HEADER, *LINES[20:]]),
     "Excel's line that names the separator": "sep=;\n" + joined(";"),
     "UTF-8 with a mark": CSV.encode("utf-8-sig"),
     "UTF-16": joined("\t").encode("utf-16"),
@@ -88,6 +93,9 @@ SAME = {
     "zip with a Macintosh's clutter": zipped("table.csv", "__MACOSX/._table.csv"),
     "Excel": excel(Sheet1=TABLE),
     "Excel, the second sheet": excel(Notes=pd.DataFrame(), Data=TABLE),
+    "Excel, the sheet with the label": excel(Notes=pd.DataFrame({"see": ["Data"]}), Data=TABLE),
+    "Excel, below a title and off the edge": excel(startrow=4, startcol=2, Sheet1=TABLE, title="Sales"),
+    "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
     "Parquet": parquet(),
     "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
 }
@@ -109,6 +117,8 @@ def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
         ("\n".join([HEADER, *(f'"same",{line}' for line in LINES)]), [ROW_NUMBERS, "a", "b", "label"]),  # R
         (CSV.replace("a,b", "a,a"), ["a", "a (2)", "label"]),
         (CSV.replace("a,b", '"a, in cm",b'), ["a, in cm", "b", "label"]),
+        (CSV.replace("a,b", '"a\n(cm)",b'), ["a (cm)", "b", "label"]),
+        (CSV.replace("a,b", f"{'a' * 200_000},b"), ["a" * 200_000, "b", "label"]),
         (CSV.replace("a,b", "größe,b").encode("cp1252"), ["größe", "b", "label"]),
         (CSV.replace("a,b", "größe,b").encode("cp1250"), ["größe", "b", "label"]),
         (CSV.replace("a,b", "gro\u0308\u00dfe,b"), ["gr\u00f6ße", "b", "label"]),  # composed
@@ -126,6 +136,19 @@ def test_names_come_out_as_they_are_meant(tmp_path, content, names):
 def test_what_stands_for_no_value_is_missing(tmp_path, missing):
     reading = read(tmp_path, f"a,b,label\n1,x,0\n{missing},y,1\n3,{missing},0\n")
     assert reading.frame.isna().to_numpy().tolist() == [[False] * 3, [True, False, False], [False, True, False]]
+
+
+def test_a_dash_is_a_value_beside_a_plus(tmp_path):
+    table = "a,label\n1,+\n-,-\n3,-\n"
+    assert read(tmp_path, table).frame.label.tolist() == ["+", "-", "-"]
+    frame = read(tmp_path, table.replace("+", "x")).frame
+    assert frame.isna().to_numpy().tolist() == [[False, False], [True, True], [False, True]]
+
+
+def test_lines_of_a_text_in_quotation_marks_are_no_comments_and_end_where_the_file_says(tmp_path):
+    texts = ["one\n#two", "three\u2028four", "five\x0csix"]
+    frame = read(tmp_path, pd.DataFrame({"a": texts, "b": [1, 2, 3], "label": [0, 1, 0]}).to_csv(index=False)).frame
+    assert frame.a.tolist() == texts and frame.label.tolist() == ["0", "1", "0"]
 
 
 def test_what_was_done_to_the_file_is_said(tmp_path):
@@ -151,6 +174,14 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
         (b"ARROW1" + bytes(99), "is a Feather file: save it as Parquet"),
         (TABLE.to_json(orient="records"), "is JSON: save it as CSV"),
+        (TABLE.to_json(orient="records", lines=True), r"is JSON in lines: save it as CSV, by .*lines=True"),
+        (b"SQLite format 3\0" + bytes(99), "is an SQLite database: save the table in it as CSV"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: save it as Parquet"),
+        (bytes(257) + b"ustar" + bytes(99), "is a tar archive: unpack it"),
+        (b"\x28\xb5\x2f\xfd" + bytes(99), "is packed in a way that is not read here: unpack it"),
+        (b"@relation x\n@data\n1", "is an ARFF file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (bytes(4000), "is not a table in text: it holds binary data"),
         ("<!DOCTYPE html><title>Sign in</title>", "is a page of the web"),
         (b"PAR1 and then nothing", "is not a Parquet file that can be read"),
         (gzip.compress(CSV.encode())[:60], "is damaged or cut short"),

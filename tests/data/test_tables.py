@@ -37,6 +37,8 @@ def alternating(*values) -> list:
         (("9", "10"), "10"),
         (("benign", "malignant"), "malignant"),
         (("Up", "Down"), "Up"),
+        (("-", "+"), "+"),
+        ((2**60, 2**60 + 1), str(2**60 + 1)),
         ((0.0, 1.0), ""),
     ],
 )
@@ -68,6 +70,29 @@ def test_the_label_is_found_in_any_case(tmp_path):
     assert load_table(write(tmp_path, alternating(0, 1), "Survived"), "survived").label == "Survived"
 
 
+def test_a_label_that_is_spelled_in_several_ways_is_one(tmp_path):
+    path = write(tmp_path, alternating("<=50K", ">50K", "<=50K", ">50K", "<=50K.", ">50K."))
+    table = load_table(path)
+    assert table.frame.label.tolist() == alternating(0, 1)
+    assert table.said[0] == "label: took <=50K. for <=50K, >50K. for >50K"
+    assert load_table(write(tmp_path, alternating("a", "A"))).frame.label.tolist() == alternating(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("0.5,1,yes\n0.25,2,no\n", "Its first line seems to hold values: put a line with the names"),
+        ("measured,measured,rest\na,b,label\n1,2,0\n", "They seem to be named by line 2: delete the lines above it"),
+        ("a b label\n1 2 0\n", "They seem to be separated otherwise: write a comma"),
+    ],
+)
+def test_a_first_line_that_does_not_name_the_columns_is_told_from_a_label_that_is_not_there(tmp_path, content, says):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=says):
+        load_table(path)
+
+
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     table = load_table(write(tmp_path, [None, *alternating("0", "1")[1:]]))
     assert len(table.frame) == ROWS - 1
@@ -79,6 +104,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     [
         (alternating(0, 1), {"label": "survivd"}, "has no column 'survivd'; its columns are a, label. Name the label"),
         (alternating(0, 1), {"label": "lable"}, "Did you mean 'label'?"),
+        (alternating("None", "Some"), {}, "is Some in every row but for 60 without a value, .* write a word there"),
         (alternating(1), {}, "label 'label' is constant .1 in every row.: it teaches nothing"),
         (alternating(None), {}, "label 'label' is empty"),
         (alternating("a", "b", "c"), {}, "has 3 values .a, b, c., .* say which one counts as yes, as in --positive a"),
