@@ -55,8 +55,9 @@ class Output:
 
     def problem(self, answers: np.ndarray, rows: int) -> str:
         """Why the answers to `rows` rows are none of this output, or ""."""
-        if len(answers) != rows:
-            return f"the model answered {rows} row(s) with {len(answers)} value(s)"
+        if not answers.ndim or len(answers) != rows:
+            found = f"an array of {' x '.join(map(str, answers.shape))}" if answers.ndim else "one number"
+            return f"the output {self.name!r} answered {rows} rows with {found}, and needs an answer for each row"
         width = int(np.prod(answers.shape[1:]))
         if self.kind in (PROBABILITY, NUMBER) and width != 1:
             return f"the output {self.name!r} has {width} numbers instead of one"

@@ -181,7 +181,8 @@ def _check_answers(answer, signature) -> None:
     try:
         answers = as_arrays(answer(signature.sample(FEW)))
     except Exception as error:
-        raise ArtifactError(f"the model does not answer {FEW} rows of what it takes: {first_line(error)}") from error
+        said = f"the model does not answer {FEW} rows of what it takes: {first_line(error)}"
+        raise ArtifactError(f"{said}; export it so that it takes any number of rows, each of one size") from error
     if len(answers) != len(signature.outputs):
         raise ArtifactError(
             f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"
@@ -191,7 +192,7 @@ def _check_answers(answer, signature) -> None:
     for output, found in zip(signature.outputs, answers, strict=True):
         problem = output.problem(found, FEW)
         if problem:
-            raise ArtifactError(f"{problem}: say what it answers in the signature's outputs (helpers.data.outputs)")
+            raise ArtifactError(f"{problem}: build the model so, or say what it answers in the signature's outputs")
 
 
 def _not_finite(signature) -> str:

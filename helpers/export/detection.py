@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.images import THREE_CHANNELS
-from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.inputs import OPEN, Array, Image, InputSignature, Text
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.errors import ArtifactError, first_line
@@ -25,6 +25,7 @@ SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an a
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
 TAKES = ("row", "array", "image")
+HANDS_ON = ("Cast", "Reshape", "Flatten", "Squeeze", "ExpandDims", "Identity", "Dropout")
 COUNTED = re.compile(r"(input|inputs|input_layer|keras_tensor|args)(_\d+)?")  # names of inputs that nobody chose
 # keras.applications whose pixels are not those of a Rescaling layer in the model
 APPLICATIONS = {
@@ -201,7 +202,8 @@ def _named(model) -> list[str]:
     "input_2" where it is the second, and "" where it is the only one, which is called by its kind.
     """
     struct = getattr(model, "input", None) if len(model.inputs) > 1 else None
-    keys = {tensor.name: key for key, tensor in struct.items()} if isinstance(struct, dict) else {}
+    struct = struct if isinstance(struct, dict) else {}
+    keys = {each.name: key for key, each in struct.items() if hasattr(each, "name")}  # and not a list of inputs
     given = [str(keys.get(each.name, each.name)) for each in model.inputs]
     layers = {f"{layer.name}_input" for layer in model.layers}  # of a Sequential model of Keras 2
     places = [f"input_{i + 1}" for i in range(len(given))] if len(given) > 1 else [""]
@@ -290,20 +292,69 @@ def _readers(model, tensor) -> list:
     return found or [layer for layer in model.layers if type(layer).__name__ != "InputLayer"][:1]
 
 
+def _takers(model, tensor) -> list:
+    """What computes with an input of the model, layers or operations; those that hand its numbers on are passed."""
+    found = []
+    for each in getattr(getattr(model, "_functional", None) or model, "operations", model.layers):
+        for node in each._inbound_nodes:
+            for i, taken in enumerate(node.input_tensors):
+                if taken.name != tensor.name:
+                    continue
+                if hasattr(each, "layers"):
+                    found += _takers(each, each.inputs[i])
+                elif type(each).__name__ in HANDS_ON:
+                    found += _takers(model, node.output_tensors[0])
+                else:
+                    found.append(each)
+    return found
+
+
 def _vocabulary(model, tensor) -> int | None:
     """How many words an Embedding, or a CategoryEncoding, knows that takes this input, or None."""
     if isinstance(tensor, Tensor):
         return tensor.words
-    sizes = {"Embedding": "input_dim", "CategoryEncoding": "num_tokens"}
-    readers = [(layer, sizes.get(type(layer).__name__)) for layer in _readers(model, tensor)]
-    return min((getattr(layer, size) for layer, size in readers if size), default=None)
+    direct = [size for size in map(_words, _takers(model, tensor)) if size]
+    return min(direct) if direct else _tried_vocabulary(model, tensor)
+
+
+def _words(layer) -> int | None:
+    sizes = {"Embedding": "input_dim", "ReversibleEmbedding": "input_dim", "CategoryEncoding": "num_tokens"}
+    return getattr(layer, sizes.get(type(layer).__name__, ""), None)
+
+
+def _tried_vocabulary(model, tensor) -> int | None:
+    """The numbers from 0 that an input may hold where an Embedding takes it within another layer, or after a sum.
+
+    Told by asking: the largest is answered, the next one fails, wherever it stands. None where it is not so.
+    """
+    known = {id(layer) for each in model.inputs for layer in _takers(model, each)}
+    within = {id(each): each for layer in _nested(model) for each in layer._flatten_layers()}
+    sizes = {size for key, each in within.items() if key not in known and (size := _words(each))}
+    if not sizes or any(each.dtype == "string" for each in model.inputs):
+        return None
+    answer, shape = compiled(model), [OPEN if size is None else size for size in tensor.shape[1:]]
+
+    def fails(number: int, at: int) -> bool:
+        rows = [np.ones((1, *(OPEN if size is None else size for size in each.shape[1:]))) for each in model.inputs]
+        rows[[each.name for each in model.inputs].index(tensor.name)].reshape(-1)[at] = number
+        try:
+            answer(*(row.astype(each.dtype) for row, each in zip(rows, model.inputs, strict=True)))
+        except Exception:
+            return True
+        return False
+
+    ends = (0, int(np.prod(shape)) - 1)
+    tried = sorted({size + more for size in sizes for more in (-1, 0, 1)}, reverse=True)
+    return next(
+        (n for n in tried if not any(fails(n - 1, at) for at in ends) and all(fails(n, at) for at in ends)), None
+    )
 
 
 def _known(model, tensor) -> tuple | None:
     """The only values of an input that the look-up which takes it knows; None where any is answered."""
     if isinstance(tensor, Tensor):
         return None
-    for layer in _readers(model, tensor):
+    for layer in _takers(model, tensor):
         if type(layer).__name__ in ("StringLookup", "IntegerLookup") and not (layer.num_oov_indices or layer.invert):
             return tuple(value.item() if hasattr(value, "item") else value for value in layer.get_vocabulary())
     return None
@@ -330,12 +381,18 @@ def outputs_of(
     outputs = []
     for i, (name, tensor) in enumerate(zip(names, model.outputs, strict=True)):
         activation, shape = _activation(tensor), tuple(tensor.shape[1:])
+        is_whole = str(tensor.dtype).startswith(("int", "uint", "bool"))  # the number of a class, and no share
+        if activation is None and is_whole:
+            activation = "linear"
         if activation is None:  # a layer of one's own: its answers tell
             answers = _asked(model, signature) if answers is None else answers
             activation = _seen(answers[i])
         if answers is not None and answers[i].ndim <= len(shape):
             shape = answers[i].shape[1:]
-        outputs.append(_output(name, shape, activation, classes or _classes_of(known.get(name), shape, activation)))
+        named = classes or _classes_of(known.get(name), shape, activation)
+        if activation == "softmax" and len(getattr(tensor, "classes", ())) == shape[-1]:
+            named = named or tensor.classes
+        outputs.append(_output(name, shape, activation, () if is_whole else named))
     if classes and not any(output.kind == CLASSES for output in outputs):
         found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)
         raise ArtifactError(f"{len(classes)} classes are named, and the model's answers have the shape {found}")
@@ -444,8 +501,9 @@ def _asked(model, signature) -> tuple[np.ndarray, ...]:
         return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
     except Exception as error:
         is_untold = any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs)
-        more = "; where it takes certain texts only, bring its Keras file, which tells them" if is_untold else ""
-        reason = f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}{more}"
+        more = "where it takes certain texts only, bring its Keras file, which tells them"
+        more = more if is_untold else "export it so that it takes any number of rows, each of one size"
+        reason = f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}; {more}"
         raise ArtifactError(reason) from error
 
 

@@ -22,6 +22,9 @@ LARGEST_GROWTH, ALWAYS_ALLOWED = 50, 256 * 1024**2  # times the file; bytes
 
 DOWNLOAD = "get the model itself by the link to the raw file"
 OTHER_READER = "load it with the library that wrote it"
+INTO_ONNX = "load it with the library that wrote it, and bring what that writes as ONNX"
+FROM_PYTORCH = "load it there, and bring what torch.onnx.export writes of it"
+FROM_PICKLE = "load it where it was made, and bring what skl2onnx (or a converter like it) makes of it"
 UNPACK = "unpack it first"
 CHECKPOINT = "load it into the model that it came from, and save that as .h5"
 # What the first bytes say, as a pattern; what that is; and what to do.
@@ -34,9 +37,9 @@ KINDS = [
         "a JSON file",
         "a model's is given beside its weights, load_keras(weights, architecture=file)",
     ),
-    (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file", OTHER_READER),
-    (rb"(?s)\x80[\x02-\x05].*joblib", "a joblib file (a Python pickle)", OTHER_READER),
-    (rb"\x80[\x02-\x05]", "a Python pickle", OTHER_READER),
+    (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file", FROM_PYTORCH),
+    (rb"(?s)\x80[\x02-\x05].*joblib", "a joblib file (a Python pickle)", FROM_PICKLE),
+    (rb"\x80[\x02-\x05]", "a Python pickle", FROM_PICKLE),
     (rb"model_checkpoint_path", "the list of a TensorFlow checkpoint", CHECKPOINT),
     (rb"(?s)....TFL3", "a LiteRT model", "serve it as it is, or get the Keras file that it was made from"),
     (rb"\x93NUMPY", "a NumPy array", OTHER_READER),
@@ -53,8 +56,8 @@ KINDS = [
     (rb"7z\xbc\xaf", "a 7-Zip archive", UNPACK),
     (rb"Rar!", "a RAR archive", UNPACK),
     (rb"(?s).{257}ustar", "a tar archive", UNPACK),
-    (rb"GGUF", "a GGUF model", OTHER_READER),
-    (rb"(?s).{8}\{\"", "a safetensors file", OTHER_READER),
+    (rb"GGUF", "a GGUF model", INTO_ONNX),
+    (rb"(?s).{8}\{\"", "a safetensors file", INTO_ONNX),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", DOWNLOAD),
     (rb"%PDF", "a PDF file", DOWNLOAD),
 ]
@@ -80,7 +83,9 @@ def kind_of(path: Path) -> str:
         if versions:  # as TensorFlow Serving keeps them, under rising numbers
             last = max(versions, key=lambda name: (len(name), name))
             raise ArtifactError(f"{path.name}/ holds the SavedModel {last}: give {path.name}/{last}")
-        raise ArtifactError(f"{path.name} is a folder without a {SAVED_MODEL}, so it is no SavedModel")
+        raise ArtifactError(
+            f"{path.name} is a folder without a {SAVED_MODEL}, so it is no SavedModel: {_instead(path)}"
+        )
     if not path.is_file():
         return "Keras"
     with path.open("rb") as file:
@@ -89,6 +94,19 @@ def kind_of(path: Path) -> str:
         return "ONNX"
     found = {"JSON": JSON, "LiteRT": LITERT, "ONNX": ONNX}
     return next((kind for kind, pattern in found.items() if re.match(pattern, start)), "Keras")
+
+
+def _instead(folder: Path) -> str:
+    """What to do about a folder that is no SavedModel."""
+    names = sorted(each.name for each in folder.iterdir())
+    if {"metadata.json", "config.json", "model.weights.h5"} <= {*names}:
+        return "it is the inside of a .keras file, so zip its files, and give that"
+    if any(name.endswith(".index") for name in names):
+        return f"it is a TensorFlow checkpoint; {CHECKPOINT}"
+    if "config.json" in names and any(name.endswith((".safetensors", ".bin")) for name in names):
+        return "it is a model of transformers; bring what `optimum-cli export onnx` makes of it"
+    models = [name for name in names if name.endswith((".keras", ".h5", ".hdf5", ".onnx", ".tflite", "model.json"))]
+    return f"give the file of a model, {f'{folder.name}/{models[0]}' if models else '.keras, .h5, .onnx or .tflite'}"
 
 
 def container_of(path: Path) -> str:
@@ -130,7 +148,7 @@ def _what_it_is(start: bytes, end: bytes) -> str:
         return "holds nothing but zeros; get it again"
     if re.fullmatch(rb"[\t\n\r\x20-\x7e\x80-\xff]+", start) and not re.search(rb"[\x80-\xff]{4}", start):
         return f"is a text file; {DOWNLOAD}"
-    return "is neither an HDF5 file nor a zip archive"
+    return "is neither an HDF5 file nor a zip archive; bring a .keras, .h5, .onnx or .tflite file"
 
 
 def describe_archive(names: list[str]) -> str:
@@ -138,7 +156,7 @@ def describe_archive(names: list[str]) -> str:
     endings = {Path(name).suffix for name in names if not name.endswith("/")}
     models = [name for name in names if Path(name).suffix in (".h5", ".hdf5", ".keras")]
     if any(name.endswith("data.pkl") for name in names):
-        return f"a PyTorch file; {OTHER_READER}"
+        return f"a PyTorch file; {FROM_PYTORCH}"
     if endings == {".npy"}:
         return f"an archive of NumPy arrays (.npz); {OTHER_READER}"
     if "[Content_Types].xml" in names:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ OPENED = "ask whoever made it for one whose first dimension is open"
 # Operations that hand each number on as it is, and those that scale it.
 HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
 SCALES = ("Mul", "Div", "RealDiv", "Sub", "Add", "AddV2", "MUL", "DIV", "SUB", "ADD")
+CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
 SHARES = {
     "LogSoftmax": "log_softmax",
@@ -39,6 +41,7 @@ class Tensor:
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. pixels: of a picture, how they are scaled, "" if unknown.
+    classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Tensor:
     activation: str | None = None
     words: int | None = None
     pixels: str = ""
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,12 @@ class Graph:
         self.operations, self.constants = list(operations), constants
         self.made_by = {name: each for each in self.operations for name in each.writes}
 
-    def activation(self, output: str) -> str:
+    def activation(self, output: str) -> str | None:
         made = self.made_by.get(output)
         while made is not None and made.kind in HANDS_ON:
             made = self.made_by.get(made.reads[0])
+        if made and made.kind in CLASSIFIES:
+            return None  # shares or scores, as its answers tell
         return SHARES.get(made.kind, "linear") if made else "linear"
 
     def words(self, source: str) -> int | None:
@@ -117,6 +123,7 @@ class ForeignModel:
     outputs: tuple[Tensor, ...]
     parameters: int
     maker = ""
+    texts: Iterable[str] = ()  # outputs that are not asked for
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
 
     def __init__(self, path: Path):
@@ -133,7 +140,8 @@ class ForeignModel:
 
     def __str__(self) -> str:
         maker = f" made by {self.maker}" if self.maker else ""
-        return f"{self.file}: {self.kind} file{maker}, {self.parameters:,} parameters"
+        texts = f"; {', '.join(self.texts)}, which is text, is left out" if self.texts else ""
+        return f"{self.file}: {self.kind} file{maker}, {self.parameters:,} parameters{texts}"
 
 
 def is_foreign(model) -> bool:
@@ -150,7 +158,7 @@ class OnnxFile(ForeignModel):
         try:
             session = onnx_session(self.content)
         except Exception as error:
-            raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {first_line(error)}") from error
+            raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {_onnx_reason(error)}") from error
         made = self._model.graph
         self.maker = " ".join([self._model.producer_name, *self._model.producer_version.split()[:1]])
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
@@ -160,7 +168,7 @@ class OnnxFile(ForeignModel):
         self.inputs = tuple(
             Tensor(
                 each.name,
-                _rows_first(path, each.name, each.shape),
+                _rows_first(path, each.name, _told_shape(path, self._model, each)),
                 _onnx_dtype(path, each),
                 words=graph.words(each.name),
                 pixels=self._pixels(graph, each),
@@ -168,7 +176,13 @@ class OnnxFile(ForeignModel):
             for each in session.get_inputs()
         )
         self.outputs = tuple(
-            Tensor(each.name, (None, *_open(each.shape)[1:]), _onnx_dtype(path, each), graph.activation(each.name))
+            Tensor(
+                each.name,
+                (None, *_open(each.shape)[1:]),
+                _onnx_dtype(path, each),
+                None if each.name in self._classes else graph.activation(each.name),
+                classes=self._classes.get(each.name, ()),
+            )
             for each in session.get_outputs()
         )
         self.answer = onnx_function(session)
@@ -188,8 +202,13 @@ class OnnxFile(ForeignModel):
         except Exception as error:
             raise ArtifactError(f"{path.name} is damaged or no ONNX file: get it again") from error
         outside = [each for each in self._model.graph.initializer if each.data_location == each.EXTERNAL]
-        if not outside:
+        self._classes = _named_classes(self._model.graph)
+        texts = _in_numbers(self._model.graph)
+        self.texts = texts or ()
+        if not outside and texts is None:
             return content
+        if not outside:
+            return self._model.SerializeToString(deterministic=True)
         files = {entry.value for each in outside for entry in each.external_data if entry.key == "location"}
         try:
             onnx.load_external_data_for_model(self._model, str(path.parent))
@@ -241,6 +260,64 @@ class LiteRTFile(ForeignModel):
         )
 
 
+def _named_classes(graph) -> dict[str, tuple[str, ...]]:
+    """The names of classes that converters from scikit-learn write beside the shares, by outputs."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    found = {}
+    for output in graph.output:
+        node = made_by.get(output.name)
+        while node is not None:
+            names = [each for each in node.attribute if each.name.startswith("classlabels_")]
+            is_label = node.op_type in CLASSIFIES and output.name == node.output[0]
+            texts = tuple(name.decode() for each in names for name in each.strings)
+            texts = texts or tuple(str(number) for each in names for number in each.ints)
+            if texts and not is_label:
+                found[output.name] = texts
+                break
+            node = made_by.get(node.input[0]) if node.op_type in ("Normalizer", "Cast", "Identity") else None
+    return found
+
+
+def _in_numbers(graph) -> list[str] | None:
+    """Let a graph answer arrays of numbers: shares as an array instead of maps, and without texts beside numbers.
+
+    Returns the outputs that are left out, None where nothing was changed.
+    """
+    import onnx
+
+    changed = False
+    outputs = {output.name: output for output in graph.output}
+    for node in [node for node in graph.node if node.op_type == "ZipMap" and node.output[0] in outputs]:
+        graph.node.remove(node)
+        graph.node.append(onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]]))
+        count = max(len(each.strings) or len(each.ints) for each in node.attribute)
+        kind = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [None, count])
+        outputs[node.output[0]].type.CopyFrom(kind)
+        changed = True
+    texts = [each for each in graph.output if each.type.tensor_type.elem_type == onnx.TensorProto.STRING]
+    if len(texts) < len(graph.output):
+        for each in texts:
+            graph.output.remove(each)
+    return [each.name for each in texts] if changed or texts else None
+
+
+def _told_shape(path: Path, model, tensor) -> list:
+    """The shape of an input, which ONNX Runtime has as that of a number where the file does not tell it."""
+    given = next((each for each in model.graph.input if each.name == tensor.name), None)
+    if given is not None and not given.type.tensor_type.HasField("shape"):
+        raise ArtifactError(f"{path.name} does not tell the shape of {tensor.name}: convert it anew with the shapes")
+    return tensor.shape
+
+
+def _onnx_reason(error: Exception) -> str:
+    """What ONNX Runtime says of a file that it does not run, without places in its own code, and what to do."""
+    import onnx
+
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
+    said = re.sub(r"/\S+\.(cc|h):\d+ .*?(\)|\(\)>) (?=[A-Z])", "", said)[:200].rstrip(" .")
+    return f"{said}; convert it anew, with operations of ONNX only, of version {onnx.defs.onnx_opset_version()} at most"
+
+
 def _litert_graph(content: bytes) -> tuple[dict[int, dict], list[Operation]]:
     """LiteRT's details of all tensors by their numbers, and the operations as they stand in the file."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -289,6 +366,7 @@ def _onnx_dtype(path: Path, tensor) -> str:
     kinds = {"float": "float32", "double": "float64"}
     kind = tensor.type.removeprefix("tensor(").removesuffix(")")
     if "(" in kind or not tensor.type.startswith("tensor("):
-        zipped = ": convert it anew with options={'zipmap': False}" if "map" in tensor.type else ""
-        raise ArtifactError(f"{tensor.name} of {path.name} is a {tensor.type}, and an array is served{zipped}")
+        raise ArtifactError(
+            f"{tensor.name} of {path.name} is a {tensor.type}, and an array is served: convert it anew without it"
+        )
     return kinds.get(kind, kind)

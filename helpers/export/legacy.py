@@ -427,7 +427,14 @@ class _Contents:
         refused = [each for each in _chain(error) if isinstance(each, NoConversionError)]
         if refused:
             return needs_rebuilding(f"{said}{refused[-1]}", REWRITE)  # Keras raises its own around it, of the same type
-        return ArtifactError(said + last_line(error))
+        lost = re.search(r"Layer '[^']+' expected \d+ variables, but received \d+", str(error))
+        if lost and self.version == keras.__version__:  # as of a model that lies in two others
+            said += f"{lost[0]}, as Keras saved no more: where the model is in memory, save it by "
+            return ArtifactError(f"{said}model.export('folder'), and bring that folder")
+        said += last_line(error)
+        if re.search(r"__init__\(\) got an unexpected keyword argument '(trainable|name|dtype)'", said):
+            said += ": let it take **kwargs, too, and hand them to super().__init__(**kwargs)"
+        return ArtifactError(said)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -166,7 +166,7 @@ class OnnxPredictor(Predictor):
         names = session.get_modelmeta().custom_metadata_map.get("features")
         if names is not None:
             self._check_names(names)
-        if inputs[0].shape[0] == 1:
+        if inputs[0].shape[0] == 1 or outputs[0].type != "tensor(float)":
             return onnx_function(session)
         feed, wanted, run_options = inputs[0].name, [outputs[0].name], onnxruntime.RunOptions()
         # InferenceSession.run looks names up and checks its options again at every call: a third of the time of a row.
@@ -441,9 +441,9 @@ def flat_call(model, *tensors) -> list:
     import keras
 
     given = model.input if len(tensors) > 1 else None
-    if isinstance(given, dict):  # its keys need not be the names of the tensors
-        order = [each.name for each in model.inputs]
-        given = {key: tensors[order.index(each.name)] for key, each in given.items()}
+    if isinstance(given, dict):  # its keys need not be the names of the tensors, and it may hold lists of them
+        named = dict(zip((each.name for each in model.inputs), tensors, strict=True))
+        given = keras.tree.map_structure(lambda each: named[each.name], given)
     else:
         given = tensors[0] if len(tensors) == 1 else list(tensors)
     return keras.tree.flatten(model(given, training=False))

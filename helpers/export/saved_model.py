@@ -111,7 +111,10 @@ def _function(loaded) -> str:
     if len(names) == 1:
         return names[0]
     found = f"has {', '.join(names)}" if names else "has none"
-    raise ArtifactError(f"a SavedModel is asked by its function {FUNCTION}, this one {found}: export the model anew")
+    raise ArtifactError(
+        f"a SavedModel is asked by its function {FUNCTION}, this one {found}: export it with "
+        f"signatures={{{FUNCTION!r}: ...}}, the one to ask"
+    )
 
 
 def _described(folder: Path, name: str, spec) -> list:

@@ -320,8 +320,9 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
 
 def _rows_of(reader: Reader, content, keep_going: bool = False) -> tuple[Rows, bool]:
     """The rows of a decoded JSON body, and whether they came as a list."""
-    if isinstance(content, dict) and "instances" in content and reader.field("instances") is None:
-        instances = content["instances"]
+    instances = content.get("instances") if isinstance(content, dict) else None
+    are_rows = isinstance(instances, list) and all(isinstance(row, dict) for row in instances)  # which no value is
+    if isinstance(content, dict) and "instances" in content and (are_rows or reader.field("instances") is None):
         if not isinstance(instances, list):
             raise InvalidRequest('"instances" holds a list, of one row too', {"instances": "must be a list"})
         others = {name: "unknown" for name in content if name != "instances"}

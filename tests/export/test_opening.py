@@ -100,6 +100,60 @@ def test_a_look_up_that_knows_no_other_values_takes_those_and_names_them_to_whoe
     }
 
 
+def embedded(takes: str):
+    """A model of three whole numbers for each row, which an Embedding of 9 words takes in several ways."""
+    import keras
+
+    class Within(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = keras.layers.Embedding(9, 2), keras.layers.Embedding(3, 2)
+
+        def call(self, x):
+            return self.words(x) + self.places(keras.ops.arange(3))
+
+    inputs, words = keras.Input((3,)), keras.layers.Embedding(9, 2)
+    made = {
+        "at once": lambda: words(inputs),
+        "reshaped": lambda: words(keras.layers.Reshape((3, 1))(inputs)),
+        "less one": lambda: words(inputs - 1),
+        "in a layer": lambda: Within()(inputs),
+        "some of them": lambda: words(inputs[:, :1]),
+        "none of them": lambda: words(keras.ops.zeros_like(inputs)),
+    }[takes]()
+    return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(made)))
+
+
+@pytest.mark.parametrize(
+    ("takes", "high"),
+    [
+        ("at once", 8),
+        ("reshaped", 8),
+        ("less one", 9),
+        ("in a layer", 8),
+        ("some of them", None),
+        ("none of them", None),
+    ],
+)
+def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes, high):
+    found = signature_of(embedded(takes), Wishes(), "y")
+    if high is None:
+        assert isinstance(found, Signature)
+    else:
+        assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
+
+
+def test_a_dict_of_inputs_may_hold_a_list_of_them():
+    import keras
+
+    a, b, c = (keras.Input((2,), name=name) for name in "abc")
+    model = keras.Model({"first": a, "rest": [b, c]}, keras.layers.Concatenate()([a, 2 * b, 3 * c]))
+    signature = signature_of(model, Wishes(), "y")
+    assert signature.names == ("first", "b", "c")
+    answers = compiled(model)(*[np.full((1, 2), number, np.float32) for number in (1, 2, 3)])
+    assert answers.tolist() == [[1, 1, 4, 4, 9, 9]]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int64"])
 def test_numbers_that_stand_for_categories_have_the_ends_that_the_model_knows(dtype):
     import keras
@@ -342,8 +396,22 @@ def test_a_saved_model_without_a_function_is_refused_and_so_is_another_folder(tm
         for number in ("9", "12"):
             shutil.copytree(tmp_path / "sm", tmp_path / "numbers" / number)
         export_file(tmp_path / "numbers", tmp_path / "m")
-    with pytest.raises(ArtifactError, match="is a folder without a saved_model.pb"):
+    with pytest.raises(
+        ArtifactError, match="is a folder without a saved_model.pb, .*: give the file of a model, .keras"
+    ):
         export_file(tmp_path, tmp_path / "m")
+    for names, says in {
+        ("metadata.json", "config.json", "model.weights.h5"): "the inside of a .keras file, so zip its files",
+        ("config.json", "model.safetensors"): "a model of transformers; bring what `optimum-cli export onnx`",
+        ("checkpoint", "model.index"): "a TensorFlow checkpoint; load it into the model",
+        ("notes.txt", "net.onnx"): "give the file of a model, other/net.onnx",
+    }.items():
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        (tmp_path / "other").mkdir()
+        for name in names:
+            (tmp_path / "other" / name).touch()
+        with pytest.raises(ArtifactError, match=says):
+            export_file(tmp_path / "other", tmp_path / "m")
 
 
 def test_a_table_tells_the_ranges_of_the_columns_that_are_named_in_it(tmp_path):
@@ -590,6 +658,96 @@ def test_a_mask_of_true_and_false_takes_one_and_nought_too(tmp_path):
     with pytest.raises(InvalidRequest) as refused:
         signature.parse({"input_ids": [8, 2, 1, 1, 1, 1], "attention_mask": [2, 1, 0, 0, 0, 0]})
     assert refused.value.fields == {"attention_mask": "must hold true and false, or 1 and 0"}
+
+
+def classifier_of_sklearn(path: Path, classes: list, zipped: bool) -> None:
+    """What skl2onnx writes of a logistic regression of two numbers: a label, and shares, in maps where zipped."""
+    texts = isinstance(classes[0], str)
+    names = {"classlabels_strings" if texts else "classlabels_ints": classes}
+    zip_names = {"classlabels_strings" if texts else "classlabels_int64s": classes}
+    weights = {"coefficients": [1.0, -2.0, 0.5, 1.5, -1.0, 0.0], "intercepts": [0.1, 0.0, -0.1]}
+    ml = {"domain": "ai.onnx.ml"}
+    nodes = [
+        helper.make_node(
+            "LinearClassifier", ["x"], ["label", "scores"], **weights, post_transform="SOFTMAX", **names, **ml
+        ),
+        helper.make_node("Normalizer", ["scores"], ["shares" if zipped else "probabilities"], norm="L1", **ml),
+    ]
+    kind, label = TensorProto.FLOAT, TensorProto.STRING if texts else TensorProto.INT64
+    shares = helper.make_tensor_value_info("probabilities", kind, ["n", 3])
+    if zipped:
+        nodes.append(helper.make_node("ZipMap", ["shares"], ["probabilities"], **zip_names, **ml))
+        each = helper.make_map_type_proto(label, helper.make_tensor_type_proto(kind, []))
+        shares = helper.make_value_info("probabilities", helper.make_sequence_type_proto(each))
+    ends = (
+        [helper.make_tensor_value_info("x", kind, ["n", 2])],
+        [helper.make_tensor_value_info("label", label, ["n"]), shares],
+    )
+    graph = helper.make_graph(nodes, "g", *ends)
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_classifier_of_scikit_learn_answers_with_the_names_of_its_classes(tmp_path, zipped):
+    classifier_of_sklearn(tmp_path / "texts.onnx", ["a", "b", "c"], zipped)
+    _, predictor = brought(tmp_path / "texts.onnx", tmp_path / "m")
+    (output,) = predictor.signature.outputs
+    assert (output.kind, output.classes) == ("classes", ("a", "b", "c"))
+    assert "label, which is text, is left out" in found_in(tmp_path / "texts.onnx")
+    rows = predictor.signature.sample(5)
+    scores = rows @ np.array([[1.0, 0.5, -1.0], [-2.0, 1.5, 0.0]]) + [0.1, 0.0, -0.1]
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predictor(rows), shares, atol=1e-6)
+
+    classifier_of_sklearn(tmp_path / "numbers.onnx", [4, 5, 9], zipped)
+    _, predictor = brought(tmp_path / "numbers.onnx", tmp_path / "n")
+    label, output = predictor.signature.outputs
+    assert (label.kind, output.classes) == ("number", ("4", "5", "9"))
+    np.testing.assert_array_equal(predictor(rows)[0], np.array([4, 5, 9])[shares.argmax(axis=1)])
+
+
+def one_operation(path: Path, kind: str, takes=("n", 2), answers=("n", 2), dtype=TensorProto.FLOAT, **options) -> None:
+    ends = [[helper.make_tensor_value_info("x", TensorProto.FLOAT, takes)]]
+    ends.append([helper.make_tensor_value_info("y", dtype, answers)])
+    graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"], **options)], "g", *ends)
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+
+
+def test_answers_of_yes_and_no_are_1_and_0(tmp_path):
+    one_operation(tmp_path / "net.onnx", "IsNaN", dtype=TensorProto.BOOL)
+    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
+    answer = create_predict_app(predictor).test_client().post("/predict", json=[{"x1": 1, "x2": 2}])
+    assert answer.get_json()["predictions"] == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"kind": "ReduceMax", "keepdims": 0, "answers": ()},
+            "answered 8 rows with one number, and needs an answer for each",
+        ),
+        (
+            {"kind": "Transpose", "answers": (2, "n")},
+            "answered 8 rows with an array of 2 x 8, and needs an answer for each",
+        ),
+        (
+            {"kind": "Relu", "takes": None, "answers": None},
+            "does not tell the shape of x: convert it anew with the shapes",
+        ),
+        (
+            {"kind": "Own", "domain": "mine"},
+            "Own.* is not a registered function/op; convert it anew, with operations of ONNX",
+        ),
+    ],
+)
+def test_an_onnx_file_that_cannot_be_served_is_refused_with_what_to_do(tmp_path, options, says):
+    one_operation(tmp_path / "net.onnx", **options)
+    with pytest.raises(ArtifactError, match=says):
+        export_file(tmp_path / "net.onnx", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):
