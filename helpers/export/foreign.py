@@ -313,7 +313,8 @@ def _onnx_reason(error: Exception) -> str:
     """What ONNX Runtime says of a file that it does not run, without places in its own code, and what to do."""
     import onnx
 
-    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first_line(error))
+    whole = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", whole)
     said = re.sub(r"/\S+\.(cc|h):\d+ .*?(\)|\(\)>) (?=[A-Z])", "", said)[:200].rstrip(" .")
     return f"{said}; convert it anew, with operations of ONNX only, of version {onnx.defs.onnx_opset_version()} at most"
 

@@ -180,6 +180,15 @@ def test_other_features_than_the_games_are_served_as_well():
         assert "mean radius" in requests.get(server.url).text
 
 
+def test_a_feature_may_be_called_as_the_list_of_rows_is():
+    signature = Signature((Feature("instances", "real", 0, 9), Feature("inputs")), "y")
+    model = Logistic(signature)
+    row = {"instances": 3, "inputs": 1}
+    client = create_predict_app(model).test_client()
+    alone = client.post("/predict", json=row).get_json()["probability"]
+    assert client.post("/predict", json={"instances": [row]}).get_json()["predictions"] == [alone]
+
+
 # ---- the fast lane ----
 
 
