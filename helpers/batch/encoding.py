@@ -24,7 +24,7 @@ MOST_REMEMBERED = 100_000  # values of a column whose meaning is kept from one b
 
 # What Arrow and Python read as the same number; whatever else may be one is left to the reader of requests.
 _PLAIN = rf"^-?[0-9]{{1,{LONGEST_NUMBER // 2}}}(\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?$"
-_DECIMAL_COMMA = re.compile(r"^[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$")
+_DECIMAL_COMMA = re.compile(r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$")
 
 
 class Encoder:

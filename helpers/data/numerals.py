@@ -14,8 +14,8 @@ _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})  # what typesetting write
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _GROUPED = {  # a number with thousands separators, by the decimal mark
-    ".": re.compile(r"[+-]?\d{1,3}(?:[, '\u2019\u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII),
-    ",": re.compile(r"[+-]?\d{1,3}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d+)?", re.ASCII),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII),
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d+)?", re.ASCII),
 }
 _GROUPS = {".": re.compile("[, '\u2019\u00a0\u202f]"), ",": re.compile("[. '\u2019\u00a0\u202f]")}
 

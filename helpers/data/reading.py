@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 import requests
 
+from helpers.data.numerals import SIGNS
+
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
 DELIMITERS = ",;\t|"
@@ -235,6 +237,10 @@ def _excel(content: bytes, name: str, holds: str) -> Reading:
     return reading
 
 
+def _shown(cell) -> str:
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
 def _of_sheet(sheet: pd.DataFrame, name: str) -> Reading:
     """The table in a sheet, which may have empty cells around it, and a title above it."""
     reading = Reading(sheet, name)
@@ -247,7 +253,7 @@ def _of_sheet(sheet: pd.DataFrame, name: str) -> Reading:
     titles = _titles(first, sheet.shape[1])
     header, body = sheet.iloc[titles], sheet.iloc[titles + 1 :]
     reading.frame = _without_dashes(body.infer_objects().reset_index(drop=True))
-    reading.frame.columns = ["" if pd.isna(cell) else str(cell) for cell in header]
+    reading.frame.columns = ["" if pd.isna(cell) else _shown(cell) for cell in header]
     reading.first_line = int(header.name) + 2
     if titles:
         reading.said.append(_skipped(titles))
@@ -480,15 +486,19 @@ def _ragged(error: str, name: str, lines_before: int, width: int) -> str:
 
 
 def _decimal_mark(frame: pd.DataFrame, delimiter: str, said: list[str]) -> str:
-    """ "," where the numbers of the file are written with a decimal comma, else "."."""
+    """ "," where more columns of the file are written with a decimal comma than with a point, else "."."""
+    commas = points = 0
     for _, column in frame.items():
-        texts = column.dropna().head(1000).str.strip()
+        texts = column.dropna().head(1000).str.strip().str.strip(" \u00a0" + SIGNS)
         if not len(texts) or not texts.str.fullmatch(_NUMBER.pattern).all():
             continue
         comma = texts.str.fullmatch(_DECIMAL_COMMA.pattern).any()
-        if comma or (delimiter == ";" and texts.str.fullmatch(r"[+-]?\d+,\d+").any()):
-            said.append("numbers are written with a decimal comma")
-            return ","
+        comma = comma or (delimiter == ";" and texts.str.fullmatch(r"[+-]?\d+,\d+").any())
+        commas += comma
+        points += not comma and texts.str.fullmatch(r"[+-]?\d*\.(?:\d{1,2}|\d{4,})").any()
+    if commas and commas >= points + (delimiter == ","):
+        said.append("numbers are written with a decimal comma")
+        return ","
     return "."
 
 

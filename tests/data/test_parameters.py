@@ -285,6 +285,7 @@ def test_strict_refuses_a_number_outside_of_the_range():
         ("-$1,500.25", "-$1,500.25 is no plain number: write -1500.25"),
         ("1,500", "1,500 is written with a thousands separator: write 1500"),
         ("12,345,678.5", "12,345,678.5 is written with a thousands separator: write 12345678.5"),
+        ("0,214", "0,214 is written with a decimal comma: write 0.214"),
         ("1500,5", "1500,5 is written with a decimal comma: write 1500.5"),
         ("1.500,25", "1.500,25 is written with a decimal comma: write 1500.25"),
         ("30 years", "not a number"),

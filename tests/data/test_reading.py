@@ -64,6 +64,12 @@ SAME = {
     "semicolon, decimal comma, thousands": TABLE.assign(
         a=[f"{value:_.3f}".replace(".", ",").replace("_", ".") for value in TABLE.a]
     ).to_csv(index=False, sep=";"),
+    "semicolon, decimal comma, a sign of money": TABLE.assign(
+        a=[f"{value:_.3f} €".replace(".", ",").replace("_", ".") for value in TABLE.a]
+    ).to_csv(index=False, sep=";"),
+    "a column with a decimal comma among those with a point": TABLE.assign(
+        money=[f"{value:.2f} €".replace(".", ",") for value in TABLE.a]
+    )[["a", "b", "label", "money"]].to_csv(index=False),
     "thousands": TABLE.assign(a=[f"{value:,.3f}" for value in TABLE.a]).to_csv(index=False),
     "tab": joined("\t"),
     "tab and decimal comma": TABLE.to_csv(index=False, sep="\t", decimal=","),
@@ -95,6 +101,7 @@ SAME = {
     "Excel, the second sheet": excel(Notes=pd.DataFrame(), Data=TABLE),
     "Excel, the sheet with the label": excel(Notes=pd.DataFrame({"see": ["Data"]}), Data=TABLE),
     "Excel, below a title and off the edge": excel(startrow=4, startcol=2, Sheet1=TABLE, title="Sales"),
+    "Excel, with numbers for names": excel(Sheet1=TABLE.rename(columns={"a": 2024})),
     "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
     "Parquet": parquet(),
     "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
@@ -104,7 +111,8 @@ SAME = {
 @pytest.mark.parametrize("form", SAME)
 def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
     reading = read(tmp_path, SAME[form])
-    assert list(reading.frame.columns) == list(TABLE.columns)
+    reading.frame = reading.frame.rename(columns={"2024": "a"})
+    assert list(reading.frame.columns)[:3] == list(TABLE.columns)
     for name in TABLE:
         np.testing.assert_array_equal(typed(reading.frame[name], reading.decimal), TABLE[name].astype(float))
 
