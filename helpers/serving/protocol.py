@@ -15,6 +15,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import httptools
@@ -267,7 +268,7 @@ class Connection(HttpToolsProtocol):
         request_id = self.observed.identify(None) if self.observed else ""
         body = json.dumps({"success": False, "error": error}).encode()
         head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
-        origin = dict(self.headers or ()).get(b"origin", b"").decode("latin-1")
+        origin = dict(_tidied(self.headers or ())).get(b"origin", b"").decode("latin-1")
         more = self.callers.headers_of_refusal(origin) if self.callers else []
         head += "".join(f"{name}: {value}\r\n" for name, value in more)
         head += f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
@@ -308,11 +309,9 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_bytes < 0:  # a trailer, after a body in chunks: it must not pass for a header
             return
-        name, value = name.lower(), value.rstrip(b" \t")
-        if name == b"content-length":
-            value = value.lstrip(b"0") or b"0"  # Python reads no number of thousands of digits
+        name = name.lower()
         self.headers.append((name, value))
-        if name == b"expect" and value.lower() == b"100-continue":
+        if name == b"expect" and value.strip().lower() == b"100-continue":
             self.expect_100_continue = True
         if len(self.headers) > HEADERS or len(value) > HEADER_BYTES:
             self.problem = 431, LARGE_HEADERS if len(value) > HEADER_BYTES else MANY_HEADERS
@@ -365,6 +364,7 @@ class Connection(HttpToolsProtocol):
 
     def _careful(self) -> None:
         """Hand the request to the application, as uvicorn does."""
+        self.headers = _tidied(self.headers)
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and codings != [b"chunked"]:
             self.problem = 501, OTHER_CODING
@@ -418,7 +418,7 @@ class Connection(HttpToolsProtocol):
 
     def _look_at_headers(self) -> None:
         """Find out what the headers say; a client sends the same ones again, and then it holds for all of them."""
-        headers = dict(self.headers)
+        headers = dict(_tidied(self.headers))
 
         def given(name: bytes) -> str | None:
             value = headers.get(name)
@@ -469,6 +469,14 @@ class Connection(HttpToolsProtocol):
         close = b"" if keep else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
         return self.head + tail % (request_id.encode(), len(answer.body), close, answer.body)
+
+
+def _tidied(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers without blanks after their values; a length without zeros before it, of which Python reads few."""
+    values = [(name, value.rstrip(b" \t")) for name, value in headers]
+    return [
+        (name, value.lstrip(b"0") or b"0") if name == b"content-length" else (name, value) for name, value in values
+    ]
 
 
 class _Flow(FlowControl):
