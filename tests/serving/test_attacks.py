@@ -208,10 +208,11 @@ def test_an_endless_upload_is_refused_at_the_limit(url, begin, piece, status):
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n" + begin)
         client.setblocking(False)
-        got = b""
+        got, rest = b"", piece
         while b"\r\n\r\n" not in got and sent < 100 * BODY_BYTES:
             try:
-                sent += client.send(piece)
+                taken = client.send(rest)
+                sent, rest = sent + taken, rest[taken:] or piece
             except BlockingIOError:
                 time.sleep(0.001)
             except OSError:
