@@ -332,18 +332,21 @@ def _tried_vocabulary(model, tensor) -> int | None:
     sizes = {size for key, each in within.items() if key not in known and (size := _words(each))}
     if not sizes or any(each.dtype == "string" for each in model.inputs):
         return None
-    answer, shape = compiled(model), [OPEN if size is None else size for size in tensor.shape[1:]]
+    answer = compiled(model)
+    rows = [np.ones((1, *(size or OPEN for size in each.shape[1:])), each.dtype) for each in model.inputs]
+    values = rows[[each.name for each in model.inputs].index(tensor.name)].reshape(-1)  # the same memory
 
     def fails(number: int, at: int) -> bool:
-        rows = [np.ones((1, *(OPEN if size is None else size for size in each.shape[1:]))) for each in model.inputs]
-        rows[[each.name for each in model.inputs].index(tensor.name)].reshape(-1)[at] = number
+        values[at] = number
         try:
-            answer(*(row.astype(each.dtype) for row, each in zip(rows, model.inputs, strict=True)))
+            answer(*rows)
         except Exception:
             return True
+        finally:
+            values[at] = 1
         return False
 
-    ends = (0, int(np.prod(shape)) - 1)
+    ends = 0, len(values) - 1
     tried = sorted({size + more for size in sizes for more in (-1, 0, 1)}, reverse=True)
     return next(
         (n for n in tried if not any(fails(n - 1, at) for at in ends) and all(fails(n, at) for at in ends)), None
