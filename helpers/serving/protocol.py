@@ -1,7 +1,8 @@
 """A connection of the production server: uvicorn's, with the lane on it, limits, and errors in the services' own shape.
 
 uvicorn hands each request to an ASGI application as a task. A plain request to /predict needs none: it is answered as
-soon as its last byte is here, by `lane.Lane`. Whatever is irregular goes uvicorn's way to the application.
+soon as its last byte is here, by `lane.Lane`, and the next one that says the same but for what is asked, without being
+parsed (`repeated`). Whatever is irregular goes uvicorn's way to the application.
 
 What uvicorn leaves open is closed here: a request that does not arrive in time, headers without end, a body that ends
 before its length, an answer that nobody reads.
@@ -47,6 +48,7 @@ from helpers.serving.framing import (
     origin_form,
 )
 from helpers.serving.lane import Answer, Lane
+from helpers.serving.repeated import Repeated
 from helpers.serving.supervisor import Place
 
 log = logging.getLogger("helpers.serving.services")
@@ -86,7 +88,10 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         extensions = getattr(self.app.app, "extensions", {})
         self.lanes, self.observed, self.callers = map(extensions.get, ("lanes", "observed", "callers"))
-        self.lane: Lane | None = None  # of the request that is being received
+        self.path = b""  # of the request that is being received
+        self.lane: Lane | None = None  # and its lane
+        self.repeated: Repeated | None = None  # what stays of the requests that the lane answered last
+        self.is_answered = False  # what has just been read, by the lane
         self.since = time.monotonic()  # the beginning of the request that is arriving, or of the idle time
         self.unread_since: float | None = None
         self.receiving = False  # a request has begun and is not whole yet
@@ -151,6 +156,10 @@ class Connection(HttpToolsProtocol):
     def _read(self, data: bytes) -> None:
         if self.refused:
             return
+        self._unset_keepalive_if_required()
+        begins = not self.receiving
+        if begins and self.repeated is not None and self._answer_repeated(data):
+            return
         if self.receiving and self.head_bytes >= 0:
             self.head_bytes += len(data)
         elif self.receiving:
@@ -160,7 +169,7 @@ class Connection(HttpToolsProtocol):
                 line, end, rest = data.partition(b"\n")
                 data = escaped(line) + end + rest
             self.is_in_address = b"\n" not in data
-        self._unset_keepalive_if_required()
+        self.is_answered = False
         try:
             try:
                 self.parser.feed_data(data)
@@ -173,6 +182,8 @@ class Connection(HttpToolsProtocol):
             return
         if max(self.head_bytes, self.silent_bytes) > HEADER_BYTES:
             self.refuse(431, LARGE_HEADERS)
+        if begins and self.is_answered:
+            self.repeated = Repeated.of(data, self.path)
 
     def _stay_with_http(self, rest: bytes) -> None:
         """Read a request that offers another protocol (h2c, as Java's client does) again, without the offer.
@@ -396,25 +407,38 @@ class Connection(HttpToolsProtocol):
 
     def _is_plain(self) -> bool:
         """Whether the lane may answer the request whose headers are here, once its body is."""
-        cycle = self.cycle
-        path, _, self.query = self.url.partition(b"?")
-        lane = self.lane = self.lanes.get(path)
-        if lane is None or (cycle is not None and not cycle.response_complete) or not lane.is_open():
-            return False
-        if self.expect_100_continue:
+        self.path, _, self.query = self.url.partition(b"?")
+        if self.path not in self.lanes or self.expect_100_continue:
             return False
         if self.headers != self.seen_headers:
             self._look_at_headers()
-        if not self.are_plain or self.parser.get_http_version() != "1.1":
+        if not self.are_plain or self.parser.get_http_version() != "1.1" or not self._finds_lane():
             return False
-        if lane.canary is not None:
-            self.lane = lane.canary(self.caller)
-            if not self.lane.is_open():
-                return False
         method = self.parser.get_method()
         if method == b"POST":
             return 0 <= self.length <= LARGE_BYTES
         return method == b"GET" and self.length < 0
+
+    def _finds_lane(self) -> bool:
+        """Choose the lane for the path; False where none is open, or an earlier request still waits for its answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        lane = self.lanes[self.path]
+        if lane.canary is not None and lane.is_open():
+            lane = lane.canary(self.caller)
+        self.lane = lane
+        return lane.is_open()
+
+    def _answer_repeated(self, data: bytes) -> bool:
+        """Answer what says the same as the request before it, but for what is asked; False where it does not."""
+        asked = self.repeated.asked(data)
+        if asked is None:
+            return False
+        self.path, self.since = self.repeated.path, time.monotonic()
+        if not self._finds_lane():
+            return False
+        self.query, body = (b"", asked) if self.repeated.body_follows else (asked, b"")
+        return self._answer(body)
 
     def _look_at_headers(self) -> None:
         """Find out what the headers say; a client sends the same ones again, and then it holds for all of them."""
@@ -429,14 +453,14 @@ class Connection(HttpToolsProtocol):
             len(headers) == len(self.headers)
             and headers.keys().isdisjoint(_IRREGULAR)
             and self.callers.may_ask_for(given(b"host"))
-            and self.lane.may_pass(given(b"x-api-key"), given(b"authorization"))
+            and self.lanes[self.path].may_pass(given(b"x-api-key"), given(b"authorization"))
         )
         self.length = int(headers.get(b"content-length", -1))
         self.content_type = given(b"content-type") or ""
         self.given_id = given(b"x-request-id")
         self.caller = given(CALLER.lower().encode()) or (self.client[0] if self.client else "")
         self.said_to_origin = self.callers.headers(given(b"origin"))
-        self.head = b""
+        self.head, self.repeated = b"", None
 
     def _answer(self, body: bytes) -> bool:
         """Let the lane answer; False where it does not."""
@@ -450,6 +474,7 @@ class Connection(HttpToolsProtocol):
         request_id = self.observed.identify(self.given_id)
         keep = self.parser.should_keep_alive() and not self.last
         self.transport.write(self._response(answer, request_id, keep))
+        self.is_answered = True
         if not keep:
             self.refused = True
             self.transport.close()
