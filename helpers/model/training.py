@@ -212,6 +212,7 @@ def compile_epoch(
     full = steps * batch_size
     model.optimizer.build(model.trainable_variables)  # a compiled function may not create variables
 
+    @tf.autograph.experimental.do_not_convert  # nothing in it to convert, and looking for it takes a while
     def train_step(x_batch, y_batch, *masks):
         with tf.GradientTape() as tape:
             y_pred = masked_model([x_batch, *masks], training=True)
@@ -231,7 +232,7 @@ def compile_epoch(
             predictions = predictions.write(step, y_pred)
         return total_loss, tf.reshape(predictions.stack(), (full, 1))
 
-    @tf.function
+    @tf.function(autograph=False)
     def train_epoch(order, masks):
         # All rows are put in order at once: then the loop runs over batches of one fixed shape, as XLA wants it.
         epoch = [tf.gather(x, order), tf.gather(y, order), *masks]
@@ -272,7 +273,7 @@ def _compile_validation(model: keras.Model, x, y) -> Callable:
     """A compiled function of nothing -> loss, a scalar, and predictions (k, 1) for these rows, with dropout off."""
     x, y = tf.constant(x), tf.constant(y)
 
-    @tf.function
+    @tf.function(autograph=False)
     def validate():
         y_pred = model(x, training=False)
         return model.compute_loss(x, y, y_pred, training=False), tf.cast(y_pred, tf.float32)
