@@ -94,6 +94,7 @@ class Lab:
     def __init__(self, folder: Path):
         self.project = tools.copy_project(folder / "tutorial")
         shorten(next((self.project / "notebooks").glob("02_*")))
+        self._fresh_kernel: str | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -156,10 +157,17 @@ class Lab:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/lab?token=learner&reset"
 
+    def fresh_kernel(self) -> str:
+        """The one kernel, by its id, of all the notebooks in which nothing is run."""
+        if not self._fresh_kernel:
+            self._fresh_kernel = json.loads(self._call("POST", "kernels"))["id"]
+        return self._fresh_kernel
+
     def end_kernels(self) -> None:
-        """Ends the kernels of the notebooks that were opened so far: each with TensorFlow takes up to 1 GB."""
+        """Ends the kernels of the notebooks that were run so far: each with TensorFlow takes up to 1 GB."""
         for kernel in json.loads(self._call("GET", "kernels")):
-            self._call("DELETE", f"kernels/{kernel['id']}")
+            if kernel["id"] != self._fresh_kernel:
+                self._call("DELETE", f"kernels/{kernel['id']}")
 
     def listening(self) -> set[int]:
         """The ports on which the server and its kernels listen."""
@@ -209,12 +217,13 @@ def desk(browser, lab) -> Iterator[Page]:
 class OpenNotebook:
     """One notebook in JupyterLab, as a reader's hands and eyes have it; what was open before it is closed."""
 
-    def __init__(self, page: Page, lab: Lab, name: str):
+    def __init__(self, page: Page, lab: Lab, name: str, to_run: bool):
         self.page, self.lab = page, lab
         self.complaints = Complaints(page)
         page.evaluate("() => [...jupyterapp.shell.widgets('main')].forEach(widget => widget.dispose())")
         lab.end_kernels()
-        self.command("docmanager:open", path=f"notebooks/{name}", factory="Notebook")
+        kernel = {} if to_run else {"kernel": {"id": lab.fresh_kernel()}}
+        self.command("docmanager:open", path=f"notebooks/{name}", factory="Notebook", **kernel)
         page.wait_for_function(
             f"""name => {{ {CURRENT}
                 const context = panel?.context;
@@ -316,8 +325,8 @@ def test_notebook_in_jupyterlab(path, desk, lab):
 
     (Those outputs are a fresh run's: nbval compares them.)
     """
-    opened = OpenNotebook(desk, lab, path.name)
     look, put_down = HANDS_ON.get(path.name[:2], (None, None))
+    opened = OpenNotebook(desk, lab, path.name, to_run=look is not None)
     if look:
         opened.run_all()
     committed = tools.read(path)
