@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from batch_tools import ENV, command, rejected
+from batch_tools import ENV, command, forked, rejected
 from conftest import passengers
 
 from helpers.batch.parts import Parts
@@ -26,9 +26,8 @@ pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 def score(passengers_model, tmp_path):
     """`score` as it is typed in a folder of its own, with the model of the passengers unless another is named."""
 
-    def score(*words, **more) -> subprocess.CompletedProcess:
-        run = {"capture_output": True, "text": True, "timeout": 120, "cwd": tmp_path, "env": ENV, **more}
-        return subprocess.run(command(*words, model=passengers_model), check=False, **run)
+    def score(*words) -> subprocess.CompletedProcess:
+        return forked(command(*words, model=passengers_model), tmp_path, timeout=120)
 
     return score
 
@@ -208,9 +207,13 @@ def test_a_column_to_keep_that_is_not_there_is_named(score, people):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
-def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(score, people, tmp_path):
+def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(
+    score, people, passengers_model, tmp_path
+):
+    typed = command("people.csv", "scores.csv", model=passengers_model)
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))}
-    assert "cannot be written: File too large" in refused(score("people.csv", "scores.csv", **limit))
+    done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False, **limit)
+    assert "cannot be written: File too large" in refused(done)
     assert not (tmp_path / "scores.csv").exists()
     assert score("people.csv", "scores.csv").returncode == 0
     assert len(pd.read_csv(tmp_path / "scores.csv")) == 240
