@@ -193,7 +193,7 @@ def _services(model: Path, signature: Signature, seconds: float, rounds: int, pe
 def _backends(model: Path, example: dict, rounds: int) -> Iterator[Figure]:
     """Each backend alone, and the service from its start to its first answer."""
     ask = f"/predict?{urlencode(example)}"
-    seen = {backend: in_process(model, backend) for backend in BACKENDS}
+    seen = {backend: in_process(model, backend, rounds) for backend in BACKENDS}
     keras = seen["keras"]
     for backend in BACKENDS:
         ms, base = seen[backend]["ms"], keras["predict_ms"]
@@ -402,12 +402,12 @@ def rows_per_second(url: str, example: dict, seconds: float) -> Figure:
     return Figure("rows in lists of 1,000", rows, "rows/s", "one by one", single.per_second, rows / single.per_second)
 
 
-def in_process(model: Path, backend: str) -> dict:
+def in_process(model: Path, backend: str, rounds: int) -> dict:
     """`ms` for one row, `mb` of memory and `seconds` to load of a backend, in an interpreter of its own.
 
-    Of Keras also `predict_ms`, for one row by `model.predict`.
+    The time is the least of the rounds. Of Keras also `predict_ms`, for one row by `model.predict`.
     """
-    return _in_an_interpreter(_ONE_BACKEND, str(model), backend)
+    return _in_an_interpreter(_ONE_BACKEND, str(model), backend, str(rounds))
 
 
 def _in_an_interpreter(program: str, *arguments: str) -> dict:
@@ -420,7 +420,7 @@ def _in_an_interpreter(program: str, *arguments: str) -> dict:
 _ONE_BACKEND = """
 import json, sys, time
 started = time.perf_counter()
-model, backend = sys.argv[1:]
+model, backend, rounds = sys.argv[1:]
 from helpers.export.predictors import load_predictor
 predictor = load_predictor(model, backend)
 rows = predictor.signature.sample(1)
@@ -431,7 +431,7 @@ import psutil
 
 def ms_of(call, times):
     call()
-    return min(repeat(call, number=times, repeat=5)) / times * 1000
+    return min(repeat(call, number=times, repeat=int(rounds))) / times * 1000
 
 seen = {"seconds": seconds, "ms": ms_of(lambda: predictor(rows), 1000), "mb": psutil.Process().memory_info().rss / 1e6}
 if backend == "keras":
