@@ -198,7 +198,8 @@ def test_a_file_that_answers_otherwise_is_left_out(own, tmp_path):
     text = (own / "model.pmml").read_text(encoding="utf-8")
     changed = tmp_path / "model.pmml"
     changed.write_text(re.sub(r'bias="[^"]+"', 'bias="0.5"', text, count=1), encoding="utf-8")
-    assert np.abs(pmml_evaluator.evaluate(changed, [ROW]) - asked(own, ROW)).max() > 1e-6
+    right = load_predictor(own)(SIGNATURE.parse([ROW]))
+    assert np.abs(pmml_evaluator.evaluate(changed, [ROW]) - right).max() > 1e-3
     changed.write_text("<PMML", encoding="utf-8")
     with pytest.raises(RuntimeError, match="PMMLError"):
         pmml_evaluator.evaluate(changed, [ROW])

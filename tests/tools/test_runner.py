@@ -301,21 +301,3 @@ def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     ):
         assert expected in index
     assert ("Open in Binder" in index) == bool(checkout.binder_folder())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["run", "--data", "nowhere.csv"], "there is no file"),
-        (["run", "--label", "churned"], "has no column 'churned'"),
-        (["renew", "nowhere.ipynb"], "nowhere.ipynb"),
-    ],
-)
-def test_what_cannot_be_run_is_said_in_a_sentence(arguments, says, tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "helpers", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 2
-    assert says in result.stderr
-    assert "Traceback" not in result.stderr
