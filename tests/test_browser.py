@@ -303,9 +303,9 @@ class OpenNotebook:
         """The whole notebook: at desktop width in the light theme, at laptop width in the dark one."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         for size, theme, words in ((DESKTOP, LIGHT, "desktop-light"), (LAPTOP, DARK, "laptop-dark")):
+            self.page.set_viewport_size(size)  # first: to draw a page as tall as its notebook anew takes long
             self.command("apputils:change-theme", theme=theme)
             self.page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
-            self.page.set_viewport_size(size)
             self.page.wait_for_function(f"() => {{ {CURRENT} return content.outerNode.clientHeight < innerHeight; }}")
             hidden = self.page.evaluate(
                 f"""() => {{ {CURRENT}
@@ -315,8 +315,8 @@ class OpenNotebook:
             self.page.evaluate(f"() => {{ {CURRENT} content.outerNode.scrollTop = 0; }}")
             self.page.wait_for_timeout(300)  # until the frames inside are drawn at their new width
             self.page.screenshot(path=SCREENSHOTS / f"{name}-{words}.png")
-        self.command("apputils:change-theme", theme=LIGHT)
         self.page.set_viewport_size(DESKTOP)
+        self.command("apputils:change-theme", theme=LIGHT)
 
 
 @pytest.mark.parametrize("path", tools.NOTEBOOKS, ids=lambda path: path.stem)
