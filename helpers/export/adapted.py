@@ -1,8 +1,9 @@
-"""What layers found in data before they were saved: vocabularies, the weights of words, boundaries of bins.
+"""What layers found in data before they were saved: vocabularies, the weights of words, boundaries of bins, a width.
 
 `give_back(tree, held, ...)` writes it into the tree of a model, from where Keras takes it whatever wrote the file. A
 `.keras` archive holds it beside the layers' descriptions; an `.h5` file holds no vocabulary, and a layer without one
-would fail at the first request.
+would fail at the first request. Keras 2 leaves open how wide the input of a Sequential model is that begins with a
+Normalization, as most examples of one do, and Keras 3 wants to know.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from helpers.export.errors import NeedsMoreError, needs_rebuilding
 from helpers.export.keras2_weights import GROUPS, numbered
 from helpers.export.keras_tree import inner_layers, label_of, layers_of, name_of, wrapped_layers
 
-ADAPTED = ("Discretization", "IntegerLookup", "StringLookup", "TextVectorization")
-SUMMARY = "summary:0"  # what a Discretization of Keras 2 keeps of the data, in an .h5
+NORMALIZATION = "Normalization"
+ADAPTED = ("Discretization", "IntegerLookup", NORMALIZATION, "StringLookup", "TextVectorization")
+SUMMARY, MEAN = "summary:0", "mean:0"  # what a Discretization and a Normalization keep in an .h5 of Keras 2
+SHAPE = "batch_input_shape"  # as Keras 2 calls it
 
 
 class Held:
@@ -40,19 +43,19 @@ class Held:
         found = [self.weights.get(f"{each}/vars/{name}") for each in _spelled(place)]
         return next((each[()] for each in found if each is not None), None)
 
-    def summary(self, layer: dict, top: dict) -> np.ndarray | None:
-        """What a Discretization that is, or is in, a layer of the model keeps in an `.h5`.
+    def kept(self, name: str, layer: dict, top: dict) -> np.ndarray | None:
+        """What a layer that is, or is in, a layer of the model keeps of the data in an `.h5`, under `name`.
 
         It is below the layer's name where the layer was called before it was adapted; else that name is lacking, and
-        a group holds one such summary at most.
+        a group holds one of it at most.
         """
         group = self.weights.get("model_weights", self.weights).get(name_of(top))
         if group is None:
             return None
         found: list[str] = []
         group.visit(found.append)
-        own = f"/{name_of(layer)}/{SUMMARY}"
-        path = next((path for path in found if f"/{path}".endswith(own)), SUMMARY)
+        own = f"/{name_of(layer)}/{name}"
+        path = next((path for path in found if f"/{path}".endswith(own)), name)
         return group[path][()] if path in group else None
 
 
@@ -89,10 +92,47 @@ def give_back(tree: dict, held: Held, file: str, notes: list[str], modern: bool 
                 raise _refusal(layer, argument, file)
         if missing:
             notes.append(f"what {label_of(layer)} found in data is put into its description ({' and '.join(missing)})")
+    for model in (tree, *layers_of(tree)):
+        chain = _firsts(model)
+        if chain and chain[-1]["class_name"] == NORMALIZATION:
+            layer = chain[-1]
+            mean = held.numbers(places[id(layer)], "0")
+            mean = held.kept(MEAN, layer, tops[id(layer)]) if mean is None else mean
+            if mean is not None and _widen(chain, mean.shape):
+                notes.append(
+                    f"the file leaves open how wide the input is: as wide as what {label_of(layer)} was adapted to"
+                )
+
+
+def _firsts(model: dict) -> list[dict]:
+    """What a Sequential model begins with: its InputLayer, then its first layer, then what that one begins with."""
+    found = []
+    if model["class_name"] == "Sequential":
+        for layer in inner_layers(model):
+            found.append(layer)
+            if layer["class_name"] != "InputLayer":
+                return found + _firsts(layer)
+    return found
+
+
+def _widen(chain: list[dict], sizes: tuple[int, ...]) -> bool:
+    """Write the sizes of the axes that a Normalization keeps, the last of `chain`, where shapes leave them open."""
+    axes = chain[-1]["config"].get("axis")
+    axes = axes if isinstance(axes, list) else [] if axes is None else [axes]
+    shapes = [each["config"][SHAPE] for each in chain if isinstance(each["config"], dict) and each["config"].get(SHAPE)]
+    is_open = any(shape[axis] is None for shape in shapes for axis in axes)
+    if not is_open or len(sizes) != len(axes):
+        return False
+    for shape in shapes:
+        for axis, size in zip(axes, sizes, strict=True):
+            shape[axis] = size
+    return True
 
 
 def _missing(kind: str, config: dict) -> list[str]:
     """The arguments that say what a layer found, where they are not there."""
+    if kind == NORMALIZATION:
+        return []  # it is a weight
     if kind == "Discretization":
         return ["bin_boundaries"] if config.get("bin_boundaries") is None else []
     weighted = ["idf_weights"] if config.get("output_mode") in ("tf_idf", "tf-idf") else []
@@ -109,7 +149,7 @@ def _found(layer: dict, argument: str, held: Held, place: str, top: dict) -> lis
         weights = held.numbers(place, "idf_weights")
         return None if weights is None else weights[: len(config["vocabulary"])].tolist()  # without their padding
     summary = held.numbers(place, "0")
-    summary = held.summary(layer, top) if summary is None else summary
+    summary = held.kept(SUMMARY, layer, top) if summary is None else summary
     return None if summary is None else _boundaries(summary, config)
 
 

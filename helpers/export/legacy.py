@@ -300,6 +300,7 @@ class _Contents:
                         model = keras.models.load_model(copy, compile=native, **options)
             except Exception as error:
                 raise self._explain(error) from error
+        _finalize(model)
         if arguments and not native:
             model.compile(**arguments)
             if self.modern:
@@ -345,6 +346,7 @@ class _Contents:
             except Exception as error:
                 reason = last_line(error)
                 raise ArtifactError(f"the weights of {self.path.name} do not fit the model given: {reason}") from error
+        _finalize(self.built)
         return self.built
 
     def _restore_optimizer(self, model) -> None:
@@ -442,6 +444,19 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _finalize(model) -> None:
+    """Have each Normalization divide by the spread that was read.
+
+    Keras 3.15 does so for the layers of a model itself; those of a model inside of an `.h5` go on as if nothing had
+    been read, and answer wrongly without a word.
+    """
+    import keras
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def _own_module(names: list[str], kind: str) -> str:

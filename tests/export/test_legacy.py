@@ -143,6 +143,9 @@ def test_a_file_of_keras_2_predicts_what_it_predicted_then_and_trains_on(name):
             "'reset_after': it is False",
             "0.2x + 0.5",
         ],
+        "keras-2.15.0-open-width.h5": ["(Normalization) was adapted to"],
+        "keras-2.15.0-open-width.keras": ["(Normalization) was adapted to"],
+        "keras-2.15.0-open-width-inside.h5": ["(Normalization) was adapted to"],
         "keras-2.2.4-cudnn.h5": ["CuDNNLSTM is called LSTM", "CuDNNGRU is called GRU"],
         "keras-2.2.4-encoder-decoder.h5": ["'initial_state'"],
         "keras-2.2.4-two-outputs.h5": ["one list of metrics was for every output"],
@@ -546,6 +549,23 @@ def test_a_normalization_layer_survives_every_keras_file(tmp_path):
         model.save(tmp_path / f"model{suffix}")
         loaded = load_keras(tmp_path / f"model{suffix}")
         assert np.array_equal(predictions(loaded, ROWS * 40), predictions(model, ROWS * 40))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
+def test_a_normalization_layer_in_a_model_inside_survives_every_keras_file(suffix, tmp_path):
+    """Keras itself reads its weights from an .h5 and goes on without them."""
+    import keras
+
+    def model(normalization):
+        inner = [keras.Input((10,)), normalization, keras.layers.Dense(4, "relu")]
+        return keras.Sequential([keras.Input((10,)), keras.Sequential(inner), keras.layers.Dense(1, "sigmoid")])
+
+    normalization = keras.layers.Normalization()
+    normalization.adapt(ROWS * 40 + np.arange(10, dtype="float32"))
+    saved, path = model(normalization), tmp_path / f"model{suffix}"
+    saved.save_weights(path) if "weights" in suffix else saved.save(path)
+    loaded = load_keras(path, architecture=model(keras.layers.Normalization()) if "weights" in suffix else None)
+    assert np.array_equal(predictions(loaded, ROWS * 40), predictions(saved, ROWS * 40))
 
 
 # ---- what is refused ----

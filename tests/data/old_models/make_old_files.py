@@ -42,6 +42,7 @@ def inputs_of(model) -> list:
     batches = []
     for tensor in model.inputs:
         size, *shape = (None if d is None else int(d) for d in tensor.shape.as_list())
+        shape = [d or 10 for d in shape]  # Keras 2 leaves open how wide what it standardizes is
         batch = rows(int(np.prod(shape)))[: size or 32].reshape(size or 32, *shape)
         batches.append(batch[::-1].copy() if batches else batch)
     return batches
@@ -81,6 +82,14 @@ def standardized():
     normalization = layers.Normalization(input_shape=(10,))
     normalization.adapt(rows() * 40 + 7)
     return sequential(normalization)
+
+
+def open_width(inside=False):
+    """A Normalization that was adapted before it was called, in front or in a model in front: no size of the input."""
+    normalization = layers.Normalization()
+    normalization.adapt(rows() * 4 + 1)
+    head = [normalization, layers.Dense(8, activation="relu")]
+    return keras.Sequential([*([keras.Sequential(head)] if inside else head), layers.Dense(1, activation="sigmoid")])
 
 
 def trained(model, **compile_arguments):
@@ -452,6 +461,9 @@ def models():
     sgd = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
     yield "functional.h5", trained(functional(), optimizer=sgd, loss="mse", metrics=["mae"])
     yield "standardized.h5", trained(standardized(), **plain, metrics=["AUC"])
+    yield "open-width.h5", trained(open_width(), **plain)
+    yield "open-width.keras", trained(open_width(), **plain)
+    yield "open-width-inside.h5", trained(open_width(inside=True), **plain)
     yield "lambda.h5", sequential(layers.Lambda(lambda x: x * 2.0 - 1.0, input_shape=(10,)))
     yield "archive.keras", trained(sequential(), **plain, metrics=[auc])
 
