@@ -67,7 +67,7 @@ class Encoder:
         """The (k, m) float32 matrix of a batch of k rows, a (k,) mask of rows that are bad, and notes on some rows.
 
         A bad row's part of the matrix means nothing, nor does its note. A note names the numbers that lie outside of
-        what training saw, in the service's words. Raises `DataError` where the columns are another table's.
+        their range, in the service's words. Raises `DataError` where the columns are another table's.
         """
         found = self.columns(batch.schema.names)
         matrix = np.zeros((batch.num_rows, self.signature.width), np.float32)
@@ -133,7 +133,7 @@ class Encoder:
 
     @staticmethod
     def _outside(feature, numbers: np.ndarray, scaled: np.ndarray) -> np.ndarray:
-        """Which numbers may lie outside of what training saw, also as the model takes them, in float32."""
+        """Which numbers may lie outside of their range, also as the model takes them, in float32."""
         low, high = (np.float32(feature.scaled(end)) for end in (feature.low, feature.high))
         usual = (numbers >= feature.low) & (numbers <= feature.high)
         return ~(usual | ((scaled >= low) & (scaled <= high)))

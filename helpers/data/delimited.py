@@ -43,8 +43,10 @@ def read_csv(reader: Reader, text: str) -> Rows:
         i, line = next((i, line) for i, line in enumerate(lines) if len(line) != len(fields))
         names = ", ".join(field.name if field else "a label" for field in fields[:12])
         more = ", ..." if len(fields) > 12 else ""
+        other = next((mark for mark in ";\t|" if len(line) == 1 and mark in line[0]), "")
+        separate = f"; separate them by commas, not by {other!r}" if other else ""
         raise InvalidRequest(
-            f"row {i} has {len(line)} values, where {len(fields)} are wanted: {names}{more}",
+            f"row {i} has {len(line)} values, where {len(fields)} are wanted: {names}{more}{separate}",
             {f"[{i}]": f"must have {len(fields)} values"},
         )
     matrix, problems, notes = np.zeros((len(lines), reader.width), np.float32), Named(), Named()

@@ -413,7 +413,7 @@ class InputSignature:
         return self.reader().read(params).matrix
 
     def reader(self, strict: bool = False, unseen: str = "refuse") -> InputReader:
-        """The reader of requests; nothing is known of what training saw, so that it has no rules to choose."""
+        """The reader of requests; nothing is known of ranges, so that it has no rules to choose."""
         return self._reader
 
     @cached_property

@@ -1,7 +1,7 @@
 """Request parameters become the rows of a matrix, by name, or an error that names every bad field.
 
 A `Reader` is made from a signature. A mapping of names to values, a list of such mappings, or a query string comes
-in, a `Rows` goes out: the (k, m) float32 matrix, and a note for each number outside of what training saw. A request
+in, a `Rows` goes out: the (k, m) float32 matrix, and a note for each number outside of its range. A request
 in its plainest form takes a few look-ups; any other goes the careful way: both give the same rows and errors.
 """
 
@@ -73,7 +73,7 @@ SOURCES = {  # by `Signature.values_from`
 
 
 class Rows(NamedTuple):
-    """What was read. `matrix` is (k, m) float32; `notes` says which numbers lie outside of what training saw.
+    """What was read. `matrix` is (k, m) float32; `notes` says which numbers lie outside of their range.
 
     refused: in a list that was read with `keep_going`, what is wrong with each bad field. bad: the numbers of the rows
     that they stand in, whose rows of the matrix mean nothing.
@@ -88,8 +88,8 @@ class Rows(NamedTuple):
 class Reader:
     """Reads requests for one signature.
 
-    strict: refuse a number outside of the range that training saw, instead of answering it with a note.
-    unseen: what becomes of a category that training never saw: "refuse", or "answer" it as none of those known.
+    strict: refuse a number outside of its range, instead of answering it with a note.
+    unseen: what becomes of a text that is none of a category's: "refuse", or "answer" it as none of those known.
     """
 
     def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
@@ -419,10 +419,10 @@ class _Field:
         low, high = _as_float32(feature.scaled(feature.low)), _as_float32(feature.scaled(feature.high))
         if feature.low <= number <= feature.high or low <= scaled <= high:
             return (self.at, scaled), None, None
-        range_ = f"{_shown(feature.low)} to {_shown(feature.high)}"
+        range_ = f"{shown(feature.low)} to {shown(feature.high)}"
         if self.strict:
             return None, f"must be between {range_.replace(' to ', ' and ')}", None
-        note = f"{_shown(number)} is outside of {range_}, {self.source.range_is}"
+        note = f"{shown(number)} is outside of {range_}, {self.source.range_is}"
         return (self.at, scaled), None, note
 
     def _yes_no(self, value):
@@ -523,7 +523,7 @@ def _is_whole(text) -> bool:
     return isinstance(text, str) and bool(re.fullmatch(r"0|-?[1-9]\d{0,15}", text, re.ASCII))
 
 
-def _shown(number: float) -> str:
+def shown(number: float) -> str:
     """A number in full, without a point where it is whole."""
     return str(int(number)) if float(number).is_integer() and abs(number) < 1e16 else repr(float(number))
 

@@ -89,7 +89,9 @@ def chosen(directory: str | Path, digits: str | None, action: str) -> Version:
         place = {"rollback": BEFORE, "promote": BESIDE}[action]
         fit = [each for each in versions(directory) if each.place == place]
         if not fit:
-            made = "it has not been replaced yet" if place == BEFORE else "`train --beside` makes one"
+            made = (
+                "it has not been replaced yet" if place == BEFORE else "`train --beside` and `export --beside` make one"
+            )
             raise UnknownVersion(f"{directory.name} has no version {place} the current one: {made}")
         version = fit[0]
     if version.place == CURRENT:
@@ -123,7 +125,8 @@ def other_question(before: Mapping, now: Mapping) -> str:
     was, are = ({each["name"] for each in signature.get("features", ())} for signature in (before, now))
     added, gone = sorted(are - was), sorted(was - are)
     if added or gone:
-        return f"it takes other features (new: {added}, gone: {gone})"
+        told = (f"{word}: {', '.join(names)}" for word, names in (("new", added), ("gone", gone)) if names)
+        return f"it takes other features ({'; '.join(told)})"
     if _outcome(before) != _outcome(now):
         return f"it predicts {_outcome(now)} where the one before predicts {_outcome(before)}"
     if before.get("outputs") != now.get("outputs"):

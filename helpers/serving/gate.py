@@ -21,6 +21,7 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.reading import DataError
 from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
+from helpers.export.versions import other_question
 from helpers.model.evaluation import roc_auc, roc_auc_difference
 from helpers.serving.golden import CannotGate, Golden
 from helpers.serving.services import create_predict_app
@@ -118,12 +119,11 @@ def compare(new: Callable, old: Callable, rows: pd.DataFrame, label: np.ndarray)
     """Whether the ROC AUC of `new` is no worse than that of `old` on the same rows.
 
     It is worse where the whole 95 % interval of the difference lies below 0 (DeLong's for paired scores). The fewer
-    the rows, the wider the interval, and the less is held back. What answers another question is no better or worse.
+    the rows, the wider the interval, and the less is held back. What answers another question is no better or worse,
+    nor is what takes other features.
     """
-    asked, before = ((each.signature.label, each.signature.positive) for each in (new, old))
-    if asked != before:
-        says = f"answers the probability of {new.signature.outcome}, where {old.version} answers that of "
-        return Finding(False, f"{says}{old.signature.outcome}: its callers would misread it")
+    if reason := other_question(old.signature.to_dict(), new.signature.to_dict()):
+        return Finding(False, f"{reason}: callers of {old.version} would be refused, or would misread it")
     (scores, knows), (others, others_know) = _scores(new, rows), _scores(old, rows)
     both = knows & others_know
     try:

@@ -58,7 +58,10 @@ def read(path: Path) -> tuple[Golden, ...]:
 
 def write(golden: Iterable[Golden], path: Path) -> None:
     """Write golden requests, one a line; what they leave open is left out."""
-    lines = [json.dumps({k: v for k, v in asdict(each).items() if v not in (None, "")}) for each in golden]
+    lines = [
+        json.dumps({k: v for k, v in asdict(each).items() if v not in (None, "")}, ensure_ascii=False)  # to be read
+        for each in golden
+    ]
     path.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n", encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.data.images import NAMES
 from helpers.data.inputs import InputSignature, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, SOURCES
+from helpers.data.parameters import LARGEST, SOURCES, shown
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 from helpers.serving.callers import CALLER
 
@@ -41,8 +41,8 @@ def describe(
     """The OpenAPI document as plain JSON types.
 
     needs_key: whether `/predict` and `/metrics` want an API key. max_body_bytes: the limit that 413 speaks of.
-    strict, unseen: how `create_predict_app` was told to treat what training never saw. has_canary: whether callers say
-    who they are, to be answered by the same version each time.
+    strict, unseen: how `create_predict_app` treats what is outside of ranges and categories. has_canary: whether
+    callers say who they are, to be answered by the same version each time.
     """
     values = _Values(strict, unseen, getattr(signature, "values_from", ""))
     example = signature.example()
@@ -263,7 +263,7 @@ class _Values:
             else:
                 schema |= {"minimum": -LARGEST, "maximum": LARGEST}
                 if not feature.is_unbounded:
-                    schema["description"] = f"{self.source.told_by} {feature.low} to {feature.high}"
+                    schema["description"] = f"{self.source.told_by} {shown(feature.low)} to {shown(feature.high)}"
         elif feature.kind == BINARY and not feature.values:
             schema = {"type": "integer", "enum": [0, 1]}
         elif feature.kind == CATEGORY and self.unseen == "answer":

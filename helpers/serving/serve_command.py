@@ -28,6 +28,9 @@ from helpers.serving.framing import HEADER_BYTES
 from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import CannotServe
 
+# Of the "bad ports" of the Fetch standard those that need no rights to listen on, and that Chromium refuses, too.
+NOT_FOR_BROWSERS = {1719, 1720, 1723, 2049, 3659, 4045, 5060, 5061, 6000, 6566, *range(6665, 6670), 6697, 10080}
+
 if TYPE_CHECKING:
     from helpers.serving.production import Served
 
@@ -248,6 +251,8 @@ def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int)
     if not is_loopback(chosen.host):
         key = "with the API key" if chosen.api_key_file else "without a key"
         lines.append(f"Listening on {chosen.host}: whoever reaches port {port} can ask it, {key}.")
+    if port in NOT_FOR_BROWSERS:
+        lines.append(f"Browsers and JavaScript's fetch open nothing on port {port}: for them take another --port.")
     if PROXY:
         lines.append(f"{PROXY} would send curl or Python to a proxy: in its terminal type `{BYPASS_PROXY}` first.")
     if others:

@@ -141,8 +141,8 @@ def create_predict_app(
     warm_up: let the model answer once before the first request; `GET /health/ready` is 503 until it has answered.
     allow_hosts: names that are answered beside those of this machine itself; None: a request for any name is answered.
     allow_origins: the origins whose pages a browser lets read the answers, such as "http://localhost:3000"; "*": every.
-    strict: refuse a number outside of the range that training saw, instead of answering it with a note.
-    unseen: "refuse" a category that training never saw, or "answer" it as none of those known.
+    strict: refuse a number outside of its range, instead of answering it with a note.
+    unseen: "refuse" a text that is none of a category's, or "answer" it as none of those known.
     shadow: another version, which is asked what was asked, and held against it in the metrics.
     canary: another version, which answers some of the callers. ValueError where either takes other features.
     part: for `several.create_models_app`, of whose service this one is a part.

@@ -270,12 +270,16 @@ def _serve(cli: _Parser) -> None:
         metavar="ORIGIN",
         help="the origin of a page, as http://localhost:3000, that may read the answers; may be repeated",
     )
-    cli.option("--strict", action="store_true", help="refuse numbers outside of what training saw; else a note says so")
+    cli.option(
+        "--strict",
+        action="store_true",
+        help="refuse a number outside of its range, which training or --like tells; else a note says so",
+    )
     cli.option(
         "--unseen",
         choices=("refuse", "answer"),
         default="refuse",
-        help="a category that training never saw: refuse it (default), or answer it as none of those known",
+        help="a text that is none of those known, by training or --like: refuse it (default), or answer it as such",
     )
     cli.option(
         "--max-body",
@@ -409,10 +413,10 @@ def _models(cli: _Parser) -> None:
     cli.usage = f"{cli.prog} [rollback NAME [VERSION] | promote NAME [VERSION]]"
     cli.epilog = (
         "`models rollback games` puts the version before the current one back; the same again undoes it. `models "
-        "promote games` puts the newest of those in its place that `train --beside` has made. VERSION, its first "
-        "digits, names any that is listed. A running `serve` takes the change up by itself, within two seconds, unless "
-        "it was started with NAME@VERSION; a server in a notebook is not listed, and keeps what its cell loaded. The "
-        "last three that were replaced are kept, in models/.NAME.versions."
+        "promote games` puts the newest of those in its place that `train --beside` or `export --beside` has made. "
+        "VERSION, its first digits, names any that is listed. A running `serve` takes the change up by itself, within"
+        " two seconds, unless it was started with NAME@VERSION; a server in a notebook is not listed, and keeps what "
+        "its cell loaded. The last three that were replaced are kept, in models/.NAME.versions."
     )
     cli.option("action", nargs="?", choices=ACTIONS, help="what to do; without it, list them")
     cli.option("model", type=registry.choose, nargs="?", metavar="NAME", help="a name in models/, or a path")

@@ -162,7 +162,18 @@ def test_a_version_that_answers_the_opposite_is_held_back_without_an_auc(exporte
     old, new = load_predictor(exported), load_predictor(exported)
     new.signature = Signature(old.signature.features, old.signature.label, "no")
     finding = gate.compare(new, old, *held_out)
-    assert not finding.holds and "answers the probability of label = no" in finding.says
+    assert not finding.holds and "it predicts label = no where the one before predicts label" in finding.says
+
+
+def test_a_version_that_takes_other_features_is_held_back_without_an_auc(exported, held_out, tmp_path):
+    from helpers.model.training import build_classifier
+
+    old = load_predictor(exported)
+    fewer = Signature(old.signature.features[:9], old.signature.label)
+    export_model(build_classifier(9), tmp_path / "fewer", fewer, formats=("onnx",))
+    rows, label = held_out
+    finding = gate.compare(load_predictor(tmp_path / "fewer"), old, rows[list(fewer.names)], label)
+    assert not finding.holds and "it takes other features (gone: G10): callers of" in finding.says
 
 
 def test_rows_of_one_answer_have_no_auc(exported, held_out):
@@ -195,6 +206,13 @@ def test_a_file_that_holds_something_else_is_said(tmp_path, content, says):
     with pytest.raises(CannotGate) as error:
         golden.read(tmp_path / "golden.json")
     assert says in str(error.value)
+
+
+def test_what_is_written_to_be_edited_shows_the_letters_of_the_table(tmp_path):
+    written = [Golden({"Größe (€)": "überall"}, at_least=0.5)]
+    golden.write(written, tmp_path / "golden.json")
+    assert '"Größe (€)": "überall"' in (tmp_path / "golden.json").read_text(encoding="utf-8")
+    assert list(golden.read(tmp_path / "golden.json")) == written
 
 
 def test_the_golden_requests_of_the_sample_are_of_its_columns_and_say_why(sample):

@@ -332,7 +332,7 @@ def test_a_table_names_the_features_and_their_ranges(tmp_path):
     }  # nobody trained on it here
     assert read.matrix.tolist() == [[3, 99, 1, 1, 150]]
     described = describe(predictor.signature, "x")["components"]["schemas"]["Row"]["properties"]["age"]["description"]
-    assert described == "the model's owner gave the range 20.0 to 49.0"
+    assert described == "the model's owner gave the range 20 to 49"
 
 
 def test_numbers_of_which_nothing_is_known_are_legal_as_far_as_a_model_can_compute(folder):

@@ -17,15 +17,16 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from playwright.sync_api import Error, sync_playwright
 from service_processes import family, gone, is_ready, serving, start, until
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving.callers import Callers
 from helpers.serving.production import observed_beside
-from helpers.serving.serve_command import listen
+from helpers.serving.serve_command import NOT_FOR_BROWSERS, free_port, listen
 from helpers.serving.stand_in import starting
-from helpers.serving.supervisor import STOP_SECONDS
+from helpers.serving.supervisor import STOP_SECONDS, CannotServe
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -334,6 +335,29 @@ def test_the_url_that_is_shown_for_a_host_works(exported, host, shown):
 def test_whoever_listens_on_every_address_is_told_so(exported):
     with announced("--model", exported, "--host", "0.0.0.0", "--port", "0") as (process, url):
         assert "whoever reaches port" in process.stdout.readline()
+
+
+@pytest.mark.browser
+def test_it_says_on_which_ports_browsers_open_nothing(exported, chromium):
+    def refuses(page, port: int) -> bool:
+        with pytest.raises(Error) as error:  # nothing listens there but the one service
+            page.goto(f"http://127.0.0.1:{port}/", timeout=5000)
+        return "ERR_UNSAFE_PORT" in str(error.value)
+
+    def is_free(port: int) -> bool:
+        try:
+            return free_port("127.0.0.1", port) == port
+        except CannotServe:
+            return False
+
+    port = next(filter(is_free, sorted(NOT_FOR_BROWSERS)))
+    with announced("--model", exported, "--port", str(port)) as (process, url), sync_playwright() as playwright:
+        assert process.stdout.readline().startswith(f"Browsers and JavaScript's fetch open nothing on port {port}:")
+        assert requests.get(f"{url}/predict", params=ARTICLE, timeout=5).ok
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        assert all(refuses(page, each) for each in NOT_FOR_BROWSERS)
+        browser.close()
 
 
 def test_it_says_which_model_it_serves_and_which_others_there_are(exported, tmp_path):
