@@ -45,9 +45,9 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed.sha256"  # written last: whatever was interrupted before it is done again
 # Where Python may not keep what it compiles (many images say so), each start would compile TensorFlow anew.
 KEEPS_NOTHING = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-NEEDED_DISK = 4 * 1024**3  # bytes; the installed environment takes 3.0 GB
+NEEDED_DISK = 5 * 1024**3  # bytes; the installed environment takes 4.0 GB on the disk
 REMEDIES = {  # what to do, and what pip and uv print when it is that
-    "the disk is full, make room (4 GB)": ("no space left", "disk quota"),
+    "the disk is full, make room (5 GB)": ("no space left", "disk quota"),
     "the package index cannot be reached, check the network and the proxy": (
         "dns error",
         "name resolution",
@@ -105,7 +105,7 @@ def set_up() -> None:
     if STAMP.exists() and STAMP.read_text() == wanted and PYTHON.exists():
         return
     create_venv()
-    say("Installing the packages of requirements.lock into .venv (about 3 GB, once) ...")
+    say("Installing the packages of requirements.lock into .venv (about 4 GB, once) ...")
     install("-r", "requirements.lock")
     install("--no-deps", "--editable", ".")
     if KEEPS_NOTHING:
@@ -116,7 +116,7 @@ def set_up() -> None:
 def create_venv() -> None:
     STAMP.unlink(missing_ok=True)
     if shutil.disk_usage(ROOT).free < NEEDED_DISK and not PYTHON.exists():
-        raise SetUpError(f"the disk of {ROOT} has less than 4 GB free: make room, then run this again.")
+        raise SetUpError(f"the disk of {ROOT} has less than 5 GB free: make room, then run this again.")
     if PYTHON.exists() and works(PYTHON, "-m", "pip", "--version"):
         return
     say("Creating .venv ...")

@@ -180,6 +180,6 @@ def test_a_full_disk_is_said_in_a_sentence(copy, tmp_path):
         pytest.skip("this system does not let root mount a file system")
     try:
         shutil.copytree(copy, disk / "copy")
-        assert "less than 4 GB free" in refusal(launch(disk / "copy", "run"))
+        assert "less than 5 GB free" in refusal(launch(disk / "copy", "run"))
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -29,7 +29,7 @@ from helpers.batch.sources import Source, check_unchanged
 
 PACKAGES = {"beam": "apache_beam", "spark": "pyspark"}
 NAMES = {"beam": "Apache Beam", "spark": "Apache Spark"}
-SIZES = {"beam": 520, "spark": 830}  # MB of an environment of its own
+SIZES = {"beam": 600, "spark": 800}  # MB on the disk of an environment of its own
 HOMES = PROJECT / "build" / "engines"
 GLANCE = 0.2  # seconds from one look at what is finished to the next
 

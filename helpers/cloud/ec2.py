@@ -31,7 +31,7 @@ PORTS = {22: "SSH", 5000: "predictions"}
 JUPYTER = 8888  # opened only where Jupyter listens on it, with `user_data(..., jupyter="open")`
 INTERNET = "0.0.0.0/0"
 ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")  # AWS shows terminated ones for another hour
-ROOT_GIB = 16  # 3 GB environment, 2 GB system, the downloads while installing, and room
+ROOT_GIB = 16  # 4 GB environment, 2 GB system, the downloads while installing, and room
 
 IMAGES = {  # AWS and Canonical keep the newest image's id under these names
     "amazon-linux": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}",

@@ -59,7 +59,10 @@ _NO_TEXT = {
     rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": f"an ARFF file, as Weka has them: {_CODED}",
     rb"version https://git-lfs": "a pointer of Git LFS, not the table: get that by `git lfs pull`",
     rb"SQLite format 3": "an SQLite database: save the table in it as CSV",
-    rb"\x89HDF": "an HDF5 file: save it as Parquet, by `pandas.read_hdf(...).to_parquet(...)`",
+    rb"\x89HDF": (
+        "an HDF5 file: save it as Parquet, by `pandas.read_hdf(...).to_parquet(...)`, or where it is a Keras model "
+        "serve it, by `python3 tutorial.py serve FILE`"
+    ),
     rb"\x80[\x02-\x05]": "a pickle of Python: save it as Parquet, by `pandas.read_pickle(...).to_parquet(...)`",
     rb"\x93NUMPY": "an array of NumPy, without names of columns: save it as CSV, with a first line that names them",
     rb"<stata_dta>|[\x70-\x73][\x01\x02]\x01": (

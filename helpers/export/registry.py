@@ -153,6 +153,21 @@ def _line(*words: str) -> str:
     return shlex.join(["python3", launcher, *words])
 
 
+def no_model(file: Path) -> str:
+    """What to do with a table where a model is wanted, told by its name; "" for another file."""
+    if file.suffix.lower() not in TABLES:
+        return ""
+    train = f"{shlex.join(['python3', 'tutorial.py', 'train', '--data', str(file)])} --label COLUMN"
+    return f"{file} is a table, and a model is served: train one with `{train}` first"
+
+
+def no_table(file: Path) -> str:
+    """The same of a model's file where a table is wanted; HDF5 may hold either."""
+    if file.suffix.lower() not in (".keras", ".onnx", ".tflite"):
+        return ""
+    return f"{file} is a model, and a table is wanted: {_serve_file(file)}"
+
+
 def _serve_file(file: Path) -> str:
     return f"serve it with `{shlex.join(['python3', 'tutorial.py', 'serve', str(file)])}`, which exports it first"
 
@@ -174,8 +189,7 @@ def _other_file(file: Path) -> str:
         return f"{file} is a model's file alone: {_serve_file(file)}"
     if file.suffix.lower() in OTHER_MODEL_FILES:
         return f"{file} is a model's file alone, and the folder of a whole export is served: {there_are()}"
-    if file.suffix.lower() in TABLES:
-        train = f"{shlex.join(['python3', 'tutorial.py', 'train', '--data', str(file)])} --label COLUMN"
-        return f"{file} is a table, and a model is served: train one with `{train}` first"
+    if sentence := no_model(file):
+        return sentence
     what = "a file" if file.exists() else "a link that leads nowhere"
     return f"{file} is {what}, and the folder of an export is served: {there_are()}"

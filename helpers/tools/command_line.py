@@ -379,8 +379,7 @@ def _score(cli: _Parser) -> None:
         "Rows that cannot be scored are written to OUTPUT.rejected, each with its line and the reason. "
         "After an interruption the same command goes on where it was. What follows -- goes to the engine: "
         "`--engine spark -- --master spark://host:7077`, `--engine beam -- --runner FlinkRunner`; all its workers "
-        "must see the files under the same names. Memory does not grow with the input: some 0.3 GB, 0.5 GB with Beam, "
-        "0.8 GB with Spark and 0.35 GB more for each core."
+        "must see the files under the same names. Memory does not grow with the input."
     )
     cli.option("input", nargs="+", metavar="INPUT", help="CSV (gzip, too) or Parquet files, folders, patterns as *.csv")
     cli.option(
@@ -616,7 +615,9 @@ def _model_file(word: str) -> Path:
             _wrong(f"{word} is a model that was exported already: serve it with --model {word}")
         kind_of(path.resolve())
         return path.resolve()
-    return _on_disk(word, "a model's file (.keras, .h5, .onnx, .tflite)").resolve()
+    file = _on_disk(word, "a model's file (.keras, .h5, .onnx, .tflite)").resolve()
+    sentence = "" if file.suffix.lower() == ".json" else registry.no_model(Path(word))  # model.to_json() writes one
+    return _wrong(sentence) if sentence else file
 
 
 def _served_file(word: str) -> Path:
@@ -632,7 +633,8 @@ def _weights_file(word: str) -> Path:
 
 
 def _table_file(word: str) -> str:
-    return str(_readable(word, "a table").resolve())
+    file = str(_readable(word, "a table").resolve())
+    return _wrong(sentence) if (sentence := registry.no_table(Path(word))) else file
 
 
 def _classes(word: str) -> tuple[str, ...]:
@@ -786,7 +788,7 @@ def _table(word: str) -> str:
     if "://" in word:
         scheme, host = urlsplit(word)[:2]
         return word if scheme in ("http", "https") and host else _wrong(f"{word} is no http address")
-    return str(_readable(word, "a table").resolve())  # the notebooks run in a folder of their own
+    return _table_file(word)  # the notebooks run in a folder of their own
 
 
 def _notebook(word: str) -> Path:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +243,51 @@ def test_a_table_of_spark_gets_the_same_answers(master, in_engine, people, passe
     shown = of_readme("scored(spark", 1, **{'"models/games"': "model"})
     in_engine("spark", SPARK.replace("README", shown), people, passengers_model, master, tmp_path, BRIEFLY)
     check_answers(pq.read_table(tmp_path / "scores"), passengers_model, people)
+
+
+# ---- what they take ----
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+MEMORY = re.search(
+    r"process takes less than ([\d.]+) GB, Beam less than ([\d.]+) GB, and Spark on two cores less than ([\d.]+) GB",
+    " ".join(README.split()),
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "said", "options"), [("", 1, ()), ("beam", 2, ()), ("spark", 3, ("--master", "local[2]"))]
+)
+def test_memory_stays_below_what_the_readme_says(engine, said, options, made_once, many, exported, tmp_path):
+    if engine:
+        python_of(engine, made_once)
+    typed = command(many, "scores.parquet", model=exported, engine=engine, options=options)
+    process = subprocess.Popen(typed, cwd=tmp_path, env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    most = 0
+    while process.poll() is None:
+        most = max(most, memory_of(psutil.Process(process.pid)))
+        time.sleep(0.05)
+    assert process.returncode == 0
+    assert 50e6 < most < float(MEMORY[said]) * 1e9
+    assert pq.ParquetFile(tmp_path / "scores.parquet").metadata.num_rows == 3_500_000
+
+
+def memory_of(process: psutil.Process) -> int:
+    """Bytes that a process and those below it take; what they share counts once, where the system tells."""
+    bytes_ = 0
+    with suppress(psutil.Error):
+        for each in [process, *process.children(recursive=True)]:
+            with suppress(psutil.Error):
+                info = each.memory_full_info()
+                bytes_ += getattr(info, "pss", info.uss)
+    return bytes_
+
+
+@pytest.mark.parametrize("engine", engines.PACKAGES)
+def test_an_engine_takes_some_of_the_disk_as_is_said(engine, made_once):
+    python_of(engine, made_once)
+    taken = sum(path.lstat().st_blocks * 512 for path in (engines.HOMES / engine).rglob("*")) / 1e6
+    assert engines.SIZES[engine] / 1.6 < taken < engines.SIZES[engine] * 1.4  # blocks differ between file systems
+    assert re.search(rf"setup --engine {engine} +# {engines.SIZES[engine]} MB", README)
 
 
 # ---- neither ----
