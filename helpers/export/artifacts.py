@@ -25,7 +25,7 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
-from helpers.export.detection import outputs_of
+from helpers.export.detection import advice, outputs_of
 from helpers.export.errors import ArtifactError, first_line, last_line
 from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign
@@ -182,7 +182,8 @@ def _check_answers(answer, signature) -> None:
         answers = as_arrays(answer(signature.sample(FEW)))
     except Exception as error:
         said = f"the model does not answer {FEW} rows of what it takes: {first_line(error)}"
-        raise ArtifactError(f"{said}; export it so that it takes any number of rows, each of one size") from error
+        shapes = [each.shape for each in signature.inputs] if isinstance(signature, InputSignature) else []
+        raise ArtifactError(f"{said}; {advice(shapes)}") from error
     if len(answers) != len(signature.outputs):
         raise ArtifactError(
             f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"

@@ -33,6 +33,7 @@ APPLICATIONS = {
     "caffe": ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"),
     "torch": ("densenet",),
 }
+WIDTH_UNTOLD = "bring its Keras file (.keras, .h5), which tells how wide a row is"
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,10 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
         raise ArtifactError(f"the model takes several inputs ({names}): features can be named where there is one")
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape or model.inputs[0].dtype != "float32":
-        raise ArtifactError(f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features")
+        open_width = f": {WIDTH_UNTOLD}" if shape == (None,) else ""
+        raise ArtifactError(
+            f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features{open_width}"
+        )
     width = int(np.prod(shape))
     if wishes.like:
         features = _like(wishes, width)
@@ -496,6 +500,11 @@ def _activation(tensor) -> str | None:
     return None
 
 
+def advice(shapes: list[tuple]) -> str:
+    """What to do about a model that does not answer rows of its own inputs, of these shapes."""
+    return WIDTH_UNTOLD if shapes == [(None,)] else "export it so that it takes any number of rows, each of one size"
+
+
 def _asked(model, signature) -> tuple[np.ndarray, ...]:
     from helpers.export.parity import on_rows
 
@@ -505,7 +514,7 @@ def _asked(model, signature) -> tuple[np.ndarray, ...]:
     except Exception as error:
         is_untold = any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs)
         more = "where it takes certain texts only, bring its Keras file, which tells them"
-        more = more if is_untold else "export it so that it takes any number of rows, each of one size"
+        more = more if is_untold else advice([tuple(each.shape[1:]) for each in model.inputs])
         reason = f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}; {more}"
         raise ArtifactError(reason) from error
 

@@ -352,6 +352,22 @@ def test_a_keras_file_with_a_graph_in_it_is_refused_as_code_unless_it_is_trusted
     assert np.ravel(again(np.float32([[1, 2]]))).tolist() == [2, 4]
 
 
+@pytest.mark.parametrize("features", [(), ("a", "b")], ids=["unnamed", "named"])
+def test_a_graph_that_leaves_open_how_wide_a_row_is_asks_for_the_file_that_tells(features, tmp_path):
+    """As Keras 2 writes a model that begins with a Normalization which was adapted before it was called."""
+    import tensorflow as tf
+
+    class Wide(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])
+        def __call__(self, x):
+            return {"y": (x - tf.constant([[1.0, 2.0]])) @ tf.ones((2, 1))}
+
+    module = Wide()
+    tf.saved_model.save(module, str(tmp_path / "sm"), signatures=module.__call__)
+    with pytest.raises(ArtifactError, match=r"bring its Keras file .* which tells how wide a row is"):
+        export_file(tmp_path / "sm", tmp_path / "m", features=features)
+
+
 def test_variables_of_an_open_size_are_counted_as_long_as_they_are(tmp_path):
     """As look-ups of Keras 2 keep the weights of their words."""
     import tensorflow as tf
