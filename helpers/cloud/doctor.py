@@ -25,6 +25,7 @@ from helpers.cloud import imds
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
 BODY_BYTES = 65_536  # as much of an answer as is read
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")]
+MODELS = "models"  # in what a service of several models answers at /health/ready
 SERVICE = "keras-flask-tutorial"  # the systemd unit's name on the instance
 
 CASES = {
@@ -382,13 +383,13 @@ def _is_ours(ready: _Answer) -> bool:
     said = ready.json
     if ready.status == 503:
         return said.get("success") is False
-    return ready.status == 200 and said.get("success") is True and "model" in said
+    return ready.status == 200 and said.get("success") is True and ("model" in said or MODELS in said)
 
 
 def _find(target: _Target, timeout: float) -> tuple[_Target, _Answer]:
     """The target with the prefix under which the service answers, if it does under any, and its word on readiness."""
     first = _ask(target, "/health/ready", timeout)
-    if not _is_ours(first):
+    if not _is_ours(first) or MODELS in first.json:  # of several each is ready under a prefix of its own
         for prefix in target.prefixes:
             ready = _ask(target, f"{prefix}/health/ready", timeout)
             if _is_ours(ready):
@@ -420,7 +421,9 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
             hint = f"; /predict is asked by POST ({problem})"
         return _well(url, target, answer, hint)
     if answer.status == 404:
-        raise _Finding("wrong_path", f"the service runs, but has no path {target.path}: use {target.home}/predict")
+        names = list(ready.json.get(MODELS, {}))
+        use = " or ".join(f"{target.home}/{name}/predict" for name in names[:3]) or f"{target.home}/predict"
+        raise _Finding("wrong_path", f"the service runs, but has no path {target.path}: use {use}")
     if answer.status == 405:
         raise _Finding("wrong_method", f"the service has {target.path}, but not for GET: send it a POST.")
     if answer.status == 401:

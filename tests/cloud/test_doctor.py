@@ -25,6 +25,7 @@ from helpers.cloud.doctor import CASES, diagnose, main
 from helpers.data.signature import Feature, Signature
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app, create_predict_app
+from helpers.serving.several import create_models_app
 
 TIMEOUT = 0.7  # seconds; on loopback an answer takes a thousandth of that
 EXAMPLE = "g1=1&g2=0"
@@ -144,6 +145,17 @@ def test_the_echo_service_is_well_too():
 
 
 # ---- it answers, but not as it should ----
+
+
+def test_a_service_of_several_models_is_known_as_a_whole_and_by_each_of_them():
+    with serve(create_models_app({"games": Model(), "churn": Model()}), port=0) as server:
+        for path in ("", "/", "/health/ready", "/games", f"/churn/predict?{EXAMPLE}"):
+            assert diagnose(f"{server.url}{path}").case == "ok", path
+        assert "/predict itself wants the features: g1, g2" in diagnose(f"{server.url}/games/predict").sentence
+        for path in ("/predict", "/typo/predict"):
+            wrong = diagnose(f"{server.url}{path}")
+            assert wrong.case == "wrong_path"
+            assert f"use {server.url}/games/predict or {server.url}/churn/predict" in wrong.sentence
 
 
 def test_a_wrong_path_is_told_with_the_right_one(service):
