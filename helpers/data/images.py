@@ -118,6 +118,8 @@ def _unread(start: bytes) -> str:
 
 def _in_colours(image, channels: int):
     """A Pillow image in the mode of so many channels, 8 bits each."""
+    if image.mode == "LAB":
+        raise BadPicture("has its colours as L, a and b: save it as RGB")
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     if channels == 4:
@@ -148,6 +150,8 @@ def _eight_bits(image):
     from PIL import Image
 
     values = np.asarray(image).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise BadPicture("holds numbers that are not finite: put a grey value in their place")
     highest = max(values.max(), 1)
     if image.mode == "F":
         values *= 255 if highest <= 1 else 1

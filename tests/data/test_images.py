@@ -151,3 +151,13 @@ def test_pixels_are_scaled_as_keras_applications_want_them():
 
 def test_an_example_is_a_picture():
     assert decode(example(224, 224), 224, 224, 3).std() > 10
+
+
+def test_a_picture_of_no_colours_of_a_screen_is_told_what_it_is():
+    lab = Image.new("LAB", (4, 4))
+    hole = Image.fromarray(np.array([[0.5, np.nan]], np.float32))
+    for image, says in ((lab, "has its colours as L, a and b: save it as RGB"), (hole, "numbers that are not finite")):
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+        with pytest.raises(BadPicture, match=says):
+            decode(file.getvalue(), 4, 4, 3)
