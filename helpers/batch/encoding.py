@@ -113,6 +113,8 @@ class Encoder:
         if feature.kind == REAL:
             numbers = numbers.astype(np.float64, copy=False)
             usual = np.abs(numbers) <= LARGEST
+            if feature.whole:
+                usual = (numbers >= feature.low) & (numbers <= feature.high) & (numbers == np.floor(numbers))
             with np.errstate(over="ignore", invalid="ignore"):
                 part[:, 0] = feature.scaled(numbers)
         else:

@@ -128,10 +128,7 @@ class Worker:
         self.source = functools.cache(self._source)
 
     def _source(self, number: int) -> Source:
-        keep, is_feature = self.job.keep, self.predictor.signature.reader().field
-        return open_source(
-            Path(self.job.files[number]), lambda name: not keep or name in keep or bool(is_feature(name))
-        )
+        return open_source(Path(self.job.files[number]), self.predictor.signature.reader().field, self.job.keep)
 
     def scorer_of(self, source: Source) -> Scorer:
         return self.scorer(source.absent, source.decimal)

@@ -53,9 +53,9 @@ def score(chosen: argparse.Namespace) -> str:
         return Scorer(predictor, absent, decimal)
 
     predictor = load_predictor(chosen.model)
-    is_feature, wanted = predictor.signature.reader().field, set(chosen.keep)
+    is_feature = predictor.signature.reader().field
     files = paths.files_of(chosen.input)
-    sources = [open_source(file, lambda name: not wanted or name in wanted or is_feature(name)) for file in files]
+    sources = [open_source(file, is_feature, chosen.keep) for file in files]
     keep = list(dict.fromkeys(chosen.keep))
     suffix = paths.suffix_of(chosen.output) or _suffix_like(files[0])
     work = {"files": [source.key for source in sources], "model": predictor.version, "keep": keep, "as": suffix}

@@ -90,17 +90,23 @@ class Source:
     decimal: str = "."
 
 
-def open_source(path: Path, keep: Callable[[str], bool] = lambda name: True) -> Source:
+def open_source(path: Path, is_feature: Callable[[str], bool] = lambda name: False, keep: Iterable[str] = ()) -> Source:
     """The rows of a Parquet file, or of a CSV file in any usual delimiter and encoding, plain, gzip, bz2, xz or zip.
 
-    keep: whether a column is wanted. Raises `DataError` where the file is none of these or cannot be read.
+    is_feature: whether a model takes a column. keep: the columns that are wanted beside those, all where none is named.
+    Raises `DataError` where the file is none of these or cannot be read.
     """
     try:
         with path.open("rb") as file:
             magic = file.read(8)
         if not magic:
             raise DataError(f"{path} is empty")
-        return _parquet(path, keep) if magic[:4] == b"PAR1" else _text(path, keep)
+        named = frozenset(keep)
+
+        def is_kept(name: str) -> bool:
+            return not named or name in named or bool(is_feature(name))
+
+        return _parquet(path, is_kept) if magic[:4] == b"PAR1" else _text(path, is_kept, is_feature)
     except _UNREADABLE as error:
         raise unreadable(path, error) from None
 
@@ -198,12 +204,13 @@ def _reading(path: Path, blocks: Callable[..., Iterator[Block]]) -> Callable[...
 # ---- text ----
 
 
-def _text(path: Path, keep: Callable[[str], bool]) -> Source:
+def _text(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str], bool]) -> Source:
     key = _key(path)
     with _unpacked(path) as stream:
         head = stream.read(HEAD_BYTES)
     newline = b"\n" if b"\n" in head else b"\r"
-    layout = read_head(next(_whole_lines([head], newline, str(path))) if len(head) == HEAD_BYTES else head, str(path))
+    whole = next(_whole_lines([head], newline, str(path))) if len(head) == HEAD_BYTES else head
+    layout = read_head(whole, str(path), lambda name: bool(is_feature(" ".join(name.split()))))
     names = list(layout.frame.columns)
     pick = [name for name in names if keep(name)]
     schema = pa.schema([(name, pa.string()) for name in pick])

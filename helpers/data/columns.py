@@ -8,8 +8,9 @@ for each, which says what it was taken for. Nothing is left out silently.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ KINDS = (NUMBER, YES_NO, CATEGORY)
 
 ENOUGH_ROWS = 20  # below these nothing is called an identifier: in ten rows most columns differ in each
 NEARLY_EVERY = 0.95  # share of the rows in which an identifier differs
+FEW_OTHERS = 3  # texts among numbers that a report names
 SHOWN = 6  # values that a report names
 
 _ID_NAME = re.compile(
@@ -34,6 +36,7 @@ _DATE = re.compile(
     r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
     re.ASCII,
 )
+_UNIT = re.compile(r"[+-]?[\d.,]*\d[\d.,]* ?([^\d\s.,+-].*)")  # 12.5 kg
 _INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
@@ -172,10 +175,9 @@ def _one(raw: pd.Series, decimal: str, wanted: str | None, first_line: int) -> t
     values = typed(raw, decimal)
     numeric = pd.api.types.is_float_dtype(values.dtype)
     if wanted == CATEGORY and numeric:
-        values, numeric = texts_of(values), False
+        values, numeric = _names_of(raw, values), False
     if wanted == NUMBER and not numeric:
-        wrong = next(text for text in values.dropna() if _numbers(pd.Series([text]), decimal) is None)
-        raise DataError(f"column {raw.name!r} cannot be a number: {_where(values, wrong, first_line)} holds {wrong!r}")
+        raise DataError(_no_number(raw.name, values, decimal, first_line))
     there = values.dropna()
     distinct = there.nunique()
     if wanted == YES_NO and distinct != 2:
@@ -189,11 +191,47 @@ def _one(raw: pd.Series, decimal: str, wanted: str | None, first_line: int) -> t
     if numeric and (wanted == YES_NO or there.isin([0, 1]).all()):
         low, high = there.min(), there.max()
         if (low, high) != (0, 1) and distinct == 2:  # 1 and 2, say: its two values are names
-            values = texts_of(values)
+            values = _names_of(raw, values)
         return values, _described(values, YES_NO)
     if numeric:
-        return values, _described(values, NUMBER)
+        column, hint = _described(values, NUMBER), _stands_for_none(there)
+        if not wanted and _are_codes(raw):
+            hint += f"; its zeros in front are lost, --as {shlex.quote(str(raw.name))}=category keeps them"
+        return values, replace(column, used_as=column.used_as + hint)
     return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY)
+
+
+def _stands_for_none(there: pd.Series) -> str:
+    """A remark on -9999 and the like that occurs again and again, far from all other numbers."""
+    for number in (there.min(), there.max()):
+        others = there[there != number]
+        is_far = len(others) and min(abs(others.min() - number), abs(others.max() - number)) > np.ptp(others)
+        if is_far and (there == number).sum() > 1 and re.fullmatch("-?9{2,}", _shown(number)):
+            return f"; leave the cells with {_shown(number)} empty if it stands for no value"
+    return ""
+
+
+def _are_codes(raw: pd.Series) -> bool:
+    """Whether whole numbers are written with zeros in front, which count where they name something: 01234."""
+    if not (raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype)):
+        return False
+    return bool(raw.dropna().astype(str).str.fullmatch(r"\s*0\d+\s*", flags=re.ASCII).any())
+
+
+def _names_of(raw: pd.Series, numbers: pd.Series) -> pd.Series:
+    """Numbers that stand for names as texts: 1.0 as "1", 01234 as the table writes it."""
+    return texts_of(raw if _are_codes(raw) else numbers)
+
+
+def _no_number(name: str, values: pd.Series, decimal: str, first_line: int) -> str:
+    """Why a column of texts cannot be taken for numbers, and what to do."""
+    there = values.dropna()
+    wrong = next((text for text in there if numerals.plain(text, decimal) is None), None)
+    if wrong is None:
+        return f"column {name!r} cannot be a number: write {_signs_of(there)} alike"
+    unit = _unit_of(there.unique())
+    todo = f"leave {unit!r} out of the cells" if unit else "correct the cell, or leave it empty"
+    return f"column {name!r} cannot be a number: {_where(values, wrong, first_line)} holds {wrong!r}: {todo}"
 
 
 def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missing: bool) -> str | None:
@@ -258,26 +296,52 @@ def _left_out(raw: pd.Series, reason: str, values: pd.Series | None = None) -> C
 def _described(values: pd.Series, kind: str) -> Column:
     missing = int(values.isna().sum())
     if kind == CATEGORY:
-        used = f"a column of 0 and 1 for each of {values.nunique()} values" + _not_quite_numbers(values)
+        count = values.nunique()
+        used = f"a column of 0 and 1 for each of {count} value{'s' * (count != 1)}"
     else:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
-    return Column(
-        str(values.name), kind, in_words(values), missing, used + (", and whether it is missing" * bool(missing))
-    )
+    used += ", and whether it is missing" * bool(missing)
+    if kind == CATEGORY:
+        used += _not_quite_numbers(values) or _spelled_apart(values)
+    return Column(str(values.name), kind, in_words(values), missing, used)
+
+
+def _spelled_apart(values: pd.Series) -> str:
+    """Which values of a category differ by case only: they may be one, but codes may also be meant."""
+    spelled: dict[str, list[str]] = {}
+    for text in sorted(values.dropna().unique()):
+        spelled.setdefault(text.casefold(), []).append(text)
+    alike = next((texts for texts in spelled.values() if len(texts) > 1), None)
+    return f"; {' and '.join(map(repr, alike))} differ by case only, spell them alike if they are one" if alike else ""
 
 
 def _not_quite_numbers(values: pd.Series) -> str:
-    """What keeps a column of many different values from being one of numbers, as far as that is little."""
+    """What keeps a column of texts from being one of numbers, as far as that is little."""
     counts = values.value_counts()
+    if unit := _unit_of(counts.index):
+        return f"; leave {unit!r} out of the cells, and it is a number"
     if len(counts) <= ENOUGH_ROWS:
         return ""
     others = counts[[numerals.plain(text) is None for text in counts.index]]
-    if others.sum() <= counts.sum() / 3:
-        return f"; leave the cells with {others.index[0]!r} empty, and it is a number" if len(others) == 1 else ""
-    units = {re.sub(r"^[+-]?[\d.,]+ ?", "", text) for text in counts.index}
-    if len(units) == 1 and all(text[0] in "+-.0123456789" for text in counts.index):
-        return f"; leave {units.pop()!r} out of the cells, and it is a number"
+    if not len(others) and len({numerals.plain(text)[1] for text in counts.index}) == 1:
+        return ""  # with the other decimal mark than the file's
+    if not len(others):
+        return f"; write {_signs_of(counts.index)} alike, and it is a number"
+    if len(others) <= FEW_OTHERS and others.sum() <= counts.sum() / 3:
+        return f"; leave the cells with {' and '.join(map(repr, others.index))} empty, and it is a number"
     return ""
+
+
+def _unit_of(texts: Iterable[str]) -> str:
+    """What stands behind each number of a column, "kg" say; "" where it is not the same for all."""
+    found = {match and match[1] for match in map(_UNIT.fullmatch, texts)}
+    return (found.pop() or "") if len(found) == 1 else ""
+
+
+def _signs_of(texts: Iterable[str]) -> str:
+    """The signs beside numbers in words: "those with % and those without a sign"."""
+    signs = sorted({numerals.plain(text)[1] for text in texts}, reverse=True)
+    return " and ".join(f"those with {sign}" if sign else "those without a sign" for sign in signs)
 
 
 def in_words(values: pd.Series) -> str:

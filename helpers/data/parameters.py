@@ -21,6 +21,11 @@ import numpy as np
 from helpers.data import numerals
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
+# What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
+EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
+DASH = "-"  # but in a column of + and -
+MISSING = ("?", DASH, "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N", *EXCEL_ERRORS)
+ABSENT = frozenset({text.casefold() for text in MISSING} | {"na", "n/a", "nan", "null", "none", "#n/a", "<na>"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
 MOST_COUNTED = 10_000  # bad fields, after which a request is read no further
 MOST_COMPARED = 10_000  # known texts that those of a request are held against, to say which ones they may mean
@@ -34,6 +39,7 @@ LONGEST_NUMBER = 64  # characters: more than the longest decimals of a float nee
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_BYTES = re.compile(_DECIMAL.pattern.encode())
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,' \u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII)
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.0+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d+),\d+", re.ASCII)
 
 
@@ -100,7 +106,7 @@ class Reader:
         offsets = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
         rules = strict, unseen, signature.values_from
         self._fields = [_Field(f, at, *rules) for f, at in zip(signature.features, offsets, strict=False)]
-        self._all_numbers = all(f.width == 1 and not f.values for f in signature.features)
+        self._all_numbers = all(f.width == 1 and not f.values and not f.whole for f in signature.features)
         ends = ("low", "high", "center", "scale")
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
         self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
@@ -367,7 +373,7 @@ class _Field:
         self.feature, self.at, self.strict, self.unseen = feature, at, strict, unseen
         self.source = SOURCES[values_from]
         self.name, self.width = feature.name, feature.width
-        self.takes_numbers = feature.kind == "real"
+        self.takes_numbers = feature.kind == "real" and not feature.whole
         self.plain = self._plain_values()  # what is read by a look-up: the column that it fills, and with what number
         self._texts = _only_once((text.casefold(), filled) for text, filled in self.plain.items() if type(text) is str)
         self._read: Callable = {"real": self._number, "binary": self._yes_no, "category": self._category}[feature.kind]
@@ -382,6 +388,8 @@ class _Field:
             row[self.at : self.at + self.width] = self._missing_row
             return None, None
         filled, problem, note = self._read(value)
+        if problem and self.feature.missing and isinstance(value, str) and value.strip().casefold() in ABSENT:
+            problem = "leave it empty, or null in JSON, where the value is not known"
         if filled is not None and not problem:
             column, number = filled
             row[column] = number
@@ -401,7 +409,7 @@ class _Field:
             if {word.lower() for word in words} <= YES | NO:
                 plain |= {word: (at, float(word in YES)) for word in YES | NO if word not in plain}
                 plain |= {False: (at, 0.0), True: (at, 1.0)}
-        return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)}
+        return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)} | _codes(plain)
 
     @property
     def _missing_row(self) -> np.ndarray:
@@ -412,6 +420,10 @@ class _Field:
         number, problem = _number(value)
         if problem:
             return None, problem, None
+        if feature.whole:
+            is_known = feature.low <= number <= feature.high and number.is_integer()
+            known = f"{shown(feature.low)} to {shown(feature.high)}"
+            return (self.at, number), None if is_known else f"must be a whole number from {known}", None
         if abs(number) > LARGEST:
             return None, f"too large: must be within {LARGEST:g}", None
         scaled = _as_float32(feature.scaled(number))
@@ -441,6 +453,8 @@ class _Field:
             return self.plain[value], None, None
         text = _text(value)
         filled = self.plain.get(text) or self._texts.get(text.casefold())
+        if not filled and _WHOLE.fullmatch(text):  # 1.0 for 1, and 1234 for the code 01234
+            filled = self.plain.get(int(text.partition(".")[0]))
         if filled:
             return filled, None, None
         if self.unseen == "answer" and self.feature.kind == "category":
@@ -517,6 +531,13 @@ def _only_once(pairs: Iterable[tuple]) -> dict:
             twice.add(name)
         found[name] = thing
     return {name: thing for name, thing in found.items() if name not in twice}
+
+
+def _codes(plain: Mapping) -> dict:
+    """Numbers that stand for codes of so many digits, as a program that took 01234 for a number sends 1234."""
+    texts = [text for text in plain if isinstance(text, str)]
+    are_codes = len({len(text) for text in texts}) == 1 and all(re.fullmatch(r"\d{2,15}", t, re.ASCII) for t in texts)
+    return {int(text): plain[text] for text in texts} if are_codes else {}
 
 
 def _is_whole(text) -> bool:

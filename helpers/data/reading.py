@@ -12,12 +12,13 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import re
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +27,8 @@ import numpy as np
 import pandas as pd
 import requests
 
-from helpers.data.numerals import SIGNS
+from helpers.data.numerals import SIGNS, plain
+from helpers.data.parameters import DASH, MISSING
 
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
@@ -34,10 +36,9 @@ DELIMITERS = ",;\t|"
 LINES_TRIED = 200  # lines from which the delimiter is told
 LONGEST_FIELD = 2**31 - 1
 MOST_TITLES = 10  # lines above the header
+MOST_HEADERS = 3  # lines below the first that name the columns once more: in words, by their units
+ROWS_TRIED = 1000  # rows of a column from which is told that it holds numbers
 
-# What stands for "no value" beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
-DASH = "-"  # but in a column of + and -
-MISSING = ("?", DASH, "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N")
 ROW_NUMBERS = "row number"  # the name that a first column without a name of its own gets
 
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
@@ -103,8 +104,13 @@ class Reading:
 def read_table(source: str | Path, holds: str = "") -> Reading:
     """The table at `source`: CSV with any usual delimiter and encoding, Parquet or Excel, plain, gzip or zip.
 
-    holds: the name of a column, by which a sheet of several is chosen. Raises `DataError` for what is no table.
+    holds: the name of a column, by which a sheet of several is chosen, and a line of names. Raises `DataError` for what
+    is no table.
     """
+
+    def wanted(column: str) -> bool:
+        return " ".join(column.split()).casefold() == holds.casefold()
+
     if urlsplit(str(source)).scheme in ("http", "https"):
         content, name = download(str(source)), str(source)
     else:
@@ -113,9 +119,10 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
     if content[:4] == b"PAR1":
         reading = _parquet(content, name)
     elif content[:4] == b"PK\x03\x04":
-        reading = _excel(content, name, holds)
+        reading = _excel(content, name, wanted)
     else:
         reading = _text(content, name)
+        _take_headers(reading, wanted)
     if inside:
         reading.said.insert(0, f"read {inside} from {Path(name).name}")
     if reading.frame.empty:
@@ -124,12 +131,14 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
     return reading
 
 
-def read_head(head: bytes, name: str) -> Reading:
+def read_head(head: bytes, name: str, holds: Callable[[str], bool] = lambda name: False) -> Reading:
     """How a text is written, told from its first lines: `head` is as much of it as the caller cares to look at.
 
+    holds: whether a column of this name is looked for, by which a line of names is chosen where there are several.
     Raises `DataError` for what is no table. Rows with too few or too many fields are none of its business.
     """
     reading = _text(head, name, ragged="skip")
+    _take_headers(reading, holds)
     reading.frame.columns = _clean_names(reading)
     return reading
 
@@ -223,20 +232,23 @@ def _parquet(content: bytes, name: str) -> Reading:
     return Reading(_parsed(read, content, name, "Parquet"), name)
 
 
-def _excel(content: bytes, name: str, holds: str) -> Reading:
+def _excel(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     absent = [text for text in MISSING if text != DASH]
     sheets = _parsed(
         lambda file: pd.read_excel(file, sheet_name=None, header=None, na_values=absent), content, name, "Excel"
     )
     readings = {title: _of_sheet(sheet, name) for title, sheet in sheets.items()}
+    for reading in readings.values():
+        _take_headers(reading, wanted)
     filled = [title for title, reading in readings.items() if len(reading.frame)]
     if not filled:
         raise DataError(f"{name} has no sheet with a header and rows")
-    wanted = [title for title in filled if holds.casefold() in map(str.casefold, _clean_names(readings[title]))]
-    reading = readings[(wanted or filled)[0]]
+    found = [(title, name) for title in filled for name in _clean_names(readings[title]) if wanted(name)]
+    title, column = found[0] if found else (filled[0], "")
+    reading = readings[title]
     if len(sheets) > 1:
-        which = f"that holds {holds!r}" if wanted and holds else "that holds rows"
-        reading.said.append(f"read the sheet {(wanted or filled)[0]!r}, the first of {len(sheets)} {which}")
+        which = f"that holds {column!r}" if column else "that holds rows"
+        reading.said.append(f"read the sheet {title!r}, the first of {len(sheets)} {which}")
     return reading
 
 
@@ -261,6 +273,60 @@ def _of_sheet(sheet: pd.DataFrame, name: str) -> Reading:
     if titles:
         reading.said.append(_skipped(titles))
     return reading
+
+
+# ---- headers of several lines ----
+
+
+def _take_headers(reading: Reading, holds: Callable[[str], bool]) -> None:
+    """Make the first rows a part of the header where they hold no values: what columns mean, their units, a level.
+
+    The names are those of the line that holds most of what is asked for, else of the first one; where that one repeats
+    itself, as a level above others does, each name is made of all lines.
+    """
+    count = _further_headers(reading.frame)
+    if not count:
+        return
+    rows = reading.frame.iloc[:count].to_numpy().tolist()
+    lines = [list(map(str, reading.frame.columns)), *([_name(cell) for cell in row] for row in rows)]
+    joined = [" ".join(dict.fromkeys(filter(None, names))) for names in zip(*_filled(lines), strict=True)]
+    is_level = len(set(lines[0])) < len(set(joined))
+    names = max([joined, *lines] if is_level else lines, key=lambda names: sum(map(holds, names)))
+    first = reading.first_line - 1
+    taken = "joined their words" if names is joined else f"took those of line {first + lines.index(names)}"
+    reading.said.append(f"lines {first} to {first + count} name the columns: {taken}")
+    reading.frame = reading.frame.iloc[count:].reset_index(drop=True).infer_objects()
+    reading.frame.columns = names
+    reading.first_line += count
+
+
+def _further_headers(frame: pd.DataFrame) -> int:
+    """How many of the first rows hold no value, but words above columns of numbers, each of which stands there only."""
+    for count in range(1, min(MOST_HEADERS, len(frame) - 2) + 1):
+        above, below = 0, frame.iloc[count : count + ROWS_TRIED]
+        for at, (_, column) in enumerate(frame.iloc[:count].items()):
+            first, rest = [_name(cell) for cell in column], below.iloc[:, at].dropna()
+            is_named = [bool(text) and plain(text) is None for text in first]
+            if rest.astype(str).isin([text for text in first if text]).any():
+                break  # they are values
+            if len(rest) and all(plain(str(cell)) is not None for cell in rest):
+                if not all(named or not text for named, text in zip(is_named, first, strict=True)):
+                    break
+                above += all(is_named)
+        else:
+            if above > 1:
+                return count
+    return 0
+
+
+def _name(cell) -> str:
+    return "" if pd.isna(cell) else _shown(cell)
+
+
+def _filled(lines: list[list[str]]) -> list[list[str]]:
+    """Lines of names in which a name stands again where cells right of it were merged with its own."""
+    upper = [list(itertools.accumulate(line, lambda before, name: name or before)) for line in lines[:-1]]
+    return [*upper, lines[-1]]
 
 
 # ---- text ----

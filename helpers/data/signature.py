@@ -42,6 +42,7 @@ class Feature:
     values: of a category the texts with a column of their own; of a binary feature its two texts, the one for 0 first,
         or () for plain 0 and 1. pooled: the rare texts of a category, which share one column.
     missing: whether a value may be missing; the typical value takes its place, and one more column says so.
+    whole: whether a number is the whole number of something, of a word say, and none beyond `low` and `high` is known.
     center, scale: a number is encoded as (value - center) / scale in float64, where float32 would not tell the
         values of the table apart, or where their size is beyond what a network can learn from.
     """
@@ -56,6 +57,7 @@ class Feature:
     missing: bool = False
     center: float = 0.0
     scale: float = 1.0
+    whole: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "values", tuple(self.values))
@@ -146,6 +148,8 @@ class Feature:
         if self.is_unbounded:
             safe = np.clip(uniform, 1e-9, 1 - 1e-9)
             values = math.sqrt(3) / math.pi * np.log(safe / (1 - safe))  # logistic: mean 0, variance 1
+        elif self.whole:
+            values = np.minimum(np.floor(self.low + uniform * (self.high - self.low + 1)), self.high)
         elif self.kind == REAL:
             values = np.clip(self.low + uniform * (self.high - self.low), self.low, self.high)
         elif self.kind == BINARY and not self.values:

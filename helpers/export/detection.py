@@ -7,6 +7,7 @@ scaled. Whatever cannot be served is an `ArtifactError` that says why.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def signature_of(
         label = before.label
     wanted = wishes.label or label
     if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, model.inputs[0], wishes.takes)):
-        features = _features(model, wishes, before)
+        features = _with_ids(model, _features(model, wishes, before))
         signature: Signature | InputSignature = Signature(
             features, wanted, values_from=_values_from(wishes, before, features)
         )
@@ -331,16 +332,32 @@ def _tried_vocabulary(model, tensor) -> int | None:
 
     Told by asking: the largest is answered, the next one fails, wherever it stands. None where it is not so.
     """
-    known = {id(layer) for each in model.inputs for layer in _takers(model, each)}
-    within = {id(each): each for layer in _nested(model) for each in layer._flatten_layers()}
-    sizes = {size for key, each in within.items() if key not in known and (size := _words(each))}
+    sizes = _sizes_within(model)
     if not sizes or any(each.dtype == "string" for each in model.inputs):
         return None
+    fails = _failing(model, tensor)
+    shape = [size or OPEN for size in tensor.shape[1:]]
+    ends = 0, int(np.prod(shape)) - 1
+    tried = sorted({size + more for size in sizes for more in (-1, 0, 1)}, reverse=True)
+    return next(
+        (n for n in tried if not any(fails(n - 1, at) for at in ends) and all(fails(n, at) for at in ends)), None
+    )
+
+
+def _sizes_within(model) -> set[int]:
+    """How many words the Embeddings know that do not take an input of the model at once."""
+    known = {id(layer) for each in model.inputs for layer in _takers(model, each)}
+    within = {id(each): each for layer in _nested(model) for each in layer._flatten_layers()}
+    return {size for key, each in within.items() if key not in known and (size := _words(each))}
+
+
+def _failing(model, tensor) -> Callable[[int, int | slice], bool]:
+    """Whether the model has no answer where the values of an input at a place are a number, and all others 1."""
     answer = compiled(model)
     rows = [np.ones((1, *(size or OPEN for size in each.shape[1:])), each.dtype) for each in model.inputs]
     values = rows[[each.name for each in model.inputs].index(tensor.name)].reshape(-1)  # the same memory
 
-    def fails(number: int, at: int) -> bool:
+    def fails(number: int, at: int | slice) -> bool:
         values[at] = number
         try:
             answer(*rows)
@@ -350,11 +367,26 @@ def _tried_vocabulary(model, tensor) -> int | None:
             values[at] = 1
         return False
 
-    ends = 0, len(values) - 1
-    tried = sorted({size + more for size in sizes for more in (-1, 0, 1)}, reverse=True)
-    return next(
-        (n for n in tried if not any(fails(n - 1, at) for at in ends) and all(fails(n, at) for at in ends)), None
-    )
+    return fails
+
+
+def _with_ids(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """Features of which some are numbers that an Embedding within the model looks up, with those that it knows."""
+    sizes = () if isinstance(model.inputs[0], Tensor) else _sizes_within(model)
+    low, high = UNBOUNDED
+    features = tuple(replace(each, low=low, high=high, whole=False) if each.whole else each for each in features)
+    if not sizes:
+        return features
+    fails = _failing(model, model.inputs[0])
+    found, at = [], 0
+    tried = sorted({size + more for size in sizes for more in (-1, 0, 1)} - {0})
+    tried = [number for number in tried if fails(number, slice(None))]
+    for feature in features:
+        is_number = feature.width == 1 and feature.kind == REAL
+        known = next((n for n in tried if fails(n, at) and not fails(n - 1, at)), None) if is_number else None
+        found.append(replace(feature, low=0.0, high=known - 1.0, whole=True) if known else feature)
+        at += feature.width
+    return tuple(found)
 
 
 def _known(model, tensor) -> tuple | None:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
 
 from helpers.data.outputs import CLASSES, ONE_PROBABILITY, as_arrays
-from helpers.data.parameters import Rows
+from helpers.data.parameters import InvalidRequest, Rows
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
+# What ONNX Runtime, LiteRT, NumPy and TensorFlow say of a look-up beyond its list, and the number where they tell it.
+_NOT_KNOWN = re.compile(r"out of (?:data )?bounds(?:, idx=(-?\d+))?|\] = (-?\d+) is not in \[0, ")
 
 
 class ModelFailure(RuntimeError):
@@ -114,6 +117,11 @@ def _call(model: Callable, rows):
     try:
         return model(rows)
     except Exception as error:
+        if found := _NOT_KNOWN.search(str(error)):
+            number = found[1] or found[2] or "a number"
+            raise InvalidRequest(
+                f"the model has no entry for {number} in a list in which it looks numbers up: send one that it knows"
+            ) from error
         raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
 
 

@@ -257,8 +257,8 @@ class _Values:
 
     def in_text(self, feature: Feature) -> dict:
         if feature.kind == REAL:
-            schema = {"type": "number"}
-            if self.strict:
+            schema = {"type": "integer" if feature.whole else "number"}
+            if self.strict or feature.whole:
                 schema |= {"minimum": feature.low, "maximum": feature.high}
             else:
                 schema |= {"minimum": -LARGEST, "maximum": LARGEST}

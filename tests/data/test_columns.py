@@ -114,6 +114,21 @@ def test_missing_values_are_counted_and_stay_missing():
             "; leave the cells with 'bad' empty, and it is a number",
         ),
         ([f"{i // 2}.5 kg" for i in range(ROWS)], "; leave 'kg' out of the cells, and it is a number"),
+        (texts("12 kg", "5 kg", "7 kg"), "; leave 'kg' out of the cells, and it is a number"),
+        (
+            [f"{i // 2} %" if i % 3 else f"{i // 2}" for i in range(ROWS)],
+            "; write those with % and those without a sign alike, and it is a number",
+        ),
+        (
+            [["low", "high"][i // 5 % 2] if i % 5 == 0 else f"{i // 2}.5" for i in range(ROWS)],
+            "; leave the cells with 'low' and 'high' empty, and it is a number",
+        ),
+        (texts("Male", "MALE", "Female"), "; 'MALE' and 'Male' differ by case only, spell them alike if they are one"),
+        (
+            [-9999 if i % 9 == 0 else i / 7 for i in range(ROWS)],
+            "; leave the cells with -9999 empty if it stands for no value",
+        ),
+        (texts("01234", "02139", "94110"), "; its zeros in front are lost, --as x=category keeps them"),
         ([f"city {i // 2}" for i in range(ROWS)], " values"),
     ],
 )
@@ -126,6 +141,9 @@ def test_columns_can_be_dropped_and_taken_for_another_kind():
     assert become(zips, "zip", treat_as={"zip": "category"})[0].kind == "category"
     assert become(range(ROWS), treat_as={"x": "number"})[0].kind == "number"
     assert become(texts("1", "2"), treat_as={"x": "yes/no"})[0].kind == "yes/no"
+    codes = texts("01234", "02139", "94110")
+    for dtype in (object, "str"):
+        assert become(pd.Series(codes, dtype=dtype), treat_as={"x": "category"})[1].tolist() == codes
     column, kept = become(zips, drop=["x"])
     assert (column.kind, column.used_as, kept) == ("left out", "you dropped it", None)
 
@@ -137,6 +155,7 @@ def test_columns_can_be_dropped_and_taken_for_another_kind():
         ({"treat_as": {"y": "number"}}, "the table has no column 'y'"),
         ({"treat_as": {"x": "colour"}}, "cannot be treated as 'colour': choose number, yes/no or category"),
         ({"treat_as": {"x": "number"}}, "column 'x' cannot be a number: line 3 holds 'c'"),
+        ({"treat_as": {"other": "number", "x": "number"}}, "line 3 holds 'c': correct the cell, or leave it empty"),
         ({"treat_as": {"x": "yes/no"}}, "column 'x' cannot be a yes or no: it holds 3 different values"),
     ],
 )

@@ -404,3 +404,31 @@ def test_a_text_of_digits_takes_no_longer_than_its_length():
 
 def test_pairs_keep_every_value_of_a_name():
     assert Pairs([("a", 1), ("a", 2), ("b", 3)]).getlist("a") == [1, 2]
+
+
+def test_codes_are_known_as_written_and_as_a_program_sends_them_that_took_them_for_numbers():
+    signature = Signature((Feature("zip", "category", values=("01234", "02139", "94110")),))
+    for sent in ("01234", 1234, "1234", 1234.0):
+        assert signature.parse({"zip": sent}).tolist() == [[1, 0, 0]], sent
+    mixed = Signature((Feature("code", "category", values=("1", "01", "002")),))
+    assert mixed.parse({"code": "1.0"}).tolist() == mixed.parse({"code": 1}).tolist() == [[1, 0, 0]]
+    with pytest.raises(InvalidRequest, match="must be one of"):
+        mixed.parse({"code": 2})
+
+
+def test_what_stands_for_no_value_in_tables_is_answered_with_what_to_send():
+    signature = Signature((Feature("work", "category", values=("a", "b", "c"), missing=True),))
+    with pytest.raises(InvalidRequest, match="work: leave it empty, or null in JSON, where the value is not known"):
+        signature.parse({"work": "?"})
+
+
+def test_a_number_that_a_model_looks_up_is_a_whole_one_that_it_knows():
+    signature = Signature((Feature("x", "real", -1e30, 1e30), Feature("id", "real", 0, 6, whole=True)))
+    assert signature.parse([{"x": 0.5, "id": 6}, {"x": 2, "id": "0"}]).tolist() == [[0.5, 6], [2, 0]]
+    for wrong in (7, -1, 2.5, "7"):
+        for sent in ({"x": 1, "id": wrong}, [{"x": 1, "id": wrong}]):
+            with pytest.raises(InvalidRequest, match="id: must be a whole number from 0 to 6"):
+                signature.parse(sent)
+        with pytest.raises(InvalidRequest, match="id: must be a whole number"):
+            signature.parse_query(f"x=1&id={wrong}".encode())
+    assert set(signature.sample(200)[:, 1]) == set(range(7))

@@ -140,10 +140,34 @@ def test_names_come_out_as_they_are_meant(tmp_path, content, names):
     assert len(reading.frame) == 40 and (names is None or list(reading.frame.columns) == names)
 
 
-@pytest.mark.parametrize("missing", ["", " ", "NA", "N/A", "?", "null", "-", "."])
+@pytest.mark.parametrize("missing", ["", " ", "NA", "N/A", "?", "null", "-", ".", "#DIV/0!", "#REF!"])
 def test_what_stands_for_no_value_is_missing(tmp_path, missing):
     reading = read(tmp_path, f"a,b,label\n1,x,0\n{missing},y,1\n3,{missing},0\n")
     assert reading.frame.isna().to_numpy().tolist() == [[False] * 3, [True, False, False], [False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("above", "names"),
+    [
+        ("{}\ncm,years,", ["a", "b", "label"]),
+        ("X1,X2,Y\n{}", ["a", "b", "label"]),
+        ('{}\n"How tall, in cm?",How old?,Bought?\nid1,id2,id3', ["a", "b", "label"]),
+        ("Price,Price,label\nAAPL,MSFT,", ["Price AAPL", "Price MSFT", "label"]),
+    ],
+)
+def test_lines_that_name_the_columns_once_more_are_no_rows(tmp_path, above, names):
+    content = "\n".join([above.format(HEADER), *LINES])
+    reading = read(tmp_path, content)
+    assert list(reading.frame.columns) == names and len(reading.frame) == 40
+    assert reading.first_line == above.count("\n") + 2
+    assert any("name the columns: " in sentence for sentence in reading.said)
+
+
+def test_a_first_row_without_numbers_that_holds_a_value_of_others_is_a_row(tmp_path):
+    reading = read(
+        tmp_path, "\n".join(["a,b,c,label", "none yet,unclear,red,1", *(f"{i},{i},red,{i % 2}" for i in range(30))])
+    )
+    assert len(reading.frame) == 31
 
 
 def test_a_dash_is_a_value_beside_a_plus(tmp_path):

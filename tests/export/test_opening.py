@@ -139,6 +139,8 @@ def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes,
     found = signature_of(embedded(takes), Wishes(), "y")
     if high is None:
         assert isinstance(found, Signature)
+        ids = [(each.low, each.high) for each in found.features if each.whole]
+        assert ids == ([(0, 8)] if takes == "some of them" else [])
     else:
         assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
 
@@ -842,3 +844,22 @@ def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
 
     words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
     assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
+
+
+def test_a_number_beyond_the_list_in_which_a_file_looks_it_up_is_named_to_whoever_sends_it(tmp_path):
+    rows = numpy_helper.from_array(np.arange(80, dtype=np.float32).reshape(40, 2), "rows")
+    place = numpy_helper.from_array(np.array(1), "place")
+    nodes = [
+        helper.make_node("Gather", ["x", "place"], ["number"], axis=1),
+        helper.make_node("Cast", ["number"], ["id"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["rows", "id"], ["y"]),
+    ]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])] for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", *ends, [rows, place])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "looks_up.onnx")
+    export_file(tmp_path / "looks_up.onnx", tmp_path / "looks_up")
+    client = create_predict_app(load_predictor(tmp_path / "looks_up")).test_client()
+    assert client.get("/predict?x1=0.5&x2=3").json["prediction"] == [6, 7]
+    answer = client.get("/predict?x1=0.5&x2=50")
+    assert answer.status_code == 422 and "the model has no entry for 50 in a list" in answer.json["error"]

@@ -40,7 +40,7 @@ function addMenu(feature) {
 }
 
 function addNumber(feature) {
-  const step = (feature.high - feature.low) / 200 || 1;
+  const step = feature.whole ? 1 : (feature.high - feature.low) / 200 || 1;
   const value = feature.example;
   const number = element("input", { type: "number", step: "any", value, name: feature.name });
   if (feature.missing) number.placeholder = "not known";
