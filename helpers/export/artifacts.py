@@ -8,6 +8,7 @@ which data, and what each file must be.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -25,7 +26,7 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.card import files_of, read_card, versions, write_card
-from helpers.export.detection import advice, outputs_of
+from helpers.export.detection import answered, outputs_of
 from helpers.export.errors import ArtifactError, first_line, last_line
 from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign
@@ -91,8 +92,8 @@ def export_model(
     check_replaceable(directory)
     # calls the model once, which Keras wants before it exports a freshly loaded one
     answer = on_rows(_compiled(model), shape)
-    _check_answers(answer, signature)
-    expected = blockwise(answer, inputs)
+    _check_answers(model, answer, signature)
+    expected = answered(model, functools.partial(blockwise, answer), inputs, signature)
     if not np.isfinite(expected).all():
         raise ArtifactError(_not_finite(signature))
     limit = limit_of(answer, signature, inputs, expected, exact=_in_half_precision(model))
@@ -176,14 +177,9 @@ def _compiled(model):
         ) from error
 
 
-def _check_answers(answer, signature) -> None:
+def _check_answers(model, answer, signature) -> None:
     """`ArtifactError` where the model's answers are none of its signature's outputs: it could not be served."""
-    try:
-        answers = as_arrays(answer(signature.sample(FEW)))
-    except Exception as error:
-        said = f"the model does not answer {FEW} rows of what it takes: {first_line(error)}"
-        shapes = [each.shape for each in signature.inputs] if isinstance(signature, InputSignature) else []
-        raise ArtifactError(f"{said}; {advice(shapes)}") from error
+    answers = as_arrays(answered(model, answer, signature.sample(FEW), signature))
     if len(answers) != len(signature.outputs):
         raise ArtifactError(
             f"the model has {len(answers)} outputs, its signature {len(signature.outputs)}: give the signature as many"

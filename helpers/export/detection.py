@@ -7,7 +7,7 @@ scaled. Whatever cannot be served is an `ArtifactError` that says why.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -344,8 +344,10 @@ def _tried_vocabulary(model, tensor) -> int | None:
     )
 
 
-def _sizes_within(model) -> set[int]:
+def _sizes_within(model) -> Collection[int]:
     """How many words the Embeddings know that do not take an input of the model at once."""
+    if isinstance(model.inputs[0], Tensor):
+        return model.tables
     known = {id(layer) for each in model.inputs for layer in _takers(model, each)}
     within = {id(each): each for layer in _nested(model) for each in layer._flatten_layers()}
     return {size for key, each in within.items() if key not in known and (size := _words(each))}
@@ -372,7 +374,7 @@ def _failing(model, tensor) -> Callable[[int, int | slice], bool]:
 
 def _with_ids(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """Features of which some are numbers that an Embedding within the model looks up, with those that it knows."""
-    sizes = () if isinstance(model.inputs[0], Tensor) else _sizes_within(model)
+    sizes = _sizes_within(model)
     low, high = UNBOUNDED
     features = tuple(replace(each, low=low, high=high, whole=False) if each.whole else each for each in features)
     if not sizes:
@@ -532,23 +534,35 @@ def _activation(tensor) -> str | None:
     return None
 
 
-def advice(shapes: list[tuple]) -> str:
-    """What to do about a model that does not answer rows of its own inputs, of these shapes."""
-    return WIDTH_UNTOLD if shapes == [(None,)] else "export it so that it takes any number of rows, each of one size"
+def answered(model, answer: Callable, rows, signature):
+    """`answer(rows)`, for rows made up by the signature; `ArtifactError` where the model has no answer to them."""
+    try:
+        return answer(rows)
+    except Exception as error:
+        reason = f"the model does not answer {len(rows)} rows of what it takes: {first_line(error)}"
+        raise ArtifactError(f"{reason}; {_advice(model, signature)}") from error
+
+
+def _advice(model, signature) -> str:
+    """What to do about a model that does not answer rows of its own inputs."""
+    if [tuple(each.shape[1:]) for each in model.inputs] == [(None,)]:
+        return WIDTH_UNTOLD
+    if isinstance(signature, Signature):
+        return "where it takes certain numbers only, a table of such rows tells them: --like TABLE"
+    if any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs):
+        return "where it takes certain texts only, bring its Keras file, which tells them"
+    return "export it so that it takes any number of rows, each of one size"
 
 
 def _asked(model, signature) -> tuple[np.ndarray, ...]:
     from helpers.export.parity import on_rows
 
     shape = None if isinstance(signature, InputSignature) else tuple(model.inputs[0].shape[1:])
-    try:
-        return as_arrays(on_rows(compiled(model), shape)(signature.sample(ROWS)))
-    except Exception as error:
-        is_untold = any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs)
-        more = "where it takes certain texts only, bring its Keras file, which tells them"
-        more = more if is_untold else advice([tuple(each.shape[1:]) for each in model.inputs])
-        reason = f"the model does not answer {ROWS} rows of what it takes: {first_line(error)}; {more}"
-        raise ArtifactError(reason) from error
+
+    def answer(rows):
+        return on_rows(compiled(model), shape)(rows)  # compiled here, as that fails where a layer does
+
+    return as_arrays(answered(model, answer, signature.sample(ROWS), signature))
 
 
 def _seen(answers: np.ndarray) -> str:

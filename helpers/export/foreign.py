@@ -79,17 +79,27 @@ class Graph:
 
     def words(self, source: str) -> int | None:
         """How many rows the table has that an input is looked up in."""
-        for each in self._readers(source):
-            tables = [self.constants[name] for name in each.reads if name in self.constants]
-            if each.kind in LOOKS_UP and each.reads[0] in self.constants and tables[0]:
-                return tables[0]
-        return None
+        sizes = [self._rows(each.reads[0]) for each in self._readers(source) if each.kind in LOOKS_UP]
+        return next(filter(None, sizes), None)
+
+    def tables(self) -> frozenset[int]:
+        """How many rows the tables have in which anything is looked up."""
+        sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
+        return frozenset(filter(None, sizes))
 
     def scales(self, source: str) -> bool:
         """Whether the first thing done to an input is to scale it."""
         return any(
             each.kind in SCALES and any(name in self.constants for name in each.reads) for each in self._readers(source)
         )
+
+    def _rows(self, name: str) -> int | None:
+        """The first dimension of a constant, which may be handed on before it is used; None for what is computed."""
+        made = self.made_by.get(name)
+        while made is not None and made.kind == "Identity":
+            name = made.reads[0]
+            made = self.made_by.get(name)
+        return self.constants.get(name)
 
     def _readers(self, source: str) -> list[Operation]:
         found = []
@@ -100,12 +110,13 @@ class Graph:
 
 @dataclass(frozen=True)
 class Ends:
-    """What a model takes and answers, and how it is asked, for `detection`."""
+    """What a model takes and answers, how it is asked, and the sizes of its look-ups, for `detection`."""
 
     name: str
     inputs: list[Tensor]
     outputs: list[Tensor]
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
+    tables: frozenset[int] = frozenset()
     layers = ()
 
     @property
@@ -114,13 +125,17 @@ class Ends:
 
 
 class ForeignModel:
-    """A model that is not Keras's. `answer(*arrays)` runs it, an array for each of `inputs`."""
+    """A model that is not Keras's. `answer(*arrays)` runs it, an array for each of `inputs`.
+
+    tables: how many rows the tables have in which it looks something up.
+    """
 
     format: str  # the key in `formats.FILES` of the only one that holds it
     kind: str
     layers = ()
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    tables: frozenset[int]
     parameters: int
     maker = ""
     texts: Iterable[str] = ()  # outputs that are not asked for
@@ -185,7 +200,7 @@ class OnnxFile(ForeignModel):
             )
             for each in session.get_outputs()
         )
-        self.answer = onnx_function(session)
+        self.tables, self.answer = graph.tables(), onnx_function(session)
 
     def _pixels(self, graph: Graph, source) -> str:
         if graph.scales(source.name):
@@ -239,6 +254,7 @@ class LiteRTFile(ForeignModel):
         }
         self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
         graph = Graph(operations, constants)
+        self.tables = graph.tables()
         self.inputs = tuple(
             Tensor(
                 name,

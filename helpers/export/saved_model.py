@@ -85,7 +85,8 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=folder.name)
     model.parameters = _parameters(function)
     model.kind, model.digest = "SavedModel", digest_of(folder)
-    return model, Ends(folder.name, *_ends(function, layer), compiled(model))
+    inputs, outputs, tables = _ends(function, layer)
+    return model, Ends(folder.name, inputs, outputs, compiled(model), tables)
 
 
 def digest_of(folder: Path) -> str:
@@ -131,8 +132,8 @@ def _shape(spec) -> list[int | None]:
     return spec.shape.as_list()
 
 
-def _ends(function, layer) -> tuple[list[Tensor], list[Tensor]]:
-    """What the graph makes of its inputs and outputs; unknown where it holds a look-up of texts."""
+def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
+    """What the graph makes of its inputs and outputs, and its tables; unknown where it holds a look-up of texts."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     inputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.takes]
@@ -141,7 +142,7 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor]]:
         with quiet():
             frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     except Exception:  # what is found here spares options, and is not needed
-        return inputs, outputs
+        return inputs, outputs, frozenset()
     operations = frozen.graph.get_operations()
     constants = {
         op.outputs[0].name: (op.outputs[0].shape.as_list() or [None])[0] for op in operations if op.type == "Const"
@@ -159,4 +160,4 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor]]:
     if len(outputs) == len(frozen.outputs):  # both by their names
         ends = zip(outputs, frozen.outputs, strict=True)
         outputs = [Tensor(each.name, each.shape, each.dtype, graph.activation(end.name)) for each, end in ends]
-    return inputs, outputs
+    return inputs, outputs, graph.tables()

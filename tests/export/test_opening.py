@@ -24,6 +24,7 @@ from helpers.export.opening import opened
 from helpers.export.own_model import export_file, found_in, import_layers, takes_in_words, told
 from helpers.export.predictors import compiled, load_predictor
 from helpers.export.saved_model import read_saved_model
+from helpers.quiet import quiet
 from helpers.serving.services import create_predict_app
 
 OLD = Path(__file__).parents[1] / "data" / "old_models"
@@ -846,20 +847,64 @@ def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
     assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
 
 
-def test_a_number_beyond_the_list_in_which_a_file_looks_it_up_is_named_to_whoever_sends_it(tmp_path):
-    rows = numpy_helper.from_array(np.arange(80, dtype=np.float32).reshape(40, 2), "rows")
-    place = numpy_helper.from_array(np.array(1), "place")
+def looking_up(path: Path, rows: int, is_found: bool) -> None:
+    """A file that answers what a list of so many rows holds for the second of two numbers.
+
+    is_found: whether the file tells how long the list is.
+    """
+    constants = {
+        "list" if is_found else "hidden": np.arange(2 * rows, dtype="f").reshape(rows, 2),
+        "place": np.array(1),
+    }
     nodes = [
+        *([] if is_found else [helper.make_node("Abs", ["hidden"], ["list"])]),
         helper.make_node("Gather", ["x", "place"], ["number"], axis=1),
         helper.make_node("Cast", ["number"], ["id"], to=TensorProto.INT64),
-        helper.make_node("Gather", ["rows", "id"], ["y"]),
+        helper.make_node("Gather", ["list", "id"], ["y"]),
     ]
     ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])] for name in ("x", "y")]
-    graph = helper.make_graph(nodes, "g", *ends, [rows, place])
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "looks_up.onnx")
-    export_file(tmp_path / "looks_up.onnx", tmp_path / "looks_up")
-    client = create_predict_app(load_predictor(tmp_path / "looks_up")).test_client()
+    graph = helper.make_graph(nodes, "g", *ends, [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_a_number_beyond_the_list_in_which_a_file_looks_it_up_is_named_to_whoever_sends_it(tmp_path):
+    path, like = tmp_path / "looks_up.onnx", tmp_path / "like.csv"
+    looking_up(path, 40, is_found=False)
+    _, predictor = brought(path, tmp_path / "m")
+    client = create_predict_app(predictor).test_client()
     assert client.get("/predict?x1=0.5&x2=3").json["prediction"] == [6, 7]
     answer = client.get("/predict?x1=0.5&x2=50")
     assert answer.status_code == 422 and "the model has no entry for 50 in a list" in answer.json["error"]
+
+    looking_up(path, 2, is_found=False)  # too short for the numbers with which a model is tried
+    with pytest.raises(ArtifactError, match="does not answer .* rows of what it takes: .*a table of such rows"):
+        export_file(path, tmp_path / "m")
+    like.write_text("x1,x2\n0.5,0\n-0.5,1\n")
+    _, predictor = brought(path, tmp_path / "m", like=like)
+    client = create_predict_app(predictor).test_client()
+    assert client.get("/predict?x1=0.5&x2=1").json["prediction"] == [2, 3]
+
+    looking_up(path, 2, is_found=True)
+    _, predictor = brought(path, tmp_path / "found")
+    client = create_predict_app(predictor).test_client()
+    assert client.get("/predict?x1=0.5&x2=1").json["prediction"] == [2, 3]
+    assert client.get("/predict?x1=0.5&x2=2").json["fields"] == {"x2": "must be a whole number from 0 to 1"}
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("tf_saved_model", "net"), ("litert", "net.tflite"), ("onnx", "net.onnx")]
+)
+def test_the_ids_of_a_mixed_row_are_found_in_files_that_are_not_keras_s(tmp_path, format, name):
+    import keras
+
+    row = keras.Input((3,), name="row")
+    word = keras.layers.Embedding(4, 3)(keras.ops.cast(row[:, 2], "int32"))
+    y = keras.layers.Dense(1, "sigmoid")(keras.layers.Concatenate()([row[:, :2], word]))
+    model = keras.Model(row, y)
+    rows = np.array([[0.5, -1, 3], [0, 2, 0]], np.float32)
+    wanted = np.asarray(model(rows))[:, 0]
+    with quiet():
+        model.export(tmp_path / name, format=format, verbose=False)
+    _, predictor = brought(tmp_path / name, tmp_path / "m")
+    assert [(each.low, each.high) for each in predictor.signature.features if each.whole] == [(0, 3)]
+    np.testing.assert_allclose(predictor(rows), wanted, atol=1e-6)
