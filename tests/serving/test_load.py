@@ -6,6 +6,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+from service_processes import until
 
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
@@ -100,12 +101,12 @@ def test_the_clients_are_not_in_this_process_and_leave_none_behind():
         start_response("200 OK", [("Content-Length", "0")])
         return []
 
-    threads, children = threading.active_count(), set(psutil.Process().children(recursive=True))
+    threads, children = set(threading.enumerate()), set(psutil.Process().children(recursive=True))
     with serve(app, port=0) as server:
         loads = measure_clients(f"{server.url}/", clients=(1, 3), seconds=0.2)
     assert [load.clients for load in loads] == [1, 3] and len(clients) == 4
     assert all(load.failed == 0 for load in loads)
-    assert threading.active_count() == threads
+    until(lambda: set(threading.enumerate()) <= threads)  # a busy machine takes a moment to end one
     assert set(psutil.Process().children(recursive=True)) <= children
 
 
