@@ -345,7 +345,10 @@ def _tried_vocabulary(model, tensor) -> int | None:
 
 
 def _sizes_within(model) -> Collection[int]:
-    """How many words the Embeddings know that do not take an input of the model at once."""
+    """How many words the Embeddings know that do not take an input of the model at once.
+
+    Of a model that is not Keras's: how long all lists are in which it looks something up.
+    """
     if isinstance(model.inputs[0], Tensor):
         return model.tables
     known = {id(layer) for each in model.inputs for layer in _takers(model, each)}
