@@ -195,11 +195,13 @@ def test_a_softmax_of_named_classes_answers_with_their_names(tmp_path):
 @needs_java
 def test_a_file_that_answers_otherwise_is_left_out(own, tmp_path):
     """The proof can fail: another weight in the file, and its answers are not those of the model any more."""
-    text = (own / "model.pmml").read_text(encoding="utf-8")
-    changed = tmp_path / "model.pmml"
-    changed.write_text(re.sub(r'bias="[^"]+"', 'bias="0.5"', text, count=1), encoding="utf-8")
     right = load_predictor(own)(SIGNATURE.parse([ROW]))
-    assert np.abs(pmml_evaluator.evaluate(changed, [ROW]) - right).max() > 1e-3
+    before, bias, after = (own / "model.pmml").read_text(encoding="utf-8").rpartition('bias="')
+    changed = tmp_path / "model.pmml"
+    # The last bias is the answer's own: moved this far towards the other class, it decides whatever was trained.
+    moved = -100 if right.item() > 0.5 else 100
+    changed.write_text(before + bias + re.sub(r'^[^"]+', str(moved), after), encoding="utf-8")
+    assert np.abs(pmml_evaluator.evaluate(changed, [ROW]) - right).max() > 0.4
     changed.write_text("<PMML", encoding="utf-8")
     with pytest.raises(RuntimeError, match="PMMLError"):
         pmml_evaluator.evaluate(changed, [ROW])
