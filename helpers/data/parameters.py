@@ -134,16 +134,15 @@ class Reader:
 
     def plain_query(self, query: bytes) -> np.ndarray | None:
         """The (1, m) row of a query string that names each feature once, with usual values; None for any other."""
-        row, seen, known, count = [0.0] * self.width, 0, self._plain_pairs, 0
-        for pair in query.split(b"&"):
+        row, seen, known, pairs = [0.0] * self.width, 0, self._plain_pairs, query.split(b"&")
+        for pair in pairs:
             found = known.get(pair) or self._plain_number(pair)
             if found is None:
                 return None
             bit, column, number = found
             row[column] = number
             seen |= bit
-            count += 1
-        return np.array([row], dtype=np.float32) if seen == self._all and count == self.n else None
+        return np.array([row], dtype=np.float32) if seen == self._all and len(pairs) == self.n else None
 
     def plain_object(self, params: dict) -> np.ndarray | None:
         """The (1, m) row of a decoded JSON object that names each feature once, with usual values; or None."""

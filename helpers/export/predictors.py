@@ -171,9 +171,55 @@ class OnnxPredictor(Predictor):
         feed, wanted, run_options = inputs[0].name, [outputs[0].name], onnxruntime.RunOptions()
         # InferenceSession.run looks names up and checks its options again at every call: a third of the time of a row.
         run = getattr(session, "_sess", session).run
-        if len(outputs[0].shape) == 2 and outputs[0].shape[1] == 1:
-            return lambda rows: run(wanted, {feed: rows}, run_options)[0].reshape(-1)
-        return lambda rows: run(wanted, {feed: rows}, run_options)[0]
+        if len(outputs[0].shape) != 2 or outputs[0].shape[1] != 1:
+            return lambda rows: run(wanted, {feed: rows}, run_options)[0]
+        is_usual = len(self._model_shape) == 1 and hasattr(session, "_sess")
+        one = _OneRow(session, self._model_shape) if is_usual else None
+
+        def answer(rows):
+            if one is not None and len(rows) == 1:
+                return one(rows)
+            return run(wanted, {feed: rows}, run_options)[0].reshape(-1)
+
+        return answer
+
+
+class _OneRow:
+    """A session as a function of one row, (1, m) float32 to (1,), whose input and output lie where they lay before.
+
+    Nothing is looked up or made anew for a row, which is a fifth of its time. A thread that finds all places taken
+    makes another one.
+    """
+
+    def __init__(self, session, row_shape: tuple[int, ...]):
+        import onnxruntime
+
+        self._session, self._shape, self._options = session, (1, *row_shape), onnxruntime.RunOptions()
+        # InferenceSession.run_with_iobinding asks at every call for graphics cards
+        self._run = session._sess.run_with_iobinding
+        self._places = deque()
+
+    def __call__(self, row: np.ndarray) -> np.ndarray:
+        try:
+            place = self._places.pop()
+        except IndexError:
+            place = self._new_place()
+        source, target, run = place
+        source[:] = row
+        run()
+        answer = target[0].copy()
+        self._places.append(place)
+        return answer
+
+    def _new_place(self) -> tuple[np.ndarray, np.ndarray, Callable[[], None]]:
+        from onnxruntime import OrtValue
+
+        source, target = np.zeros(self._shape, np.float32), np.zeros((1, 1), np.float32)
+        binding = self._session.io_binding()
+        # on the CPU such a value is the array's own memory
+        binding.bind_ortvalue_input(self._session.get_inputs()[0].name, OrtValue.ortvalue_from_numpy(source))
+        binding.bind_ortvalue_output(self._session.get_outputs()[0].name, OrtValue.ortvalue_from_numpy(target))
+        return source, target, functools.partial(self._run, binding._iobinding, self._options)
 
 
 def onnx_session(content: bytes):

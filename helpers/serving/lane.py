@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import NamedTuple
 
 import msgspec
 
@@ -24,14 +23,9 @@ JSON_TYPES = {
 }
 PATH = "/predict"
 
+Answer = tuple[bytes, str]  # the body of a 200, and the version of the model that gave it
+
 _decode = msgspec.json.Decoder().decode
-
-
-class Answer(NamedTuple):
-    """The body of a 200, and the version of the model that gave it."""
-
-    body: bytes
-    version: str
 
 
 class Lane:
@@ -68,7 +62,7 @@ class Lane:
             body = self.answer(self.slot, model, self.reader_of(model).read_query(query), False)
         except Exception:  # found again, and answered, by the view
             return None
-        return Answer(body, version(model))
+        return body, version(model)
 
     def post(self, query: bytes, body: bytes, content_type: str) -> Answer | None:
         if not body or query:
@@ -87,7 +81,7 @@ class Lane:
             answer = self.answer(self.slot, model, rows, is_list)
         except Exception:
             return None
-        return Answer(answer, version(model))
+        return answer, version(model)
 
 
 class LaneFirst:
@@ -100,10 +94,9 @@ class LaneFirst:
         answer = self._answer(environ) if environ["PATH_INFO"] == PATH and self.lane.is_open() else None
         if answer is None:
             return self.app(environ, start_response)
-        length = str(len(answer.body))
-        environ["model.version"] = answer.version
-        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", length)])
-        return [answer.body]
+        body, environ["model.version"] = answer
+        start_response("200 OK", [("Content-Type", JSON), ("Content-Length", str(len(body)))])
+        return [body]
 
     def _answer(self, environ: dict) -> Answer | None:
         method = environ["REQUEST_METHOD"]

@@ -486,14 +486,15 @@ class Connection(HttpToolsProtocol):
 
     def _response(self, answer: Answer, request_id: str, keep: bool) -> bytes:
         defaults = self.server_state.default_headers  # a new list each second
-        if not self.head or self.head_version != answer.version or self.head_defaults is not defaults:
-            self.head_version, self.head_defaults = answer.version, defaults
-            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-model-version: {answer.version}\r\n"
+        body, version = answer
+        if not self.head or self.head_version != version or self.head_defaults is not defaults:
+            self.head_version, self.head_defaults = version, defaults
+            head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-model-version: {version}\r\n"
             head += "".join(f"{name.lower()}: {value}\r\n" for name, value in self.said_to_origin)
             self.head = head.encode("latin-1") + b"".join(b"%b: %b\r\n" % header for header in defaults)
         close = b"" if keep else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
-        return self.head + tail % (request_id.encode(), len(answer.body), close, answer.body)
+        return self.head + tail % (request_id.encode(), len(body), close, body)
 
 
 def _tidied(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

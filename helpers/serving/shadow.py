@@ -92,7 +92,7 @@ class Shadow:
         else:
             found = self._lane.post(asked.query, asked.body, asked.content_type)
         if found is not None:
-            return found.body
+            return found[0]
         status = ""
 
         def start_response(given, headers, exc_info=None):
@@ -115,13 +115,13 @@ class ShadowedLane(Lane):
     def get(self, query: bytes) -> Answer | None:
         answer = super().get(query)
         if answer is not None:
-            self.shadow.offer("GET", query, b"", "", answer.body)
+            self.shadow.offer("GET", query, b"", "", answer[0])
         return answer
 
     def post(self, query: bytes, body: bytes, content_type: str) -> Answer | None:
         answer = super().post(query, body, content_type)
         if answer is not None:
-            self.shadow.offer("POST", query, body, content_type, answer.body)
+            self.shadow.offer("POST", query, body, content_type, answer[0])
         return answer
 
 
