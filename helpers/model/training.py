@@ -129,11 +129,12 @@ def fit(
 
     def run_epoch(order: np.ndarray, masks: list[np.ndarray]) -> dict[str, float]:
         loss, y_pred = train_epoch(order, masks)
-        logs = {"loss": float(loss), "auc": _exact_auc(y[order], y_pred.numpy())}
+        area = other_core.submit(_exact_auc, y[order], y_pred.numpy())
+        validated = {}
         if n < len(x):
             val_loss, y_pred = validate()
-            logs |= {"val_loss": float(val_loss), "val_auc": _exact_auc(y[n:], y_pred.numpy())}
-        return logs
+            validated = {"val_loss": float(val_loss), "val_auc": _exact_auc(y[n:], y_pred.numpy())}
+        return {"loss": float(loss), "auc": area.result(), **validated}
 
     history = keras.callbacks.History()
     callback_list = keras.callbacks.CallbackList([*callbacks, history], model=model, epochs=epochs, verbose=0)
@@ -141,7 +142,7 @@ def fit(
     callback_list.on_train_begin()
     logs = {}
     bar = tqdm(total=epochs, desc="Training", unit="epoch", disable=not verbose)
-    with bar, ThreadPoolExecutor(max_workers=1) as other_core:  # draws for the next epoch while this one runs
+    with bar, ThreadPoolExecutor(max_workers=1) as other_core:  # draws for the next epoch, and sorts for the AUC
         drawn = other_core.submit(draw)
         for epoch in range(epochs):
             callback_list.on_epoch_begin(epoch)
