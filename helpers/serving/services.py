@@ -18,6 +18,7 @@ from typing import TextIO
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask, Response, jsonify, render_template, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.datastructures import MultiDict, WWWAuthenticate
 from werkzeug.exceptions import (
     BadRequest,
@@ -373,6 +374,16 @@ def _looks_like_json(body: bytes) -> bool:
 # ---- what both applications stand on ----
 
 
+class _ReadableJSON(DefaultJSONProvider):
+    """Flask's JSON with texts as they are: a field called Größe is named so, as the answers with 200 name theirs."""
+
+    compact, sort_keys, ensure_ascii = True, False, False
+
+    def dumps(self, obj, **kwargs) -> str:
+        # half of a surrogate pair has no UTF-8: it becomes the escape that JSON has for it
+        return super().dumps(obj, **kwargs).encode(errors="backslashreplace").decode()
+
+
 def new_application(
     name: str,
     access_log: TextIO | None,
@@ -387,7 +398,7 @@ def new_application(
     nothing: what is said of a path that there is not.
     """
     app = Flask(name, root_path=str(Path(__file__).parent))
-    app.json.compact, app.json.sort_keys = True, False
+    app.json = _ReadableJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = BODY_BYTES
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
     app.extensions["observed"] = app.wsgi_app

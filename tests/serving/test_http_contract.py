@@ -234,6 +234,13 @@ def test_half_a_letter_in_the_name_of_a_row_that_is_left_out_stays_what_it_was(s
     assert answer.status_code == 200 and answer.json()["errors"] == {"[1].\ud800": "unknown"}
 
 
+def test_a_text_of_the_caller_is_repeated_as_it_was_written(service):
+    """A refusal is read in a terminal; only half a letter has to be spelled as an escape."""
+    answer = requests.post(f"{service}/predict", json={**ARTICLE, "Größe": 1, "\ud800": 1})
+    assert '"Größe":"unknown","\\ud800":"unknown"' in answer.content.decode()
+    assert list(refusal(answer, 422)["fields"]) == ["Größe", "\ud800"]
+
+
 def test_rows_that_are_no_list_are_named_as_such(service):
     for content in ({"instances": ARTICLE}, {"instances": None}):
         assert refusal(requests.post(f"{service}/predict", json=content), 422)["fields"] == {
