@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from own_models_on_lambda import picture, picture_classifier
 
+from helpers import PROJECT
 from helpers.cloud import lambda_packages, lambda_zip
 from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, unpacked
 from helpers.cloud.lambda_packages import CannotPackage, Target
@@ -116,6 +117,12 @@ def by_http(url: str, method: str, path: str, body: bytes | None, headers: dict)
     found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     connection.close()
     return found
+
+
+def test_it_takes_as_much_as_the_readme_says(package):
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "Lambda takes 262 MB unpacked and this is less than 100)" in readme
+    assert 80 < package.unzipped / 1e6 < 100
 
 
 REQUESTS = {
