@@ -67,7 +67,7 @@ def _predictions(model: Callable, rows: Rows, watch) -> str:
         answers = _run(model, chunk)
         texts += _texts(answers)
         if watch is not None:
-            watch.saw_list(chunk, answers)
+            watch(chunk, answers)
     if bad:
         answered = iter(texts)
         texts = ["null" if i in bad else next(answered) for i in range(len(rows.matrix))]

@@ -49,7 +49,7 @@ class Report:
 
 
 class Drift:
-    """Counts what a model is asked; call it with each row and its score.
+    """Counts what a model is asked; call it with rows and their scores.
 
     model: whose rows and scores these are. place: the folder in which processes count together, and this one's number
     there; None: it counts for itself.
@@ -68,32 +68,33 @@ class Drift:
         self.every = 1 + len(distribution.bins) // FEATURES_PER_ROW
         self._table = self._made()
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
-        self._skipped = 0
+        self._rows = 0  # that wait
+        self._seen = 0  # rows, of which each so-manieth waits
         self._lock = threading.Lock()
 
     def __call__(self, matrix: np.ndarray, scores: np.ndarray) -> None:
-        """One row, (1, m) float32, and its score, (1,)."""
+        """Rows, (k, m) float32, and their scores, (k,)."""
         if self.every > 1:
-            self._skipped += 1
-            if self._skipped % self.every:
+            first = -self._seen % self.every
+            self._seen += len(scores)
+            if first >= len(scores):
                 return
+            matrix, scores = (np.ascontiguousarray(part[first :: self.every]) for part in (matrix, scores))
         self._waiting.append((matrix, scores))
-        if len(self._waiting) >= TOGETHER:
+        self._rows += len(scores)
+        if self._rows >= TOGETHER:
             self.fold()
-
-    def saw_list(self, matrix: np.ndarray, scores: np.ndarray) -> None:
-        """Rows that came together."""
-        with self._lock:
-            self._add(matrix[:: self.every], scores[:: self.every])
 
     def fold(self) -> None:
         """Count the rows that wait."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            waiting, self._waiting, self._rows = self._waiting, [], 0
             if waiting:
                 # Bytes joined: to concatenate as many arrays takes several times as long, which the others wait for.
-                rows = np.frombuffer(b"".join([row for row, _ in waiting]), np.float32).reshape(len(waiting), -1)
-                self._add(rows, np.array([score[0] for _, score in waiting], np.float32))
+                rows = b"".join([rows for rows, _ in waiting])
+                scores = b"".join([np.ascontiguousarray(scores, np.float32) for _, scores in waiting])
+                scores = np.frombuffer(scores, np.float32)
+                self._add(np.frombuffer(rows, np.float32).reshape(len(scores), -1), scores)
 
     def _add(self, matrix: np.ndarray, scores: np.ndarray) -> None:
         minute = int(self.now() // 60)

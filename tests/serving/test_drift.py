@@ -118,7 +118,7 @@ def test_only_the_last_hour_counts_and_nothing_asked_is_kept(model):
         drift(matrix[i : i + 1], model(matrix[i : i + 1]))
     assert drift.report().rows == 240 and drift._waiting == []
     clock[0] += 30 * 60
-    drift.saw_list(matrix, model(matrix))
+    drift(matrix, model(matrix))
     assert drift.report().rows == 480
     clock[0] += 31 * 60
     assert drift.report().rows == 240
@@ -126,13 +126,17 @@ def test_only_the_last_hour_counts_and_nothing_asked_is_kept(model):
     assert drift.report().rows == 0
 
 
-def test_of_a_wide_table_each_so_manieth_row_is_counted(model):
+@pytest.mark.parametrize("together", [1, 10, 700])
+def test_of_a_wide_table_each_so_manieth_row_is_counted_however_they_come(model, together):
     signature = Signature.from_table(pd.DataFrame({f"x{i}": [0.0, 0.5, 1.0, 2.0] for i in range(100)}))
     rows = signature.sample(1000)
     drift = Drift(model, Distribution.of(signature, rows, rows[:, 0]))
-    for i in range(1000):
-        drift(rows[i : i + 1], rows[i : i + 1, 0])
+    for start in range(0, 1000, together):
+        drift(rows[start : start + together], rows[start : start + together, 0])
     assert drift.report().rows == 1000 // drift.every == 250
+    counted = rows[:: drift.every]
+    expected = drift.distribution.count(counted, counted[:, 0])
+    assert (drift._table[:, 1:].sum(axis=0) == expected).all()
 
 
 def test_two_draws_from_one_distribution_differ_as_theory_says():
