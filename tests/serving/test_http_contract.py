@@ -289,7 +289,7 @@ def test_an_encoding_without_a_name_is_none(service):
     [
         (b"{", "column 2"),
         (b"nothing", "column 1"),
-        (b'{"g1": 1,}', "column 10"),
+        (b'{"g1": 1 "g2": 2}', "column 10"),
         (b'{"g1', "Unterminated string starting at line 1, column 2"),
         (b'{"\xe9": 1}', "UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
