@@ -31,13 +31,14 @@ class Encoder:
     """Encodes record batches for one signature.
 
     absent: texts that stand for no value, as "NA" does in a CSV file, whose numbers are read as those of the table that
-    a model is trained on; none where texts are what a request holds. decimal: how numbers are written in texts.
-    Safe to call from several threads at once.
+    a model is trained on; none where texts are what a request holds. commas: columns whose numbers are written with a
+    decimal comma. Safe to call from several threads at once.
     """
 
-    def __init__(self, signature: Signature, absent: Iterable[str] = (), decimal: str = "."):
+    def __init__(self, signature: Signature, absent: Iterable[str] = (), commas: Iterable[str] = ()):
         self.signature, self.reader = signature, signature.reader()
-        self.absent, self.decimal = frozenset(absent), decimal
+        self.absent = frozenset(absent)
+        self.commas = frozenset(field.name for name in commas if (field := self.reader.field(name)))
         self._known: dict[str, dict] = {name: {} for name in signature.names}
 
     def columns(self, names: Iterable[str]) -> dict[str, str]:
@@ -143,7 +144,7 @@ class Encoder:
     def _encode_texts_of_numbers(self, field, texts: pa.Array, part, bad) -> list[tuple[int, str]]:
         """Plain decimals are parsed as a column; what is none goes the way of distinct values."""
         texts = pc.ascii_trim_whitespace(texts)
-        if self.decimal == ",":
+        if field.name in self.commas:
             written = pc.match_substring_regex(texts, _DECIMAL_COMMA.pattern)
             point = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
             texts = pc.if_else(pc.fill_null(written, False), point, texts)
@@ -201,7 +202,7 @@ class Encoder:
             text = value.strip()
             if text in self.absent and text not in field.plain:
                 return None
-            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, self.decimal)):
+            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, "," if field.name in self.commas else ".")):
                 return found[0]
             return text
         return value

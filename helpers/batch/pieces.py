@@ -131,7 +131,7 @@ class Worker:
         return open_source(Path(self.job.files[number]), self.predictor.signature.reader().field, self.job.keep)
 
     def scorer_of(self, source: Source) -> Scorer:
-        return self.scorer(source.absent, source.decimal)
+        return self.scorer(source.absent, source.commas)
 
     def chunks(self, number: int, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
         """The rows of a piece, some at a time; at least one chunk, which may be empty."""
@@ -149,7 +149,7 @@ class Worker:
         """The rows of a chunk as `score` takes them: with a note of how their texts are written."""
         source = self.source(self.job.pieces[chunk.piece].source)
         batch = chunk.decoded.batch
-        texts = json.dumps([sorted(source.absent), source.decimal])
+        texts = json.dumps([sorted(source.absent), sorted(source.commas)])
         return batch.replace_schema_metadata({**(batch.schema.metadata or {}), TEXTS: texts.encode()})
 
     def write(self, chunk: Chunk, scored: pa.RecordBatch) -> int:
@@ -231,10 +231,10 @@ def worker(job: Path) -> Worker:
 
 
 def score(scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its answers, read as its metadata say; `scorer(absent, decimal)` is the `Scorer` for that."""
+    """The batch with its answers, read as its metadata say; `scorer(absent, commas)` is the `Scorer` for that."""
     metadata = dict(batch.schema.metadata or {})
-    absent, decimal = json.loads(metadata.pop(TEXTS, b'[[], "."]'))
-    return scorer(frozenset(absent), decimal)(batch.replace_schema_metadata(metadata or None))
+    absent, commas = map(frozenset, json.loads(metadata.pop(TEXTS, b"[[], []]")))
+    return scorer(absent, commas)(batch.replace_schema_metadata(metadata or None))
 
 
 def _are_enough(decoded: list[Decoded], rows: int) -> bool:

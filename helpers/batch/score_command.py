@@ -49,8 +49,8 @@ def score(chosen: argparse.Namespace) -> str:
     from helpers.export.predictors import load_predictor
 
     @functools.cache  # one for all files that are written alike
-    def scorer(absent: frozenset[str], decimal: str) -> Scorer:
-        return Scorer(predictor, absent, decimal)
+    def scorer(absent: frozenset[str], commas: frozenset[str]) -> Scorer:
+        return Scorer(predictor, absent, commas)
 
     predictor = load_predictor(chosen.model)
     is_feature = predictor.signature.reader().field
@@ -74,7 +74,7 @@ def score(chosen: argparse.Namespace) -> str:
         with tqdm(total=total, initial=before, unit=" rows", unit_scale=True, disable=None) as bar:
             score_files(
                 sources,
-                lambda source: scorer(source.absent, source.decimal),
+                lambda source: scorer(source.absent, source.commas),
                 parts,
                 keep,
                 strict=chosen.strict,

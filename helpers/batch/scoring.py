@@ -28,17 +28,17 @@ TRIED_ROWS = 1024  # random rows on which a block's answers are held against tho
 class Scorer:
     """Scores record batches with a predictor (see `predictors.Predictor`); safe to call from several threads.
 
-    absent, decimal: how the texts of a CSV file are read (see `Encoder`). `added`: the columns that it adds.
+    absent, commas: how the texts of a CSV file are read (see `Encoder`). `added`: the columns that it adds.
     rows_per_call: the rows of one call of the model, as many as give the very bits that a single row gets, which is how
     the service calls it. Raises `DataError` for a model that takes something else than a row of a table.
     """
 
-    def __init__(self, predictor: Callable, absent: Iterable[str] = (), decimal: str = "."):
+    def __init__(self, predictor: Callable, absent: Iterable[str] = (), commas: Iterable[str] = ()):
         if not isinstance(predictor.signature, Signature):
             raise DataError("files are scored by models that take a row of a table: ask the service of this one")
         self.predictor, self.version = predictor, predictor.version
         self.outputs = predictor.signature.outputs
-        self.encoder = Encoder(predictor.signature, absent, decimal)
+        self.encoder = Encoder(predictor.signature, absent, commas)
         texts = [pa.field(name, pa.string()) for name in TEXTS]
         self.added = (*answer_fields(self.outputs), *texts)
         self.rows_per_call = rows_per_call(predictor)

@@ -73,7 +73,7 @@ class Source:
 
     key: its path, bytes and time of change. schema: its columns. rows: how many, where the file says so. where: "line"
     or "row".
-    absent, decimal: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
+    absent, commas: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
     blocks(start, end): its rows from a position up to the next place `end`, None for the end of the file. cuts(): the
     positions at which it can be cut into pieces; none where it can only be read from its beginning.
     """
@@ -87,7 +87,7 @@ class Source:
     blocks: Callable[..., Iterator[Block]] = field(repr=False)
     cuts: Callable[[], Iterator[Position]] = field(repr=False)
     absent: frozenset[str] = frozenset()
-    decimal: str = "."
+    commas: frozenset[str] = frozenset()
 
 
 def open_source(path: Path, is_feature: Callable[[str], bool] = lambda name: False, keep: Iterable[str] = ()) -> Source:
@@ -270,7 +270,7 @@ def _text(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str], b
 
     can_seek = layout.encoding == "utf-8" and not _is_packed(path)  # a packed text can only be read from its beginning
     at_first_row = (0, layout.first_line)
-    return Source(path, key, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.decimal)
+    return Source(path, key, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.commas)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

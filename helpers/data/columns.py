@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +36,6 @@ _DATE = re.compile(
     r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
     re.ASCII,
 )
-_UNIT = re.compile(r"[+-]?[\d.,]*\d[\d.,]* ?([^\d\s.,+-].*)")  # 12.5 kg
 _INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
@@ -53,15 +52,15 @@ class Column:
 
 def usable(
     frame: pd.DataFrame,
-    decimal: str = ".",
+    commas: Container[str] = (),
     drop: Iterable[str] = (),
     treat_as: Mapping[str, str] | None = None,
     first_line: int = 2,
 ) -> tuple[pd.DataFrame, list[Column]]:
     """The columns that a model can learn from, as numbers and texts, and what became of every column.
 
-    decimal: how numbers are written in texts. drop: names to leave out. treat_as: {"zip": "category"} where the kind
-    that is seen in the values is not meant. first_line: the line of the file in which the first row stands.
+    commas: columns whose numbers are written with a decimal comma. drop: names to leave out. treat_as:
+    {"zip": "category"} where the kind that is seen in the values is not meant. first_line: the line of the file in which the first row stands.
     Raises `DataError` for names that are not there, and for numbers that are none.
     """
     treat_as = dict(treat_as or {})
@@ -74,7 +73,7 @@ def usable(
         if name in drop:
             columns.append(_left_out(frame[name], "you dropped it"))
             continue
-        values, column = _one(frame[name], decimal, treat_as.get(name), first_line)
+        values, column = _one(frame[name], commas, treat_as.get(name), first_line)
         columns.append(column)
         if column.kind != LEFT_OUT:
             kept[name] = _whole(values)
@@ -95,7 +94,7 @@ def report(columns: Iterable[Column]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["column", "kind", "values", "missing", "used as"])
 
 
-def typed(values: pd.Series, decimal: str = ".") -> pd.Series:
+def typed(values: pd.Series, commas: Container[str] = ()) -> pd.Series:
     """A column as float64 where every value that is there is a number (True and False included), else as texts.
 
     Whole numbers that float64 does not tell apart are names of something, and stay texts.
@@ -108,7 +107,7 @@ def typed(values: pd.Series, decimal: str = ".") -> pd.Series:
         numbers = pd.to_numeric(values).astype("Float64").astype(float)
         return texts_of(values) if _are_one(values, numbers) else numbers
     texts = texts_of(values)
-    numbers = _numbers(texts, decimal)
+    numbers = _numbers(texts, "," if values.name in commas else ".")
     return texts if numbers is None or _are_one(texts, numbers) else numbers
 
 
@@ -168,16 +167,16 @@ def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
     return pd.Series(written, index=there.index, name=texts.name).astype(float).reindex(texts.index)
 
 
-def _one(raw: pd.Series, decimal: str, wanted: str | None, first_line: int) -> tuple[pd.Series, Column]:
+def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line: int) -> tuple[pd.Series, Column]:
     """A column's values, and what it was taken for."""
     if pd.api.types.is_datetime64_any_dtype(raw.dtype) or pd.api.types.is_timedelta64_dtype(raw.dtype):
         return raw, _left_out(raw, "dates: put what matters of them into a number, days since then for example")
-    values = typed(raw, decimal)
+    values = typed(raw, commas)
     numeric = pd.api.types.is_float_dtype(values.dtype)
     if wanted == CATEGORY and numeric:
         values, numeric = _names_of(raw, values), False
     if wanted == NUMBER and not numeric:
-        raise DataError(_no_number(raw.name, values, decimal, first_line))
+        raise DataError(_no_number(raw.name, values, "," if raw.name in commas else ".", first_line))
     there = values.dropna()
     distinct = there.nunique()
     if wanted == YES_NO and distinct != 2:
@@ -333,8 +332,8 @@ def _not_quite_numbers(values: pd.Series) -> str:
 
 
 def _unit_of(texts: Iterable[str]) -> str:
-    """What stands behind each number of a column, "kg" say; "" where it is not the same for all."""
-    found = {match and match[1] for match in map(_UNIT.fullmatch, texts)}
+    """What stands beside each number of a column, "kg" say; "" where it is not the same for all."""
+    found = {match and match[1] for match in map(numerals.with_unit, texts)}
     return (found.pop() or "") if len(found) == 1 else ""
 
 

@@ -13,10 +13,15 @@ _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})  # what typesetting write
 
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_GROUPED = {  # a number with thousands separators, by the decimal mark
-    ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII),
+_GROUPED = {  # a number with thousands separators, by the decimal mark; 12,34,567 as India writes it
+    ".": re.compile(
+        r"[+-]?(?:[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3})(?:\.\d+)?", re.ASCII
+    ),
     ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:[. '\u2019\u00a0\u202f]\d{3})+(?:,\d+)?", re.ASCII),
 }
+_UNIT = re.compile(  # 12.5 kg, CHF 12, US$12
+    rf"((?:[A-Z]{{3}}(?=\s)|[A-Z]{{0,2}}[{SIGNS}])?)\s?([+-]?[.,]?\d(?:.*\d)?)\s?((?:[^\W\d_]|[{SIGNS}°])\D*)?"
+)
 _GROUPS = {".": re.compile("[, '\u2019\u00a0\u202f]"), ",": re.compile("[. '\u2019\u00a0\u202f]")}
 
 
@@ -49,3 +54,10 @@ def plain(text: str, decimal: str = ".") -> tuple[str, str] | None:
     elif not (_COMMA if decimal == "," else _PLAIN).fullmatch(body):
         return None
     return minus + (body.replace(",", ".") if decimal == "," else body), sign
+
+
+def with_unit(text: str) -> tuple[str, str] | None:
+    """("12.5", "kg") of "12.5 kg", ("12.50", "CHF") of "CHF 12.50"; None where no unit stands beside a number."""
+    found = _UNIT.fullmatch(text)
+    unit = f"{found[1]}{found[3] or ''}".strip() if found else ""
+    return (found[2], unit) if unit else None

@@ -38,9 +38,7 @@ LONGEST_NUMBER = 64  # characters: more than the longest decimals of a float nee
 # Each digit can be matched in one way only, so that no text takes longer than its length.
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_BYTES = re.compile(_DECIMAL.pattern.encode())
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,' \u00a0\u202f]\d{3})+(?:\.\d+)?", re.ASCII)
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.0+)?", re.ASCII)
-_DECIMAL_COMMA = re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d+),\d+", re.ASCII)
 
 
 class InvalidRequest(ValueError):
@@ -499,13 +497,18 @@ def _number(value) -> tuple[float, str | None]:
 
 def _how_to_write(text: str) -> str:
     """What is wrong with a text that is no number, and how the number is written that it may mean."""
-    if _THOUSANDS.fullmatch(text):
-        return f"{text} is written with a thousands separator: write {re.sub(r'[^0-9.+-]', '', text)}"
-    if _DECIMAL_COMMA.fullmatch(text):
-        return f"{text} is written with a decimal comma: write {text.replace('.', '').replace(',', '.')}"
-    if found := numerals.plain(text):
-        return f"{text} is no plain number: write {found[0]}"
+    if meant := _readings(text):
+        return f"{text} is no plain number: write {meant}"
+    if (found := numerals.with_unit(text)) and (meant := _readings(found[0])):
+        return f"{text} is a number with a unit: send the number alone, {meant} if the model takes {found[1]}"
     return "not a number"
+
+
+def _readings(text: str) -> str:
+    """A number in plain decimals; both that a text may mean whose only mark ends thousands or begins the fraction."""
+    found = [numerals.plain(text, mark) for mark in ".,"]
+    numbers = {float(each[0]): each[0] for each in found if each}  # 12 in either way is one number
+    return " or ".join(numbers.values()) + ", whichever is meant" * (len(numbers) > 1)
 
 
 def _unknown(name) -> str:

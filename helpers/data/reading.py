@@ -18,7 +18,7 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -43,6 +43,8 @@ ROW_NUMBERS = "row number"  # the name that a first column without a name of its
 
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")  # "1.234,5", never "1,234"
+
+_MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
@@ -88,12 +90,13 @@ class DataError(ValueError):
 class Reading:
     """A table as it was read. `first_line`: the line that holds the first row. `said`: what was done, in words.
 
-    encoding, delimiter: how a text is written. ends_open: whether a delimiter ends each row, after the last column.
+    commas: the columns whose numbers are written with a decimal comma. encoding, delimiter: how a text is written.
+    ends_open: whether a delimiter ends each row, after the last column.
     """
 
     frame: pd.DataFrame
     name: str
-    decimal: str = "."
+    commas: frozenset[str] = frozenset()
     first_line: int = 2
     encoding: str = "utf-8"
     delimiter: str = ","
@@ -128,6 +131,7 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
     if reading.frame.empty:
         raise DataError(f"{name} has a header but no rows: give a table that has some")
     reading.frame.columns = _clean_names(reading)
+    reading.commas = _with_commas(reading)
     return reading
 
 
@@ -140,6 +144,7 @@ def read_head(head: bytes, name: str, holds: Callable[[str], bool] = lambda name
     reading = _text(head, name, ragged="skip")
     _take_headers(reading, holds)
     reading.frame.columns = _clean_names(reading)
+    reading.commas = _with_commas(reading)
     return reading
 
 
@@ -309,14 +314,26 @@ def _further_headers(frame: pd.DataFrame) -> int:
             is_named = [bool(text) and plain(text) is None for text in first]
             if rest.astype(str).isin([text for text in first if text]).any():
                 break  # they are values
-            if len(rest) and all(plain(str(cell)) is not None for cell in rest):
+            if len(rest) and all(map(_is_a_number, rest)):
                 if not all(named or not text for named, text in zip(is_named, first, strict=True)):
                     break
                 above += all(is_named)
         else:
             if above > 1:
-                return count
+                return count + _names_of_no_column(frame.iloc[count:])
     return 0
+
+
+def _names_of_no_column(frame: pd.DataFrame) -> int:
+    """Whether the first row has a word where no numbers stand, and nothing else: what pandas calls the row numbers."""
+    first, below = frame.iloc[0], frame.iloc[1 : ROWS_TRIED + 1]
+    words = {at: _name(cell) for at, cell in enumerate(first) if _name(cell)}
+    is_name = all(word.isalpha() and not (below.iloc[:, at] == word).any() for at, word in words.items())
+    return int(len(words) == 1 and is_name and len(below) > 1 and len(frame.columns) > 2)
+
+
+def _is_a_number(cell) -> bool:
+    return any(plain(str(cell), mark) is not None for mark in ".,")
 
 
 def _name(cell) -> str:
@@ -375,7 +392,6 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
         raise DataError(_ragged(str(error), name, skipped + taken, len(header))) from None
     reading.frame = _without_dashes(frame)
     reading.frame.columns = header
-    reading.decimal = _decimal_mark(reading.frame, delimiter, reading.said)
     return reading
 
 
@@ -554,21 +570,50 @@ def _ragged(error: str, name: str, lines_before: int, width: int) -> str:
     return f"{name} is not a table that pandas can read: {error.strip()}"
 
 
-def _decimal_mark(frame: pd.DataFrame, delimiter: str, said: list[str]) -> str:
+def _with_commas(reading: Reading) -> frozenset[str]:
+    """The columns whose numbers are written with a decimal comma: all of a file that is, but those with a point."""
+    texts = {name: _texts_tried(column) for name, column in reading.frame.items()}
+    texts = {name: tried for name, tried in texts.items() if len(tried)}
+    mark = _decimal_mark(texts.values(), reading.delimiter)
+    other = {",": ".", ".": ","}[mark]
+    apart = [name for name, tried in texts.items() if _are_only(tried, other, mark)]
+    if mark == ",":
+        reading.said.append("numbers are written with a decimal comma")
+    if apart:
+        as_well = " all the same" if mark == "," else ""
+        reading.said.append(f"those of {', '.join(map(repr, apart))} with a decimal {_MARKS[other]}{as_well}")
+    return frozenset(texts if mark == "," else ()) ^ frozenset(apart)
+
+
+def _texts_tried(column: pd.Series) -> pd.Series:
+    """Some texts of a column, those from which is told how numbers are written; none of a column of another type."""
+    first = column.dropna().head(ROWS_TRIED)
+    are_texts = column.dtype == object or pd.api.types.is_string_dtype(column.dtype)
+    return first.str.strip() if are_texts and all(isinstance(each, str) for each in first) else first.iloc[:0]
+
+
+def _are_only(texts: pd.Series, mark: str, other: str) -> bool:
+    """Whether texts are numbers with a decimal mark, and not with the other: £27,000.00.
+
+    1,3 alone may be two answers of a survey: for a comma, one has a sign or both marks.
+    """
+    if not all(plain(text, mark) for text in texts) or all(plain(text, other) for text in texts):
+        return False
+    return mark == "." or any(plain(text, mark)[1] or {".", ","} <= set(text) for text in texts)
+
+
+def _decimal_mark(columns: Iterable[pd.Series], delimiter: str) -> str:
     """ "," where more columns of the file are written with a decimal comma than with a point, else "."."""
     commas = points = 0
-    for _, column in frame.items():
-        texts = column.dropna().head(1000).str.strip().str.strip(" \u00a0" + SIGNS)
-        if not len(texts) or not texts.str.fullmatch(_NUMBER.pattern).all():
+    for texts in columns:
+        texts = texts.str.strip(" \u00a0" + SIGNS)
+        if not texts.str.fullmatch(_NUMBER.pattern).all():
             continue
         comma = texts.str.fullmatch(_DECIMAL_COMMA.pattern).any()
         comma = comma or (delimiter == ";" and texts.str.fullmatch(r"[+-]?\d+,\d+").any())
         commas += comma
         points += not comma and texts.str.fullmatch(r"[+-]?\d*\.(?:\d{1,2}|\d{4,})").any()
-    if commas and commas >= points + (delimiter == ","):
-        said.append("numbers are written with a decimal comma")
-        return ","
-    return "."
+    return "," if commas and commas >= points + (delimiter == ",") else "."
 
 
 def _clean_names(reading: Reading) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,12 +74,12 @@ def load_table(
     label = _find_label(reading, label, name)
     if len(reading.frame.columns) < 2:
         raise DataError(f"{name} has no column besides the label {label!r}: it needs at least one feature")
-    answers, positive, column = _label(reading.frame[label], positive, reading.decimal, name, reading.first_line, said)
+    answers, positive, column = _label(reading.frame[label], positive, reading.commas, name, reading.first_line, said)
     known = answers.notna()
     if not known.all():
         said.append(f"{(~known).sum():,} rows have no label {label!r}: they are left out")
     features, described = columns.usable(
-        reading.frame.drop(columns=label)[known], reading.decimal, drop, treat_as, reading.first_line
+        reading.frame.drop(columns=label)[known], reading.commas, drop, treat_as, reading.first_line
     )
     if not len(features.columns):
         reasons = "; ".join(f"{c.name}: {c.used_as}" for c in described[:6])
@@ -148,10 +148,10 @@ def _no_header(reading: Reading, names: list[str], label: str) -> str:
 
 
 def _label(
-    raw: pd.Series, positive: str | None, decimal: str, name: str, first_line: int, said: list[str]
+    raw: pd.Series, positive: str | None, commas: Container[str], name: str, first_line: int, said: list[str]
 ) -> tuple[pd.Series, str, Column]:
     """The label as 1.0, 0.0 and NaN where it is missing; its positive value, "" for 1; its line of the report."""
-    values, texts = columns.typed(raw, decimal), columns.texts_of(raw)
+    values, texts = columns.typed(raw, commas), columns.texts_of(raw)
     if not texts.dropna().str.lower().isin(["true", "false"]).all():
         texts = columns.texts_of(values)  # "1.0" is 1
     texts = _in_one_spelling(texts, str(raw.name), said)

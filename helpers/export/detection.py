@@ -177,7 +177,7 @@ def _like(wishes: Wishes, width: int) -> tuple[Feature, ...]:
     names = [columns[name.casefold()] for name in wishes.features] or others
     try:
         # every column: what looks like no use, row numbers say, the model takes all the same
-        frame = pd.DataFrame({name: typed(table.frame[name], table.decimal) for name in names})
+        frame = pd.DataFrame({name: typed(table.frame[name], table.commas) for name in names})
         features = Signature.from_table(frame).features
     except ValueError as error:
         raise ArtifactError(f"{Path(path).name} does not tell what the model takes: {error}") from error

@@ -64,7 +64,7 @@ def in_one_process(files, model, output, suffix, keep=(), **more) -> None:
 
 def scorer_of(model):
     predictor = load_predictor(model)
-    return lambda source: Scorer(predictor, source.absent, source.decimal)
+    return lambda source: Scorer(predictor, source.absent, source.commas)
 
 
 def in_pieces(files, model, output, suffix, keep=(), strict=False, **changed) -> Job:

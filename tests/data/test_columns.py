@@ -115,6 +115,7 @@ def test_missing_values_are_counted_and_stay_missing():
         ),
         ([f"{i // 2}.5 kg" for i in range(ROWS)], "; leave 'kg' out of the cells, and it is a number"),
         (texts("12 kg", "5 kg", "7 kg"), "; leave 'kg' out of the cells, and it is a number"),
+        ([f"CHF {i // 2}'000.50" for i in range(ROWS)], "; leave 'CHF' out of the cells, and it is a number"),
         (
             [f"{i // 2} %" if i % 3 else f"{i // 2}" for i in range(ROWS)],
             "; write those with % and those without a sign alike, and it is a number",

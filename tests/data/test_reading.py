@@ -70,6 +70,12 @@ SAME = {
     "a column with a decimal comma among those with a point": TABLE.assign(
         money=[f"{value:.2f} €".replace(".", ",") for value in TABLE.a]
     )[["a", "b", "label", "money"]].to_csv(index=False),
+    "semicolon, decimal comma, but pounds with a point": TABLE.assign(
+        money=[f"£{value:,.2f}" for value in TABLE.a], kg=[f"{value:.1f}".replace(".", ",") for value in TABLE.a]
+    )[["a", "b", "label", "money", "kg"]].to_csv(index=False, sep=";"),
+    "units below the names, decimal comma": TABLE.to_csv(index=False, sep=";", decimal=",").replace(
+        "label\n", "label\ncm;years;\n"
+    ),
     "thousands": TABLE.assign(a=[f"{value:,.3f}" for value in TABLE.a]).to_csv(index=False),
     "tab": joined("\t"),
     "tab and decimal comma": TABLE.to_csv(index=False, sep="\t", decimal=","),
@@ -114,7 +120,7 @@ def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
     reading.frame = reading.frame.rename(columns={"2024": "a"})
     assert list(reading.frame.columns)[:3] == list(TABLE.columns)
     for name in TABLE:
-        np.testing.assert_array_equal(typed(reading.frame[name], reading.decimal), TABLE[name].astype(float))
+        np.testing.assert_array_equal(typed(reading.frame[name], reading.commas), TABLE[name].astype(float))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +159,7 @@ def test_what_stands_for_no_value_is_missing(tmp_path, missing):
         ("X1,X2,Y\n{}", ["a", "b", "label"]),
         ('{}\n"How tall, in cm?",How old?,Bought?\nid1,id2,id3', ["a", "b", "label"]),
         ("Price,Price,label\nAAPL,MSFT,", ["Price AAPL", "Price MSFT", "label"]),
+        ("{}\nAAPL,AAPL,AAPL\nDate,,", ["a", "b", "label"]),  # yfinance
     ],
 )
 def test_lines_that_name_the_columns_once_more_are_no_rows(tmp_path, above, names):
