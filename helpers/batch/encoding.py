@@ -7,6 +7,7 @@ over the rows that hold it: a value means here what it means to the service.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -198,11 +199,18 @@ class Encoder:
             return float(value)  # as JSON has it
         if isinstance(value, float) and np.isnan(value):
             return None
+        if isinstance(value, bytes):
+            with contextlib.suppress(UnicodeDecodeError):  # what is no text stays bytes, which are no value
+                value = value.decode()
         if isinstance(value, str):
             text = value.strip()
             if text in self.absent and text not in field.plain:
                 return None
-            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, "," if field.name in self.commas else ".")):
+            if (
+                self.absent
+                and field.feature.kind == REAL
+                and (found := numerals.plain(text, "," if field.name in self.commas else "."))
+            ):
                 return found[0]
             return text
         return value

@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers.data import numerals
 from helpers.data.parameters import LARGEST
-from helpers.data.reading import ROW_NUMBERS, DataError
+from helpers.data.reading import ROW_NUMBERS, DataError, are_bytes
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
 KINDS = (NUMBER, YES_NO, CATEGORY)
@@ -171,6 +171,9 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
     """A column's values, and what it was taken for."""
     if pd.api.types.is_datetime64_any_dtype(raw.dtype) or pd.api.types.is_timedelta64_dtype(raw.dtype):
         return raw, _left_out(raw, "dates: put what matters of them into a number, days since then for example")
+    if are_bytes(raw):
+        shown = raw.map(repr, na_action="ignore")
+        return raw, _left_out(raw, "bytes that are no text in UTF-8: write a text or a number in their place", shown)
     values = typed(raw, commas)
     numeric = pd.api.types.is_float_dtype(values.dtype)
     if wanted == CATEGORY and numeric:

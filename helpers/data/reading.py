@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -229,10 +230,20 @@ def _parsed(read, content: bytes, name: str, kind: str):
         raise DataError(f"{name} is not a {kind} file that can be read: {reason}") from None
 
 
+def are_bytes(column: pd.Series) -> bool:
+    """Whether a column holds bytes, which may be texts."""
+    return isinstance(next(iter(column.dropna()), None), bytes)
+
+
 def _parquet(content: bytes, name: str) -> Reading:
     def read(file: io.BytesIO) -> pd.DataFrame:
         frame = pd.read_parquet(file)
-        return frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
+        frame = frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
+        for at, (_, column) in enumerate(frame.items()):
+            if are_bytes(column):  # as Spark and Impala may write texts
+                with contextlib.suppress(UnicodeDecodeError):
+                    frame.isetitem(at, column.astype(object).map(bytes.decode, na_action="ignore"))
+        return frame
 
     return Reading(_parsed(read, content, name, "Parquet"), name)
 

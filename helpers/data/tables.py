@@ -18,7 +18,7 @@ import pandas as pd
 
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
-from helpers.data.reading import DataError, Reading, read_table
+from helpers.data.reading import DataError, Reading, are_bytes, read_table
 from helpers.data.signature import Signature, in_order
 
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
@@ -151,6 +151,10 @@ def _label(
     raw: pd.Series, positive: str | None, commas: Container[str], name: str, first_line: int, said: list[str]
 ) -> tuple[pd.Series, str, Column]:
     """The label as 1.0, 0.0 and NaN where it is missing; its positive value, "" for 1; its line of the report."""
+    if are_bytes(raw):
+        raise DataError(
+            f"label {raw.name!r} of {name} holds bytes that are no text in UTF-8: write a text in their place"
+        )
     values, texts = columns.typed(raw, commas), columns.texts_of(raw)
     if not texts.dropna().str.lower().isin(["true", "false"]).all():
         texts = columns.texts_of(values)  # "1.0" is 1

@@ -102,6 +102,13 @@ def test_every_bad_field_of_a_row_is_named_and_the_rows_around_it_are_answered(s
     assert first["probability"] == last["probability"] == ask(SOMEBODY)[0]
 
 
+def test_texts_may_be_written_as_bytes_and_other_bytes_are_no_value(scorer, ask):
+    rows = [SOMEBODY | {"gender": gender} for gender in (SOMEBODY["gender"].encode(), b"\xff")]
+    first, other = scorer(pa.RecordBatch.from_pylist(rows)).to_pylist()
+    assert first["probability"] == ask(SOMEBODY)[0]
+    assert other["probability"] is None and other["error"].startswith("gender: must be one of female")
+
+
 def test_other_columns_pass_through_in_their_order_and_type(scorer):
     id_, born = pa.array([7, 5]), pa.array([1, 2], pa.timestamp("s"))
     rows = {name: [value] * 2 for name, value in SOMEBODY.items()}

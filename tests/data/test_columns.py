@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data.columns import report, usable
+from helpers.data.columns import LEFT_OUT, report, usable
 from helpers.data.reading import DataError
 
 ROWS = 60
@@ -97,6 +97,11 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(name, values, why):
 )
 def test_measured_amounts_stay_though_they_differ_in_nearly_every_row(name, values):
     assert become(values, name)[0].kind == "number"
+
+
+def test_bytes_that_are_no_text_are_left_out_with_the_reason():
+    column, kept = become([b"\xff\xd8", b"\xff\xd9"] * (ROWS // 2))
+    assert column.kind == LEFT_OUT and column.used_as.startswith("bytes that are no text in UTF-8: write a text")
 
 
 def test_missing_values_are_counted_and_stay_missing():

@@ -110,6 +110,7 @@ SAME = {
     "Excel, with numbers for names": excel(Sheet1=TABLE.rename(columns={"a": 2024})),
     "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
     "Parquet": parquet(),
+    "Parquet, texts as bytes": parquet(TABLE.assign(a=[str(value).encode() for value in TABLE.a])),
     "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
 }
 

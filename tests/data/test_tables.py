@@ -53,6 +53,13 @@ def test_a_label_of_two_values_is_0_and_1_and_which_is_which_is_said(tmp_path, v
     assert plain or any("counts as positive (--positive" in sentence for sentence in table.said)
 
 
+def test_a_label_of_bytes_that_are_no_text_is_refused(tmp_path):
+    path = tmp_path / "mine.parquet"
+    pd.DataFrame({"x": range(ROWS), "label": alternating(b"\xff", b"\xfe")}).to_parquet(path)
+    with pytest.raises(DataError, match="label 'label' of .*mine.parquet holds bytes that are no text in UTF-8"):
+        load_table(path)
+
+
 def test_the_positive_value_can_be_chosen_and_is_found_in_any_case(tmp_path):
     path = write(tmp_path, alternating("Up", "Down"))
     assert load_table(path, positive="Down").frame.label.tolist() == alternating(0, 1)
