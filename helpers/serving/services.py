@@ -397,7 +397,8 @@ def new_application(
 
     nothing: what is said of a path that there is not.
     """
-    app = Flask(name, root_path=str(Path(__file__).parent))
+    folder = str(Path(__file__).parent)  # by its name Flask would find a folder `models` that may lie on Python's path
+    app = Flask(name, root_path=folder, instance_path=folder)
     app.json = _ReadableJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = BODY_BYTES
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)

@@ -44,6 +44,13 @@ def other(tmp_path_factory, sample) -> Path:
     return directory
 
 
+def test_a_folder_of_models_on_pythons_path_is_none_of_the_services_business(tmp_path, monkeypatch, exported):
+    for checkout in ("one", "two"):
+        (tmp_path / checkout / "models").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / checkout)
+    create_models_app({name: ModelSlot(load_predictor(exported)) for name in ("a", "b")})
+
+
 @pytest.fixture
 def games(exported, other, tmp_path) -> Path:
     """The exported model, with the other one as the version before it."""
