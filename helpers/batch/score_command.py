@@ -26,7 +26,7 @@ def main(chosen: argparse.Namespace) -> int:
     from helpers.export.errors import ArtifactError
 
     try:
-        ensure_exported(chosen.model, "onnx")
+        ensure_exported(chosen.model)
         print(score(chosen), flush=True)
     except (CannotScore, DataError, ArtifactError, CannotServe) as error:
         return _failure(str(error))

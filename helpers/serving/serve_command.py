@@ -56,7 +56,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket,
                 chosen.models = [Choice(chosen.to)]
             models = _served(chosen)
             for choice in filter(None, (choice for each in models for choice in (each.main, each.shadow, each.canary))):
-                ensure_exported(choice.folder, chosen.backend or "onnx")
+                ensure_exported(choice.folder, *filter(None, [chosen.backend]))
                 _check_files(choice.folder)
     except (CannotServe, ArtifactError) as error:
         return _failure(error)
@@ -139,8 +139,9 @@ def free_port(host: str, port: int) -> int:
 def ensure_exported(model: Path, *backends: str) -> None:
     """Export where the folder lacks a file for one of `backends`: notebook 02, for one, leaves the Keras file alone.
 
-    Happens in a process of its own, so that this one never holds TensorFlow, and ends with this one. The model of the
-    sample is trained first where there is none. Raises `CannotServe` where it fails.
+    None is named: that for ONNX Runtime, where there is a Keras file to make it of. Happens in a process of its own, so
+    that this one never holds TensorFlow, and ends with this one. The model of the sample is trained first where there
+    is none. Raises `CannotServe` where it fails.
     """
     from helpers.export.card import read_card
     from helpers.export.errors import PredictorError
@@ -153,9 +154,15 @@ def ensure_exported(model: Path, *backends: str) -> None:
         except PredictorError as error:
             raise CannotServe(error) from error
         known = {*card["files"], *(entry["file"] for entry in card.get("not_exported", {}).values())}
-        missing = sorted({BACKENDS[backend].file for backend in backends} - known)
-        if not missing:
+        missing = sorted({BACKENDS[backend].file for backend in backends or ("onnx",)} - known)
+        has_keras = BACKENDS["keras"].file in card["files"]
+        if not missing or not (backends or has_keras):
             return
+        if not has_keras:
+            raise CannotServe(
+                f"{registry.shown(model)} holds {', '.join(sorted(card['files']))} alone, of which no "
+                f"{', '.join(missing)} can be made: leave --backend out"
+            )
         if is_kept(model):
             version = model.name.rpartition("-")[2]
             raise CannotServe(

@@ -26,7 +26,7 @@ SMALL = 1_000_000  # bytes; what is smaller is printed as one line
 def main(chosen: argparse.Namespace) -> int:
     """Build, print, and where it is asked for call; returns the exit code."""
     try:
-        ensure_exported(chosen.model, chosen.backend or "onnx")
+        ensure_exported(chosen.model, *filter(None, [chosen.backend]))
         package = lambda_zip.build(chosen.model, chosen.to, Target.on_lambda(chosen.arch), chosen.backend)
     except (CannotPackage, CannotServe) as error:
         print(f"lambda: {error}", file=sys.stderr, flush=True)

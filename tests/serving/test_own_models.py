@@ -25,9 +25,11 @@ from helpers.cloud.doctor import diagnose
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, told
 from helpers.export.predictors import load_predictor
+from helpers.quiet import quiet
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.openapi import describe
+from helpers.serving.serve_command import CannotServe, ensure_exported
 from helpers.serving.services import create_predict_app
 from helpers.serving.several import create_models_app
 
@@ -229,6 +231,19 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
     assert gone(members)
     assert "takes: " in said and "parity: agrees with Keras" in said and "Serving " in said
     assert (tmp_path / f"{name}.keras").read_bytes() == before
+
+
+def test_a_litert_file_is_served_though_no_other_file_can_be_made_of_it(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    with quiet():
+        made = tf.lite.TFLiteConverter.from_keras_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
+        (tmp_path / "mine.tflite").write_bytes(made.convert())
+    export_file(tmp_path / "mine.tflite", tmp_path / "m")
+    ensure_exported(tmp_path / "m")
+    with pytest.raises(CannotServe, match=r"holds model.tflite alone, of which no model.onnx can .* leave --backend"):
+        ensure_exported(tmp_path / "m", "onnx")
 
 
 def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_path):
