@@ -21,6 +21,7 @@ MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos
 LARGE_PIXELS = MOST_PIXELS // 4  # from which on pictures are decoded one after the other, whoever sends them
 STRIP = 64  # rows of a picture at once
 START = 256  # bytes in which an SVG or a web page shows what it is
+BITS_PER_SAMPLE, MAX_SAMPLE_VALUE = 258, 281  # tags of a TIFF
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red of ImageNet, as `keras.applications.imagenet_utils`
 TORCH_MEAN, TORCH_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue, as torchvision's models
 
@@ -156,9 +157,21 @@ def _eight_bits(image):
     if image.mode == "F":
         values *= 255 if highest <= 1 else 1
     elif image.mode.startswith("I;16") or highest > 255:
-        values /= 257  # 65,535 becomes 255
+        values *= np.float32(255 / _white(image))
     np.clip(np.rint(values, out=values), 0, 255, out=values)
     return Image.fromarray(values.astype(np.uint8))
+
+
+def _white(image) -> int:
+    """The largest value of a grey picture of 16 bits: that of 12, say, where a TIFF says that its camera has so many.
+
+    The largest value that stands in the picture (`MaxSampleValue`) is all of its range only where it ends one. A PNG's
+    `sBIT` does not count: its values are of the whole range by the standard.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits, largest = tags.get(BITS_PER_SAMPLE, (16,))[0], tags.get(MAX_SAMPLE_VALUE, (0,))[0]
+    ends = [2**n - 1 for n in range(9, 16)]
+    return 2**bits - 1 if 8 < bits < 16 else largest if largest in ends else 2**16 - 1
 
 
 def example(height: int, width: int) -> bytes:

@@ -49,6 +49,25 @@ def test_sixteen_bits_keep_their_shades():
     np.testing.assert_allclose(shown, values / 257, atol=1)
 
 
+def tiff_of_12_bits(values: np.ndarray) -> bytes:
+    """A grey TIFF whose values take 12 bits each, two of them three bytes."""
+    pairs = values.reshape(-1, 2).tolist()
+    packed = b"".join((first << 12 | second).to_bytes(3, "big") for first, second in pairs)
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(packed)}
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + struct.pack("<H", len(tags)) + listed + bytes(4)
+
+
+def test_twelve_bits_are_as_light_as_they_are_where_a_tiff_says_that_it_has_so_many():
+    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    picture = Image.fromarray(values)
+    for file in (tiff_of_12_bits(values), file_of(picture, "TIFF", tiffinfo={281: 4095})):
+        np.testing.assert_allclose(decode(file, 8, 8, 1)[..., 0], values / 4095 * 255, atol=1)
+    for file in (file_of(picture, "TIFF", tiffinfo={281: 4094}), file_of(picture, "TIFF"), file_of(picture)):
+        np.testing.assert_allclose(decode(file, 8, 8, 1)[..., 0], values / 257, atol=1)
+
+
 def test_what_is_transparent_is_shown_on_white():
     clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
     for image in (clear, clear.convert("LA")):
