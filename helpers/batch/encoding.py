@@ -206,11 +206,8 @@ class Encoder:
             text = value.strip()
             if text in self.absent and text not in field.plain:
                 return None
-            if (
-                self.absent
-                and field.feature.kind == REAL
-                and (found := numerals.plain(text, "," if field.name in self.commas else "."))
-            ):
+            mark = "," if field.name in self.commas else "."
+            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, mark)):
                 return found[0]
             return text
         return value

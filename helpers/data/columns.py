@@ -60,8 +60,8 @@ def usable(
     """The columns that a model can learn from, as numbers and texts, and what became of every column.
 
     commas: columns whose numbers are written with a decimal comma. drop: names to leave out. treat_as:
-    {"zip": "category"} where the kind that is seen in the values is not meant. first_line: the line of the file in which the first row stands.
-    Raises `DataError` for names that are not there, and for numbers that are none.
+    {"zip": "category"} where the kind that is seen in the values is not meant. first_line: the line of the file in
+    which the first row stands. Raises `DataError` for names that are not there, and for numbers that are none.
     """
     treat_as = dict(treat_as or {})
     _check_names(frame, [*drop, *treat_as])

@@ -258,18 +258,29 @@ class Text:
     kind: str = "text"
     values: tuple[str, ...] | None = None
     dtype = "string"
-    size = 1
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
         if self.values is not None:
             object.__setattr__(self, "values", _known(self.name, self.values, str))
-        if self.shape not in ((), (1,)):
-            raise ValueError(f"the text {self.name!r} has the shape {self.shape!r}")
+        if (self.shape in ((), (1,))) != (self.kind == Text.kind):
+            raise ValueError(f"the {self.kind} {self.name!r} has the shape {self.shape!r}")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(OPEN if size is None else size for size in self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many texts a row holds, open sizes taken for `OPEN`."""
+        return math.prod(self.sample_shape)
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
+        return np.array(self._read_one(value), dtype=object).reshape(self.shape)
+
+    def _read_one(self, value) -> str:
         if not isinstance(value, str):
             raise BadValue("must be a text")
         try:
@@ -281,11 +292,11 @@ class Text:
             if known is None:
                 raise BadValue(partial(choice, self.values, value))
             value = known
-        return np.array(value, dtype=object).reshape(self.shape)
+        return value
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
-        texts = self.values or TEXTS
-        return np.array([texts[i] for i in random.integers(0, len(texts), k)], dtype=object).reshape(k, *self.shape)
+        texts, shape = self.values or TEXTS, (k, *self.sample_shape)
+        return np.array([texts[i] for i in random.integers(0, len(texts), math.prod(shape))], object).reshape(shape)
 
     def example(self) -> str:
         return (self.values or TEXTS)[0]
@@ -300,6 +311,35 @@ class Text:
         return folded | {value: value for value in self.values or ()}
 
 
+@dataclass(frozen=True)
+class Texts(Text):
+    """An array of texts. shape: of one row, None where it is open."""
+
+    shape: tuple[int | None, ...]
+    kind: str = "texts"
+
+    def read(self, value, allowance: images.Allowance) -> np.ndarray:
+        wanted = f"an array of texts of shape ({', '.join('any' if s is None else str(s) for s in self.shape)})"
+        parts, shape = [_from_text(value, wanted) if isinstance(value, str) else value], []
+        for size in self.shape:
+            lengths = {len(part) if isinstance(part, list) else 0 for part in parts}
+            if len(lengths) > 1 or 0 in lengths or size not in (None, *lengths):
+                raise BadValue(f"must be {wanted}")
+            shape += lengths
+            parts = [each for part in parts for each in part]
+        return np.array([self._read_one(part) for part in parts], dtype=object).reshape(shape)
+
+    def example(self) -> list:
+        return self.sample(1, np.random.default_rng(0))[0].tolist()
+
+    def schema(self) -> dict:
+        schema = super().schema()
+        for size in reversed(self.shape):
+            ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
+            schema = {"type": "array", "items": schema, **ends}
+        return schema
+
+
 def _known(name: str, values, kind: type) -> tuple:
     """The legal values of an input, as its card holds them."""
     if not values or not all(isinstance(value, kind) for value in values):
@@ -307,7 +347,7 @@ def _known(name: str, values, kind: type) -> tuple:
     return tuple(values)
 
 
-KINDS = {"array": Array, "image": Image, "text": Text}
+KINDS = {"array": Array, "image": Image, "text": Text, "texts": Texts}
 
 
 def _from_text(text: str, wanted: str):
@@ -348,7 +388,7 @@ def _shape_in_words(shape: tuple[int, ...]) -> str:
 class InputSignature:
     """What a model takes, each of `inputs` one of `KINDS`, in the model's order, and what it answers."""
 
-    inputs: tuple[Array | Image | Text, ...]
+    inputs: tuple[Array | Image | Text | Texts, ...]
     label: str = "label"
     outputs: tuple[Output, ...] = ONE_PROBABILITY
 

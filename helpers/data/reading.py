@@ -616,8 +616,7 @@ def _are_only(texts: pd.Series, mark: str, other: str) -> bool:
 def _decimal_mark(columns: Iterable[pd.Series], delimiter: str) -> str:
     """ "," where more columns of the file are written with a decimal comma than with a point, else "."."""
     commas = points = 0
-    for texts in columns:
-        texts = texts.str.strip(" \u00a0" + SIGNS)
+    for texts in (column.str.strip(" \u00a0" + SIGNS) for column in columns):
         if not texts.str.fullmatch(_NUMBER.pattern).all():
             continue
         comma = texts.str.fullmatch(_DECIMAL_COMMA.pattern).any()

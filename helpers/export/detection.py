@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.images import THREE_CHANNELS
-from helpers.data.inputs import OPEN, Array, Image, InputSignature, Text
+from helpers.data.inputs import OPEN, Array, Image, InputSignature, Text, Texts
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.errors import ArtifactError, first_line
@@ -34,7 +34,7 @@ APPLICATIONS = {
     "caffe": ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"),
     "torch": ("densenet",),
 }
-WIDTH_UNTOLD = "bring its Keras file (.keras, .h5), which tells how wide a row is"
+WIDTH_UNTOLD = "name the columns that a row holds, --features A,B, or give a table of such rows, --like TABLE"
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
         raise ArtifactError(f"the model takes several inputs ({names}): features can be named where there is one")
     shape = tuple(model.inputs[0].shape[1:])
     if None in shape or model.inputs[0].dtype != "float32":
-        open_width = f": {WIDTH_UNTOLD}" if shape == (None,) else ""
         raise ArtifactError(
-            f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features{open_width}"
+            f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features: leave --features "
+            "and --like out, and a request holds an array"
         )
     width = int(np.prod(shape))
     if wishes.like:
@@ -159,7 +159,14 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     return features
 
 
-def _like(wishes: Wishes, width: int) -> tuple[Feature, ...]:
+def width_told(wishes: Wishes) -> int | None:
+    """How many numbers a row holds by what the owner of a model says; None where nothing is said."""
+    if wishes.like:
+        return sum(feature.width for feature in _like(wishes))
+    return len(wishes.features) or None
+
+
+def _like(wishes: Wishes, width: int | None = None) -> tuple[Feature, ...]:
     """The columns of a table as features whose values the model takes as they are."""
     import pandas as pd
 
@@ -217,12 +224,11 @@ def _named(model) -> list[str]:
     return names if len(set(names)) == len(names) else given
 
 
-def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text:
+def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | Texts:
     shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
     if dtype == "string":
-        if shape not in ((), (1,)):
-            raise ArtifactError(f"the input {tensor.name} takes texts of shape {shape}: only one text a row is served")
-        return Text(name or "text", shape, values=_known(model, tensor))
+        kind = Text if shape in ((), (1,)) else Texts
+        return kind(name or kind.kind, shape, values=_known(model, tensor))
     if dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):

@@ -27,6 +27,7 @@ from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import check_replaceable, is_export
 from helpers.export.foreign import ForeignModel
+from helpers.export.open_width import with_width
 from helpers.export.opening import described, opened
 from helpers.export.predictors import BACKENDS, best_backend
 from helpers.quiet import keras_alone
@@ -79,7 +80,7 @@ def export_file(
     classes = _distinct(tuple(classes))
     wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
-    brought = opened(path, Path(weights) if weights else None, custom)
+    brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes)
     there = _card_of(directory) if beside else None
     before = signature_from(there["signature"]) if there else None
     signature = signature_of(brought.ends, wishes, path.stem, before)
@@ -206,6 +207,8 @@ def _input_in_words(which) -> str:
     if which.kind == "text":
         return f"one of {len(which.values)} texts ({which.name}): {values}" if values else f"a text ({which.name})"
     size = " x ".join("any length" if part is None else str(part) for part in which.shape)
+    if which.kind == "texts":
+        return f"an array ({which.name}) of {size}, of texts" + (f": {values}" if values else "")
     if which.kind == "image":
         size += ", channels first" if which.channels_first else ""
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}

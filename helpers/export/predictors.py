@@ -102,8 +102,12 @@ class Predictor:
 
     def _check_shape(self, shape) -> None:
         """Hold the model's input shape, rows first, against the card."""
-        found = tuple(int(size) for size in shape[1:])
-        if found != self._model_shape:
+        found, known = tuple(shape[1:]), self._model_shape  # an open size is a name, -1 or None
+        told = [
+            own if isinstance(size, str | None) or size < 0 else int(size)
+            for size, own in zip(found, known, strict=False)
+        ]
+        if len(found) != len(known) or tuple(told) != known:
             raise ValueError(f"the model takes rows of shape {found}, its card says {self._model_shape}")
 
     def _check_names(self, names: str) -> None:

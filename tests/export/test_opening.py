@@ -355,20 +355,117 @@ def test_a_keras_file_with_a_graph_in_it_is_refused_as_code_unless_it_is_trusted
     assert np.ravel(again(np.float32([[1, 2]]))).tolist() == [2, 4]
 
 
-@pytest.mark.parametrize("features", [(), ("a", "b")], ids=["unnamed", "named"])
-def test_a_graph_that_leaves_open_how_wide_a_row_is_asks_for_the_file_that_tells(features, tmp_path):
-    """As Keras 2 writes a model that begins with a Normalization which was adapted before it was called."""
+def saved_model(path: Path, answer) -> Path:
+    """A SavedModel that answers rows of any width, or of one that its file does not tell."""
     import tensorflow as tf
 
     class Wide(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec((None, None), tf.float32)])
         def __call__(self, x):
-            return {"y": (x - tf.constant([[1.0, 2.0]])) @ tf.ones((2, 1))}
+            return {"y": answer(x)}
 
     module = Wide()
-    tf.saved_model.save(module, str(tmp_path / "sm"), signatures=module.__call__)
-    with pytest.raises(ArtifactError, match=r"bring its Keras file .* which tells how wide a row is"):
-        export_file(tmp_path / "sm", tmp_path / "m", features=features)
+    tf.saved_model.save(module, str(path), signatures=module.__call__)
+    return path
+
+
+def minus(x):
+    """As Keras 2 writes a model that begins with a Normalization which was adapted before it was called."""
+    import tensorflow as tf
+
+    return (x - tf.constant([[1.0, 2.0]])) @ tf.ones((2, 1))
+
+
+def test_how_wide_a_row_is_that_a_graph_leaves_open_is_found_by_asking_it(tmp_path):
+    folder = saved_model(tmp_path / "sm", minus)
+    card, predictor = brought(folder, tmp_path / "m")
+    assert predictor.signature.names == ("x1", "x2") and card["model"]["class"] == "SavedModel"
+    assert set(card["formats"]) == {"keras", "onnx"}
+    for backend in card["formats"]:
+        rows = np.float32([[1, 2], [4, 8]])
+        assert load_predictor(tmp_path / "m", backend)(rows).tolist() == [0, 9]
+    assert brought(folder, tmp_path / "named", features=("a", "b"))[1].signature.names == ("a", "b")
+    with pytest.raises(ArtifactError, match=r"--features make 3 numbers \(a, b, c\), the model takes 2: name as many"):
+        export_file(folder, tmp_path / "other", features=("a", "b", "c"))
+
+
+def test_how_wide_a_row_is_of_a_graph_that_answers_any_is_what_its_owner_says(tmp_path):
+    import tensorflow as tf
+
+    folder = saved_model(tmp_path / "sm", lambda x: tf.reduce_sum(x, axis=1, keepdims=True))
+    assert brought(folder, tmp_path / "m")[1].signature.inputs[0].shape == (None,)  # an array of any length
+    (tmp_path / "mine.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+    for options in ({"features": "abc"}, {"like": tmp_path / "mine.csv"}):
+        predictor = brought(folder, tmp_path / "named", replace=True, **options)[1]
+        assert predictor.signature.names == ("a", "b", "c")
+        assert predictor(np.float32([[1, 2, 4]])).tolist() == [7]
+
+
+def test_a_graph_of_an_open_width_that_answers_none_that_was_tried_asks_for_its_columns(tmp_path):
+    import tensorflow as tf
+
+    folder = saved_model(tmp_path / "sm", lambda x: tf.reduce_sum(x, axis=1) + tf.ones((1, 2000)) @ tf.transpose(x))
+    with pytest.raises(ArtifactError, match=r"name the columns that a row holds, --features A,B, or give a table"):
+        export_file(folder, tmp_path / "m")
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_a_file_of_another_kind_may_leave_the_width_open_too(format, tmp_path):
+    path = tmp_path / f"mine.{format}"
+    if format == "onnx":
+        from onnx import TensorProto, helper, numpy_helper
+
+        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", m]) for name, m in (("x", "m"), ("y", 1))]
+        weights = [numpy_helper.from_array(np.ones((3, 1), np.float32), "w")]
+        graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], weights)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), path)
+    else:
+        import tensorflow as tf
+
+        with quiet():
+            made = tf.lite.TFLiteConverter.from_saved_model(
+                str(saved_model(tmp_path / "sm", lambda x: tf.reduce_sum(x, axis=1, keepdims=True)))
+            )
+            path.write_bytes(made.convert())
+    predictor = brought(path, tmp_path / "m", features="abc")[1]
+    assert predictor(np.float32([[1, 2, 4]])).tolist() == [7] and predictor.signature.names == ("a", "b", "c")
+
+
+def test_numbers_of_another_type_than_a_row_of_features_has_are_asked_for_as_an_array(tmp_path):
+    import keras
+
+    whole = keras.Input((2,), dtype="int32")
+    keras.Model(whole, keras.layers.Rescaling(2.0, dtype="float32")(whole)).save(tmp_path / "m.keras")
+    with pytest.raises(ArtifactError, match=r"takes int32 of shape \(2,\), .*: leave --features and --like out"):
+        export_file(tmp_path / "m.keras", tmp_path / "m", features="ab")
+
+
+@pytest.mark.parametrize("count", [3, None])
+def test_an_array_of_texts_is_asked_for_as_a_list_of_them(count, tmp_path):
+    import keras
+    import tensorflow as tf
+
+    layers = keras.layers
+    words = keras.Input((count,), dtype="string", name="words")
+    known = layers.Embedding(4, 2)(layers.StringLookup(vocabulary=["a", "b", "c"])(words))
+    model = keras.Model(words, layers.Dense(1, "sigmoid")(layers.GlobalAveragePooling1D()(known)))
+    model.save(tmp_path / "m.keras")
+    predictor = brought(tmp_path / "m.keras", tmp_path / "m")[1]
+    assert takes_in_words(predictor.signature) == f"an array (words) of {count or 'any length'}, of texts"
+    rows = [["a", "b", "other"], ["c", "c", "a"]]
+    expected = np.asarray(model(tf.constant(rows))).ravel()
+    with create_predict_app(predictor).test_client() as client:
+        found = client.post("/predict", json={"instances": rows}).json["predictions"]
+        for asked in (
+            client.post("/predict", json={"words": rows[0]}),
+            client.get("/predict", query_string={"words": json.dumps(rows[0])}),
+            client.post("/predict", data={"words": json.dumps(rows[0])}),
+        ):
+            assert asked.json["probability"] == pytest.approx(expected[0], abs=1e-6)
+        for bad in (["a", 1, "b"], "a", [["a"] * 3], [], ["a", "b", "c", "d"] if count else 7):
+            wrong = client.post("/predict", json={"words": bad})
+            assert wrong.status_code == 422 and "must be a" in wrong.json["fields"]["words"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_variables_of_an_open_size_are_counted_as_long_as_they_are(tmp_path):

@@ -11,7 +11,7 @@ function inputControl(input) {
   const area = document.createElement("textarea");
   const rows = is_text ? 3 : value === "" ? 8 : Math.min(8, Math.ceil(value.length / 60));
   Object.assign(area, { name: input.name, rows, value, spellcheck: is_text });
-  const hint = is_text ? "" : is_one ? "number" : `array of ${input.shape.map((size) => size ?? "any length").join(" x ")}`;
+  const hint = is_text ? "" : is_one ? "number" : `array of ${input.shape.map((size) => size ?? "any length").join(" x ")}${input.kind === "texts" ? ", of texts" : ""}`;
   if (!is_text) area.placeholder = `JSON: ${hint}`;
   return { input: area, parts: [area], hint,
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
