@@ -412,18 +412,19 @@ class _Contents:
 
         known = {*vars(keras.layers), *vars(keras.models), *self.custom, *keras.saving.get_custom_objects()}
         known |= {*CONVERSIONS, *RENAMED, "Functional"}
-        foreign = sorted({layer["class_name"] for layer in layers_of(self.tree)} - known)
+        foreign = sorted({layer["class_name"] for layer in (self.tree, *layers_of(self.tree))} - known)
         if foreign:
             needed = ", ".join(f'"{name}": {name.rpartition(">")[2]}' for name in foreign)
-            without = f"{self.path.name} uses layers that Keras {keras.__version__} does not have"
+            without = f"{self.path.name} uses classes that Keras {keras.__version__} does not have"
             return NeedsMoreError(without, f"pass custom_objects={{{needed}}}", _own_module(foreign, "class"))
-        function = re.search(r"Could not locate function '([^']+)'", str(error))
-        if function:
-            name = function[1]
+        own = re.search(r"Could not locate (function|class) '([^']+)'", str(error))
+        own = own or re.search(r"Could not interpret .* identifier: .*'(class)_name': '([^']+)'", str(error))
+        if own:  # an initializer, say
+            kind, name = own.groups()
             return NeedsMoreError(
-                f"{self.path.name} uses a function '{name}' of its maker's",
+                f"{self.path.name} uses a {kind} '{name}' of its maker's",
                 f"pass custom_objects={{'{name}': {name}}}",
-                _own_module([name], "function"),
+                _own_module([name], kind),
             )
         said = f"{self.path.name} (Keras {self.version}) cannot be built by Keras {keras.__version__}: "
         refused = [each for each in _chain(error) if isinstance(each, NoConversionError)]

@@ -558,9 +558,24 @@ def test_what_a_file_needs_is_asked_for_in_words_that_a_command_takes(tmp_path):
         def call(self, x):
             return x * 2
 
+    class Whole(keras.Model):
+        def call(self, x):
+            return x * 2
+
+    class Twos(keras.initializers.Initializer):
+        def __call__(self, shape, dtype=None):
+            return keras.ops.full(shape, 2.0, dtype)
+
     keras.Sequential([keras.Input((2,)), Scaled()]).save(tmp_path / "own.h5")
     keras.saving.get_custom_objects().pop("gone>Scaled")
+    whole = Whole()
+    whole(np.ones((1, 2), np.float32))
+    whole.save(tmp_path / "whole.keras")
+    twos = keras.layers.Dense(1, kernel_initializer=Twos())
+    keras.Sequential([keras.Input((2,)), twos]).save(tmp_path / "twos.keras")
     for path, needed in (
+        (tmp_path / "whole.keras", "put the class Whole into a module .*, and add --import my_layers"),
+        (tmp_path / "twos.keras", "put the class Twos into a module .*, and add --import my_layers"),
         (
             OLD / "keras-2.15.0-lambda.h5",
             "write the function yourself, as lambda_ in a module .*add --import my_layers",
