@@ -18,6 +18,7 @@ import pandas as pd
 
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
+from helpers.data.parameters import NO, YES
 from helpers.data.reading import DataError, Reading, are_bytes, read_table
 from helpers.data.signature import Signature, in_order
 
@@ -77,7 +78,9 @@ def load_table(
     answers, positive, column = _label(reading.frame[label], positive, reading.commas, name, reading.first_line, said)
     known = answers.notna()
     if not known.all():
-        said.append(f"{(~known).sum():,} rows have no label {label!r}: they are left out")
+        count = (~known).sum()
+        which = "1 row has no label {!r}: it is" if count == 1 else f"{count:,} rows have no label {{!r}}: they are"
+        said.append(f"{which.format(label)} left out")
     features, described = columns.usable(
         reading.frame.drop(columns=label)[known], reading.commas, drop, treat_as, reading.first_line
     )
@@ -187,14 +190,20 @@ def _label(
 
 
 def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series:
-    """A label's texts, those that differ by case or a full stop at their end only spelled as the most frequent one."""
+    """A label's texts, those that mean the same spelled as the most frequent one.
+
+    Such differ by case, or by a full stop at their end, only; or all are words for yes and no, as TRUE beside 1.
+    """
     counts = texts.value_counts()
+    folded = {text: text.casefold().rstrip(".") for text in counts.index}
+    if set(folded.values()) <= YES | NO:
+        folded = {text: str(word in YES) for text, word in folded.items()}
     spelled: dict[str, str] = {}
-    for text in counts.index:
-        spelled.setdefault(text.casefold().rstrip("."), text)
+    for text, word in folded.items():
+        spelled.setdefault(word, text)
     if not 2 <= len(spelled) < len(counts) <= MOST_SPELLINGS:
         return texts
-    meant = {text: spelled[text.casefold().rstrip(".")] for text in counts.index}
+    meant = {text: spelled[word] for text, word in folded.items()}
     others = ", ".join(f"{text} for {one}" for text, one in meant.items() if text != one)
     said.append(f"{label}: took {others}")
     return texts.map(meant).where(texts.notna(), None)

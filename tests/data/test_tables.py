@@ -82,6 +82,9 @@ def test_a_label_that_is_spelled_in_several_ways_is_one(tmp_path):
     table = load_table(path)
     assert table.frame.label.tolist() == alternating(0, 1)
     assert table.said[0] == "label: took <=50K. for <=50K, >50K. for >50K"
+    table = load_table(write(tmp_path, alternating("TRUE", "FALSE", "0", "TRUE", "n", "1", "FALSE")))
+    assert table.frame.label.tolist() == alternating(1, 0, 0, 1, 0, 1, 0)
+    assert table.said[0] == "label: took 0 for FALSE, n for FALSE, 1 for TRUE"
     assert load_table(write(tmp_path, alternating("a", "A"))).frame.label.tolist() == alternating(1, 0)
 
 
@@ -103,7 +106,7 @@ def test_a_first_line_that_does_not_name_the_columns_is_told_from_a_label_that_i
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     table = load_table(write(tmp_path, [None, *alternating("0", "1")[1:]]))
     assert len(table.frame) == ROWS - 1
-    assert "1 rows have no label 'label': they are left out" in table.said
+    assert "1 row has no label 'label': it is left out" in table.said
 
 
 @pytest.mark.parametrize(
