@@ -282,11 +282,11 @@ class Reader:
 
     def is_label(self, name) -> bool:
         """Whether that is the name of what the model predicts."""
-        return str(name).casefold() == self._label
+        return " ".join(str(name).split()).casefold() == self._label
 
     def field(self, name) -> _Field | None:
         """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""
-        name = unicodedata.normalize("NFC", str(name))
+        name = " ".join(unicodedata.normalize("NFC", str(name)).split())  # as a table's own are
         return self._exact.get(name) or self._folded.get(name.casefold())
 
 

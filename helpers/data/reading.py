@@ -578,6 +578,12 @@ def _ragged(error: str, name: str, lines_before: int, width: int) -> str:
             f"{name} has {found[3]} fields in line {line} where the header has {width}: "
             "quote a text that holds the delimiter, or mend the line"
         )
+    open_quote = re.search(r"EOF inside string starting at row (\d+)", error)
+    if open_quote:
+        row = int(open_quote[1]) + 1
+        return (
+            f"{name} has a quotation mark in row {row} below the header that is never closed: close it, or take it out"
+        )
     return f"{name} is not a table that pandas can read: {error.strip()}"
 
 

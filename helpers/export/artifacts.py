@@ -44,6 +44,7 @@ from helpers.export.parity import (
 from helpers.export.predictors import compiled
 
 FEW = 8  # rows that are asked before anything is written
+ROUNDED = 0.02  # of the largest answer
 FEWEST_WITH_MASK = 2  # inputs of whole numbers, of which one may be a mask
 
 # ---- export ----
@@ -190,6 +191,20 @@ def _check_answers(model, answer, signature) -> None:
         problem = output.problem(found, FEW)
         if problem:
             raise ArtifactError(f"{problem}: build the model so, or say what it answers in the signature's outputs")
+    rows = signature.sample(FEW)
+    for asked, what in (
+        (rows, "answers the same rows otherwise when it is asked again: take what draws random numbers out of it"),
+        (rows[:1], "answers a row otherwise where others stand beside it: build it so that each row counts by itself"),
+    ):
+        again = as_arrays(answer(asked))
+        if not all(_are_alike(each[: len(asked)], other) for each, other in zip(answers, again, strict=True)):
+            raise ArtifactError(f"the model {what}")
+
+
+def _are_alike(answers: np.ndarray, others: np.ndarray) -> bool:
+    """Whether answers differ by rounding at most, that of half precision and of whole numbers in a file included."""
+    answers, others = answers.astype(float), others.astype(float)
+    return bool(np.abs(answers - others).max() <= ROUNDED * max(np.abs(answers).max(), np.finfo(np.float32).tiny))
 
 
 def _not_finite(signature) -> str:

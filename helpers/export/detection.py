@@ -554,8 +554,10 @@ def answered(model, answer: Callable, rows, signature):
 
 def _advice(model, signature) -> str:
     """What to do about a model that does not answer rows of its own inputs."""
-    if [tuple(each.shape[1:]) for each in model.inputs] == [(None,)]:
+    if [tuple(each.shape[1:]) for each in model.inputs] == [(None,)] and model.inputs[0].dtype == "float32":
         return WIDTH_UNTOLD
+    if any(len(each.shape) > 1 and each.shape[-1] is None and each.dtype != "string" for each in model.inputs):
+        return "export it anew with the last size of its shape, which the file leaves open"
     if isinstance(signature, Signature):
         return "where it takes certain numbers only, a table of such rows tells them: --like TABLE"
     if any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs):

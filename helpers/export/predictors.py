@@ -313,7 +313,9 @@ class LiteRTFunction:
         except RuntimeError as error:
             if "Select TensorFlow op" not in str(error):
                 raise
-            raise ValueError("it holds operations of TensorFlow that LiteRT does not have") from error
+            raise ValueError(
+                "it holds operations of TensorFlow that LiteRT does not have: bring the model that it was made of"
+            ) from error
         return interpreter
 
     def __call__(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:

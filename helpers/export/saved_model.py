@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from helpers.quiet import quiet
 
 NAME = "saved_model.pb"
 FUNCTION = "serving_default"
+PARSES = ("ParseExample", "ParseExampleV2", "ParseSingleExample")  # as the exports of TensorFlow's estimators
 
 
 @keras.saving.register_keras_serializable("tutorial")
@@ -31,7 +33,7 @@ class SavedModelLayer(keras.layers.Layer):
     """
 
     def __init__(self, takes, answers, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the function takes float64 where it says so
         self.takes, self.answers = takes, answers
         self.folder = self.loaded = None
 
@@ -78,6 +80,12 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     specs = function.structured_input_signature[1]
     layer.takes = [_described(folder, name, spec) for name, spec in specs.items()]
     answers = sorted(function.structured_outputs.items())
+    texts = [name for name, spec in answers if spec.dtype.name == "string"]
+    if len(texts) == len(answers):
+        raise ArtifactError(f"{folder.name}/ answers with texts only ({', '.join(texts)}): export its numbers, too")
+    if texts:
+        warnings.warn(f"{', '.join(texts)}, which is text, is left out of the answers", stacklevel=2)
+    answers = [(name, spec) for name, spec in answers if name not in texts]
     layer.answers = [[name, [None, *_shape(spec)[1:]], spec.dtype.name] for name, spec in answers]
     inputs = [keras.Input(shape[1:], dtype=dtype, name=name) for name, shape, dtype in layer.takes]
     inputs = inputs[0] if len(inputs) == 1 else inputs
@@ -144,6 +152,11 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
     except Exception:  # what is found here spares options, and is not needed
         return inputs, outputs, frozenset()
     operations = frozen.graph.get_operations()
+    if any(op.type in PARSES for op in operations):
+        raise ArtifactError(
+            f"{Path(layer.folder).name}/ takes examples as TensorFlow writes them to files (tf.train.Example), which "
+            "no request holds: export it with a function that takes the features themselves"
+        )
     constants = {
         op.outputs[0].name: (op.outputs[0].shape.as_list() or [None])[0] for op in operations if op.type == "Const"
     }

@@ -48,7 +48,7 @@ def main(chosen: argparse.Namespace) -> int:
         return 2
     said = [str(remark.message) for remark in remarks]
     unproved = [sentence for sentence in said if "not proved" in sentence]
-    renamed = [sentence for sentence in said if "have one name" in sentence]
-    print("\n".join([*unproved[:1], *renamed, *own_model.told(card, signature_from(card["signature"]))]))
+    done = [each for each in said if "have one name" in each or "left out of the answers" in each]
+    print("\n".join([*unproved[:1], *done, *own_model.told(card, signature_from(card["signature"]))]))
     print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
     return 0

@@ -332,6 +332,10 @@ def test_names_in_unicode_are_matched_however_they_are_sent(query):
     np.testing.assert_array_equal(PERSON.parse_query(query + b"&" + rest), PERSON.parse(SOMEBODY))
 
 
+def test_blanks_around_a_name_do_not_count_as_they_do_not_in_a_table():
+    assert np.array_equal(GAMES.parse({f" {name}  ": value for name, value in ARTICLE.items()}), GAMES.parse(ARTICLE))
+
+
 def test_the_label_sent_along_is_ignored():
     np.testing.assert_array_equal(PERSON.parse({**SOMEBODY, "Survived": "yes"}), PERSON.parse(SOMEBODY))
 

@@ -227,7 +227,7 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (gzip.compress(CSV.encode())[:60], "is damaged or cut short"),
         (zipped("a.csv", "b.csv"), r"holds 2 files \(a.csv, b.csv\): unpack it, and give the one to use"),
         (excel(Nothing=pd.DataFrame()), "has no sheet with a header and rows"),
-        ('a,label\n"1,0\n', "not a table that pandas can read"),
+        ('a,label\n3,1\n"1,0\n', "has a quotation mark in row 2 below the header that is never closed: close it"),
     ],
     ids=itertools.count(),
 )

@@ -468,6 +468,97 @@ def test_an_array_of_texts_is_asked_for_as_a_list_of_them(count, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def functions(path: Path, *specs, **signatures) -> Path:
+    """A SavedModel with a function of each name, which takes tensors of these kinds."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    for name, function in signatures.items():
+        setattr(module, name, tf.function(function, input_signature=specs))
+    tf.saved_model.save(module, str(path), signatures={name: getattr(module, name) for name in signatures})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shapes", "found"),
+    [([(None, None)], [(3,)]), ([(None, None, None)], [(None, 3)]), ([(None, None), (None, 2)], [(3,), (2,)])],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_last_size_that_a_graph_leaves_open_is_found_of_any_kind_of_input(shapes, found, dtype, tmp_path):
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec(shape, dtype, name=f"in{i}") for i, shape in enumerate(shapes)]
+    weights = tf.ones((3, 1), dtype)
+
+    def answer(first, *others):
+        each = tf.reshape(first @ weights, (tf.shape(first)[0], -1))
+        return {"y": tf.add_n([tf.reduce_sum(part, axis=1) for part in (each, *others)])}
+
+    predictor = brought(functions(tmp_path / "sm", *specs, serving_default=answer), tmp_path / "m", takes="")[1]
+    signature = predictor.signature
+    if dtype == "float32" and len(shapes) == 1 and len(found[0]) == 1:
+        assert signature.names == ("x1", "x2", "x3")
+        assert predictor(np.float32([[1, 2, 4]])).tolist() == [7]
+        return
+    assert [each.shape for each in signature.inputs] == found and {each.dtype for each in signature.inputs} == {dtype}
+    answered = predictor(signature.sample(5))
+    np.testing.assert_allclose(answered, sum(each.reshape(5, -1).sum(1) for each in signature.sample(5).arrays), 1e-5)
+
+
+def test_texts_among_the_answers_of_a_graph_are_left_out_and_examples_of_tensorflow_are_no_input(tmp_path):
+    import tensorflow as tf
+
+    words = tf.TensorSpec((None,), tf.string, name="words")
+    both = functions(
+        tmp_path / "both",
+        words,
+        serving_default=lambda words: {"length": tf.strings.length(words), "upper": tf.strings.upper(words)},
+    )
+    with pytest.warns(UserWarning, match="upper, which is text, is left out"):
+        export_file(both, tmp_path / "m")
+    assert load_predictor(tmp_path / "m")(
+        load_predictor(tmp_path / "m").signature.parse({"text": "four"})
+    ).tolist() == [4]
+
+    def parsed(words):
+        return {"y": tf.io.parse_example(words, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"]}
+
+    for name, answer, says in (
+        (
+            "upper",
+            lambda words: {"y": tf.strings.upper(words)},
+            r"upper/ answers with texts only \(y\): export its num",
+        ),
+        (
+            "parsed",
+            parsed,
+            r"parsed/ takes examples as TensorFlow writes them .*: export it with a function that takes",
+        ),
+    ):
+        with pytest.raises(ArtifactError, match=says):
+            export_file(functions(tmp_path / name, words, serving_default=answer), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        ("random", "answers the same rows otherwise when it is asked again: take what draws random numbers out of it"),
+        ("mean", "answers a row otherwise where others stand beside it: build it so that each row counts by itself"),
+    ],
+)
+def test_a_model_whose_answer_to_a_row_is_not_one_is_refused(layer, says, tmp_path):
+    node = {
+        "random": onnx.helper.make_node("RandomNormalLike", ["x"], ["z"]),
+        "mean": onnx.helper.make_node("ReduceMean", ["x"], ["z"], axes=[0], keepdims=1),
+    }[layer]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 3]) for name in "xy"]
+    graph = onnx.helper.make_graph([node, onnx.helper.make_node("Add", ["x", "z"], ["y"])], "g", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 13)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match=f"the model {says}"):
+        export_file(tmp_path / "m.onnx", tmp_path / "m")
+
+
 def test_variables_of_an_open_size_are_counted_as_long_as_they_are(tmp_path):
     """As look-ups of Keras 2 keep the weights of their words."""
     import tensorflow as tf
