@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -607,6 +608,63 @@ def test_names_do_not_break_inside_a_word(page, mixed):
             " const w = s.getBoundingClientRect().width; s.remove(); return w; }"
         )
         assert name.bounding_box()["width"] >= alone
+
+
+@pytest.mark.parametrize("size", [PHONE, LAPTOP], ids=["phone", "laptop"])
+def test_a_switch_alone_is_as_wide_as_its_neighbours_and_none_breaks_its_name(page, mixed, size):
+    predictor = load_predictor(mixed)
+    member, age, *between, smoker, berth = predictor.signature.features
+    member, smoker = replace(member, name="SeniorCitizen"), replace(smoker, name="PaperlessBilling")
+    page.set_viewport_size(size)
+    for features, alone in (
+        ((member, age, *between, smoker, berth), True),
+        ((age, *between, berth, member, smoker), False),
+    ):
+        predictor.signature = replace(predictor.signature, features=features)
+        with serve(create_predict_app(predictor), port=0) as service:
+            page.goto(service.url)
+            answered(page)
+            names = page.locator(".feature.binary .name").evaluate_all(
+                "found => found.map((e) => e.getClientRects().length)"
+            )
+            heights = page.locator(".feature.binary").evaluate_all("found => found.map((e) => e.offsetHeight)")
+            widths = page.locator(".feature").evaluate_all("found => found.map((e) => e.offsetWidth)")
+            usual = page.locator(".feature.menu").first.bounding_box()["height"]
+            assert names == [1, 1] and max(heights) <= usual + 1, heights  # one line of text each
+            assert (len(set(widths)) == 1) == (alone or size == PHONE), widths
+
+
+def test_what_is_no_number_yet_is_not_taken_for_nothing(page, mixed):
+    with serve(create_predict_app(load_predictor(mixed)), port=0) as service:
+        page.goto(service.url)
+        answered(page)
+        height = page.get_by_role("spinbutton", name="Körpergröße in cm")  # may be missing
+        height.fill("")
+        answered(page)
+        height.press_sequentially("1e")
+        expect(page.locator("#status")).to_have_text("Körpergröße in cm: this is not a number yet")
+        expect(height).to_have_attribute("aria-invalid", "true")
+        height.press_sequentially("2")
+        answered(page)
+
+
+def test_a_key_is_asked_for_where_it_is_typed_and_left_out_of_the_curl_lines(page, mixed):
+    with serve(create_predict_app(load_predictor(mixed), api_key="open sesame"), port=0) as service:
+        page.goto(service.url)
+        expect(page.locator("#status")).to_have_text("Type the service's API key below.")
+        page.get_by_label("API key").fill("open")
+        expect(page.locator("#status")).to_have_text("This is not the service's API key.")
+        page.get_by_label("API key").fill("open sesame")
+        answered(page)
+        expect(page.locator("#curl")).to_contain_text("curl -H 'X-API-Key: YOUR-KEY' ")
+        line = page.locator("#curl").inner_text().replace("YOUR-KEY", "open sesame")
+        answer = subprocess.run([*shlex.split(line), "--silent"], capture_output=True, text=True, check=True).stdout
+        assert json.loads(answer)["success"]
+        page.goto(f"{service.url}/docs")
+        expect(page.locator(".operation").first).to_be_visible()
+        for line in page.locator(".curl pre").all_inner_texts():
+            words = [*shlex.split(line.replace("YOUR-KEY", "open sesame")), "--silent", "--fail"]
+            subprocess.run(words, capture_output=True, check=True)
 
 
 def test_a_slider_moves_its_number_and_the_probability(page, mixed):

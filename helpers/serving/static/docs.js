@@ -40,7 +40,9 @@ function request(path, method, operation) {
   const example = operation.requestBody?.content["application/json"].examples?.one.value;
   const body = example && JSON.stringify(example);
   const options = body ? { method, body, headers: { "Content-Type": "application/json" } } : { method };
-  const curl = body ? `curl -H 'Content-Type: application/json' -d ${quote(body)} ${quote(url.href)}` : `curl ${quote(url.href)}`;
+  const key = service.needs_key && operation.security ? " -H 'X-API-Key: YOUR-KEY'" : "";
+  const sent = body ? ` -H 'Content-Type: application/json' -d ${quote(body)}` : "";
+  const curl = `curl${key}${sent} ${quote(url.href)}`;
   return [url, options, curl];
 }
 

@@ -15,6 +15,13 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+class Unfinished extends Error {
+  constructor(name) {
+    super(`${name}: this is not a number yet`);
+    this.fields = [name];
+  }
+}
+
 // A yes or no is a switch; a category, and whatever may be missing without being a number, is a menu.
 const YES_NO = /^(yes|no|y|n|true|false|t|f|on|off)$/i;
 
@@ -45,7 +52,11 @@ function addNumber(feature) {
   const number = element("input", { type: "number", step: "any", value, name: feature.name });
   if (feature.missing) number.placeholder = "not known";
   number.setAttribute("aria-label", feature.name);
-  controls.set(feature.name, { input: number, value: () => number.value });
+  const typed = () => {
+    if (number.validity.badInput) throw new Unfinished(feature.name); // its value is "", as if it were not known
+    return number.value;
+  };
+  controls.set(feature.name, { input: number, value: typed });
   const name = element("label", { className: "name" }, `${feature.name} `);
   if (feature.unbounded) { // nobody knows where a slider would end
     form.append(element("div", { className: "feature real" }, name, number));
@@ -127,13 +138,13 @@ async function ask() {
   let request;
   try {
     request = currentRequest();
-  } catch {
-    show(true, null, "this is not JSON yet");
+  } catch (error) {
+    show(true, null, error.fields ? error.message : "this is not JSON yet", error.fields);
     return;
   }
   const [url, options, sent] = request;
   const key = document.getElementById("key")?.value;
-  const header = service.needs_key ? ` -H ${quote(`X-API-Key: ${key ? "…" : "YOUR-KEY"}`)}` : "";
+  const header = service.needs_key ? ` -H ${quote("X-API-Key: YOUR-KEY")}` : "";
   document.getElementById("curl").textContent = `curl${header}${sent} ${quote(url.href)}`;
   if (options === null) {
     show(false, null, "choose a picture");
@@ -153,6 +164,8 @@ async function ask() {
     else if (content.fields) {
       const named = Object.entries(content.fields).map(([name, problem]) => `${name}: ${problem}`).join(", ");
       show(true, null, named, Object.keys(content.fields));
+    } else if (response.status === 401) {
+      show(true, null, key ? "This is not the service's API key." : "Type the service's API key below.");
     } else show(true, null, content.error);
   } catch {
     if (mine === asked) show(true, null, "The service does not answer: is it still running? Change a value to ask again.");
@@ -170,6 +183,8 @@ async function copy() {
   setTimeout(() => { document.getElementById("copy").textContent = "Copy"; }, 1500);
 }
 
+const words = service.features.filter(isSwitch).flatMap((feature) => feature.name.split(/[\s-]+/));
+form.style.setProperty("--longest-word", Math.max(0, ...words.map((word) => word.length))); // no switch breaks it
 for (const feature of service.features) add(feature);
 for (const input of service.inputs) addInput(input);
 if (service.needs_key) addKey();
