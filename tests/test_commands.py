@@ -49,6 +49,7 @@ WRONG = [
     ("train", "it needs a table: add --data"),
     ("train mine.csv", "did you mean --data mine.csv?"),
     ("train --help=yes", "--help"),
+    ("train --data mien.csv", "there is no file mien.csv (did you mean mine.csv?)"),
     ("train --data nowhere.csv", "there is no file nowhere.csv"),
     ("train --data mine.csv --lable age", "did you mean --label?"),
     ("train --data mine.csv --label=", "give it a value"),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from helpers import wording
 from helpers.batch.encoding import listed
 from helpers.batch.parts import Part
 from helpers.batch.scoring import ERROR, NOTES, Scorer
@@ -60,7 +61,8 @@ _CHOOSE = "say by --keep which columns are to pass through"
 
 def _check_columns(source: Source, names: list[str], why: str) -> None:
     if lacking := [name for name in names if name not in source.schema.names]:
-        raise DataError(f"{source.path} has no column {listed(lacking)}, {why}")
+        meant = wording.meant(lacking[0], source.schema.names) if len(lacking) == 1 else ""
+        raise DataError(f"{source.path} has no column {listed(lacking)}{meant}, {why}")
 
 
 def _one_field(name: str, sources: list[Source]) -> pa.Field:

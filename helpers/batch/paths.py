@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.wording import no_file
+
 PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
 SUFFIXES = (PARQUET, CSV_GZ, CSV)
 ENGINES = ("beam", "spark")  # those of `engines`, beside this process
@@ -35,7 +37,7 @@ def files_of(words: Iterable[str]) -> list[Path]:
         else:
             matched = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
             if not matched:
-                raise CannotScore(f"there is no file {word}" if word.strip() else "name a file to score")
+                raise CannotScore(no_file(word) if word.strip() else "name a file to score")
             found += matched
     for path in found:
         if not path.is_file():

@@ -8,13 +8,13 @@ for each, which says what it was taken for. Nothing is left out silently.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from helpers import wording
 from helpers.data import numerals
 from helpers.data.parameters import LARGEST
 from helpers.data.reading import ROW_NUMBERS, DataError, are_bytes
@@ -63,8 +63,9 @@ def usable(
     {"zip": "category"} where the kind that is seen in the values is not meant. first_line: the line of the file in
     which the first row stands. Raises `DataError` for names that are not there, and for numbers that are none.
     """
-    treat_as = dict(treat_as or {})
-    _check_names(frame, [*drop, *treat_as])
+    drop, treat_as = list(drop), dict(treat_as or {})
+    there = _named(frame, [*drop, *treat_as])
+    drop, treat_as = {there[name] for name in drop}, {there[name]: kind for name, kind in treat_as.items()}
     for name, kind in treat_as.items():
         if kind not in KINDS:
             raise DataError(f"column {name!r} cannot be treated as {kind!r}: choose number, yes/no or category")
@@ -125,11 +126,13 @@ def texts_of(values: pd.Series) -> pd.Series:
     return pd.Series(texts, index=values.index, name=values.name, dtype=object)
 
 
-def _check_names(frame: pd.DataFrame, names: Iterable[str]) -> None:
-    unknown = [name for name in names if name not in frame.columns]
-    if unknown:
-        there = ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
-        raise DataError(f"the table has no column {', '.join(map(repr, unknown))}; its columns are {there}")
+def _named(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, str]:
+    """For each name the column that is called so, in any case where that is one only."""
+    there = [str(column) for column in frame.columns]
+    found = {name: wording.named(name, there) for name in names}
+    if unknown := [f"{name!r}{wording.meant(name, there)}" for name, column in found.items() if column is None]:
+        raise DataError(f"the table has no column {', '.join(unknown)}; its columns are {wording.listed(there)}")
+    return found
 
 
 def _are_one(values: pd.Series, numbers: pd.Series) -> bool:
@@ -198,7 +201,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
     if numeric:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
         if not wanted and _are_codes(raw):
-            hint += f"; its zeros in front are lost, --as {shlex.quote(str(raw.name))}=category keeps them"
+            hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
         return values, replace(column, used_as=column.used_as + hint)
     return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY)
 

@@ -7,7 +7,6 @@ in its plainest form takes a few look-ups; any other goes the careful way: both 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import unicodedata
@@ -19,6 +18,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 import numpy as np
 
 from helpers.data import numerals
+from helpers.wording import nearest
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
@@ -467,9 +467,8 @@ def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool]) 
     shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
     if not (0 < len(text) <= 100 and may_compare(len(known))):
         return f"must be one of {shown}"
-    folded = {word.casefold(): word for word in known}
-    near = difflib.get_close_matches(text.casefold(), folded, n=1)
-    return f"must be one of {shown}" + (f"; did you mean {folded[near[0]]}?" if near else "")
+    near = nearest(text, known)
+    return f"must be one of {shown}" + (f"; did you mean {near}?" if near else "")
 
 
 _NUMBERS = (int, float)

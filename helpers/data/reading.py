@@ -30,6 +30,7 @@ import requests
 
 from helpers.data.numerals import SIGNS, plain
 from helpers.data.parameters import DASH, MISSING
+from helpers.wording import no_file
 
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
@@ -176,9 +177,7 @@ def _content_of(path: Path) -> bytes:
             raise DataError(f"{path} is no ordinary file: give the path of a CSV, Excel or Parquet file")
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(
-            f'there is no file {path}: give "sample", "article", or the path or address of a table'
-        ) from None
+        raise DataError(f'{no_file(str(path))}: give "sample", "article", or the path or address of a table') from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 

@@ -6,7 +6,6 @@ and what became of each column of the file.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
 from helpers.data.parameters import NO, YES
@@ -24,6 +24,7 @@ from helpers.data.signature import Signature, in_order
 
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
 FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little
+SHORTEST_STEM = 4  # letters of a label's name in which one of its values is recognised
 MOST_SPELLINGS = 20  # values of a label among which several may be one
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
@@ -126,16 +127,11 @@ def remark_on_test(y_test: np.ndarray) -> str:
 def _find_label(reading: Reading, label: str, name: str) -> str:
     """The column that is called `label`, in any case where that is one only."""
     there = [str(column) for column in reading.frame.columns]
-    if label in there:
-        return label
-    same = [column for column in there if column.casefold() == label.casefold()]
-    if len(same) == 1:
-        return same[0]
-    near = difflib.get_close_matches(label, there, n=1)
-    shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
-    hint = f". Did you mean {near[0]!r}?" if near else "."
+    if found := wording.named(label, there):
+        return found
     todo = _no_header(reading, there, label) or "Name the label with --label"
-    raise DataError(f"{name} has no column {label!r}; its columns are {shown}{hint} {todo}")
+    meant = wording.meant(label, there)
+    raise DataError(f"{name} has no column {label!r}{meant}; its columns are {wording.listed(there)}. {todo}")
 
 
 def _no_header(reading: Reading, names: list[str], label: str) -> str:
@@ -176,10 +172,12 @@ def _label(
     if positive is None:
         if len(distinct) > 2:
             raise DataError(_more_than_two(raw.name, distinct, values, name))
-        positive = in_order(distinct)[1]
+        positive = _of_the_label(distinct, str(raw.name)) or in_order(distinct)[1]
         if {text.lower() for text in distinct} not in ({"0", "1"}, {"false", "true"}):
             other = next(text for text in distinct if text != positive)
-            said.append(f"{raw.name} = {positive} counts as positive (--positive {_quoted(other)} turns it round)")
+            said.append(
+                f"{raw.name} = {positive} counts as positive (--positive {wording.quoted(other)} turns it round)"
+            )
     else:
         positive = _find_positive(positive, distinct, raw.name)
         if len(distinct) > 2:
@@ -209,6 +207,17 @@ def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series
     return texts.map(meant).where(texts.notna(), None)
 
 
+def _of_the_label(distinct: list[str], label: str) -> str | None:
+    """The one of two values that says what the label is called: Churned, not Stayed, of a column Churn."""
+    stem = _letters(label)
+    fit = [text for text in distinct if _letters(text).startswith(stem)]
+    return fit[0] if len(stem) >= SHORTEST_STEM and len(fit) == 1 else None
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+
 def _find_positive(positive: str, distinct: list[str], label: str) -> str:
     number = numerals.plain(positive)
     for same in (
@@ -233,12 +242,8 @@ def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> 
     shown = ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
     return (
         f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
-        f"say which one counts as yes, as in --positive {_quoted(distinct[0])}"
+        f"say which one counts as yes, as in --positive {wording.quoted(distinct[0])}"
     )
-
-
-def _quoted(text: str) -> str:
-    return text if text.isalnum() else f"'{text}'" if set(text) & set('"$`!\\') else f'"{text}"'
 
 
 def _check_rows(answers: pd.Series, label: str, positive: str, name: str) -> None:

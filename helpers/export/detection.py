@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import wording
 from helpers.data.images import THREE_CHANNELS
 from helpers.data.inputs import OPEN, Array, Image, InputSignature, Text, Texts
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
@@ -178,7 +179,8 @@ def _like(wishes: Wishes, width: int | None = None) -> tuple[Feature, ...]:
     columns = {name.strip().casefold(): name for name in table.frame.columns}
     if unknown := [name for name in wishes.features if name.casefold() not in columns]:
         raise ArtifactError(
-            f"{Path(path).name} has no column {unknown[0]!r}: its columns are {', '.join(columns.values())}"
+            f"{Path(path).name} has no column {unknown[0]!r}{wording.meant(unknown[0], columns.values())}: "
+            f"its columns are {wording.listed(columns.values())}"
         )
     others = [name for name in table.frame.columns if name.strip().casefold() != wishes.label.casefold()]
     names = [columns[name.casefold()] for name in wishes.features] or others

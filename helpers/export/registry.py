@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from helpers import PROJECT
+from helpers import PROJECT, wording
 from helpers.export import versions
 from helpers.export.errors import ArtifactError
 from helpers.export.file_kinds import is_saved_model
@@ -84,7 +83,7 @@ def _find(word: str) -> Path:
         raise UnknownModel(_other_folder(folder))
     if os.path.lexists(folder):
         raise UnknownModel(_other_file(folder))
-    raise UnknownModel(f"there is no model {word!r}: {there_are()}")
+    raise UnknownModel(f"there is no model {word!r}{wording.meant(word, names())}: {there_are()}")
 
 
 def new(word: str) -> Path:
@@ -124,8 +123,8 @@ def there_are() -> str:
 
 
 def serve_command(directory: Path) -> str:
-    """The line that serves a model, to be copied to the terminal in which this runs."""
-    return _line("serve", "--model", word(directory))
+    """The line that serves a model."""
+    return line("serve", "--model", word(directory))
 
 
 def how_to_serve(directory: Path, card: dict) -> str:
@@ -134,11 +133,11 @@ def how_to_serve(directory: Path, card: dict) -> str:
     if there.version == version:
         return f"serve it: {serve_command(directory)}"
     name = word(directory)
-    put = f"put it in its place: {_line('models', 'promote', name, version)}"
+    put = f"put it in its place: {line('models', 'promote', name, version)}"
     waits = "it waits beside the model that is there"
     if reason := versions.other_question(there.card["signature"], card["signature"]):
         return f"{waits}, whose callers it cannot answer: {reason}\n{put}"
-    ask = _line("serve", "--model", name, "--shadow", f"{name}@{version}")
+    ask = line("serve", "--model", name, "--shadow", f"{name}@{version}")
     return f"{waits}\nask it too: {ask}\n{put}"
 
 
@@ -148,16 +147,17 @@ def word(directory: Path) -> str:
     return directory.name if inside else str(directory)
 
 
-def _line(*words: str) -> str:
+def line(*typed: str) -> str:
+    """A command of this project, to be copied to the terminal in which this runs."""
     launcher = "tutorial.py" if Path.cwd() == PROJECT else str(PROJECT / "tutorial.py")
-    return shlex.join(["python3", launcher, *words])
+    return wording.line("python3", launcher, *typed)
 
 
 def no_model(file: Path) -> str:
     """What to do with a table where a model is wanted, told by its name; "" for another file."""
     if file.suffix.lower() not in TABLES:
         return ""
-    train = f"{shlex.join(['python3', 'tutorial.py', 'train', '--data', str(file)])} --label COLUMN"
+    train = f"{line('train', '--data', str(file))} --label COLUMN"
     return f"{file} is a table, and a model is served: train one with `{train}` first"
 
 
@@ -169,7 +169,7 @@ def no_table(file: Path) -> str:
 
 
 def _serve_file(file: Path) -> str:
-    return f"serve it with `{shlex.join(['python3', 'tutorial.py', 'serve', str(file)])}`, which exports it first"
+    return f"serve it with `{line('serve', str(file))}`, which exports it first"
 
 
 def _other_folder(folder: Path) -> str:

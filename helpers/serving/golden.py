@@ -13,12 +13,13 @@ reads such a file before anything is installed.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from helpers.wording import nearest
 
 MOST_BYTES = 4 * 1024 * 1024
 BOUNDS = ("at_least", "at_most", "prediction", "more_than")
@@ -70,8 +71,8 @@ def _golden(entry, where: str) -> Golden:
     if not isinstance(entry, dict) or not isinstance(entry.get("request"), dict):
         raise CannotGate(f'{where} has no "request", an object as /predict takes it: add one')
     for name in entry.keys() - known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"it may hold {', '.join(known)}"
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"it may hold {', '.join(known)}"
         raise CannotGate(f"{where} has a {name!r}, which nobody knows: {hint}")
     if not any(entry.get(name) is not None for name in BOUNDS):
         raise CannotGate(f"{where} says nothing of the answer: add one of {', '.join(BOUNDS)}")

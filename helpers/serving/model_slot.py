@@ -93,7 +93,7 @@ class ModelSlot:
     def _replace(self, load: Callable[[], Callable]) -> Swap:
         new, old = load(), self.current
         if reason := other_question(old.signature.to_dict(), new.signature.to_dict()):
-            raise ValueError(f"{reason}: serve it at another address")
+            raise ValueError(f"{reason}: start this service again to serve it")
         seconds = _check(new)
         change = _change(old, new)
         swap = Swap(

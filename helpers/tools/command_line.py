@@ -8,18 +8,17 @@ so it imports the standard library only, and from the project what does likewise
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from helpers import PROJECT
+from helpers import PROJECT, wording
 from helpers.batch import paths
 from helpers.batch.paths import CannotScore
 from helpers.export import registry, versions
@@ -51,7 +50,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """
     command, *options = arguments
     if command not in COMMANDS:
-        meant = _meant(command, COMMANDS)
+        meant = wording.meant(command, COMMANDS)
         refuse("tutorial.py", f"there is no command {command!r}{meant}: the commands are {', '.join(COMMANDS)}")
     chosen = parser_of(command).read(options)
     chosen.command = command
@@ -118,16 +117,13 @@ class _Parser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> str:
         if word.startswith("-"):
             name = word.partition("=")[0]
-            return f"there is no option {name}{_meant(name, self.names)}: the options are {', '.join(self.names)}"
+            return (
+                f"there is no option {name}{wording.meant(name, self.names)}: the options are {', '.join(self.names)}"
+            )
         likely = ("--data", "--model") if Path(word).suffix else ("--model", "--data")
         names = [name for name in likely if name in self.names]
-        hint = f"did you mean {names[0]} {word}?" if names else f"see {self.prog} --help"
+        hint = f"did you mean {wording.line(names[0], word)}?" if names else f"see {self.prog} --help"
         return f"{word!r} is none of its options: {hint}"
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 # ---- the commands ----
@@ -415,7 +411,8 @@ def _models(cli: _Parser) -> None:
         "promote games` puts the newest of those in its place that `train --beside` or `export --beside` has made. "
         "VERSION, its first digits, names any that is listed. A running `serve` takes the change up by itself, within"
         " two seconds, unless it was started with NAME@VERSION; a server in a notebook is not listed, and keeps what "
-        "its cell loaded. The last three that were replaced are kept, in models/.NAME.versions."
+        "its cell loaded. The last three that were replaced are kept, in models/.NAME.versions: a model is gone once "
+        "both folders are deleted."
     )
     cli.option("action", nargs="?", choices=ACTIONS, help="what to do; without it, list them")
     cli.option("model", type=registry.choose, nargs="?", metavar="NAME", help="a name in models/, or a path")
@@ -612,7 +609,7 @@ def _model_file(word: str) -> Path:
     path = Path(os.path.expanduser(_text(word)))
     if path.is_dir():
         if is_export(path):
-            _wrong(f"{word} is a model that was exported already: serve it with --model {word}")
+            _wrong(f"{word} is a model that was exported already: serve it with {wording.line('--model', word)}")
         kind_of(path.resolve())
         return path.resolve()
     file = _on_disk(word, "a model's file (.keras, .h5, .onnx, .tflite)").resolve()
@@ -624,7 +621,7 @@ def _served_file(word: str) -> Path:
     """A model's file, told by its being there; any other word was meant as the name of a model."""
     path = Path(os.path.expanduser(_text(word)))
     if not path.suffix and not path.is_file() and (not path.is_dir() or is_export(path)):
-        _wrong(f"{word!r} is none of its options: did you mean --model {word}?")
+        _wrong(f"{word!r} is none of its options: did you mean {wording.line('--model', word)}?")
     return _model_file(word)
 
 
@@ -642,7 +639,7 @@ def _classes(word: str) -> tuple[str, ...]:
     path = Path(os.path.expanduser(_text(word)))
     if not path.is_file():
         if path.suffix == ".txt":
-            _wrong(f"there is no file {word}")
+            _wrong(wording.no_file(word))
         return _names(word)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -757,7 +754,7 @@ def _readable(word: str, what: str) -> Path:
         if path.is_dir():
             _wrong(f"{word} is a folder, not {what}")
         if not path.exists():
-            _wrong(f"there is no file {word}")
+            _wrong(wording.no_file(word))
         if not os.access(path, os.R_OK):
             _wrong(f"{word} cannot be read: you have no right to")
         if path.is_file() and not path.stat().st_size:

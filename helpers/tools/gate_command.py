@@ -48,7 +48,8 @@ def main(chosen: argparse.Namespace) -> int:
         return 1
     print(f"{name} may pass: {f'all {len(findings)} hold' if len(findings) > 1 else 'it holds'}")
     if new.place != CURRENT:
-        print(f"put it in its place: python3 tutorial.py models promote {registry.word(directory)} {new.version}")
+        promote = registry.line("models", "promote", registry.word(directory), new.version)
+        print(f"put it in its place: {promote}")
     return 0
 
 

@@ -24,26 +24,30 @@ def main(chosen: argparse.Namespace) -> int:
         print(listing())
         return 0
     put = {"rollback": versions.rollback, "promote": versions.promote}[chosen.action]
-    before = versions.versions(chosen.model)[0]
+    there = versions.versions(chosen.model)
+    answering = [(each, _answering(each.url, chosen.model.name)) for each in served.services(chosen.model)]
     try:
         now = put(chosen.model, chosen.version.version)
     except ArtifactError as error:
         print(f"models: {error}", file=sys.stderr)
         return 1
     name = registry.shown(chosen.model)
-    print(f"{name} is {now.version} of {_time(now)} now, in the place of {before.version} of {_time(before)}")
-    for service in served.services(chosen.model):
-        print(f"{service.url} {_becomes(service, before, now)}")
-    print(f"back again: python3 tutorial.py models rollback {registry.word(chosen.model)}")
+    print(f"{name} is {now.version} of {_time(now)} now, in the place of {there[0].version} of {_time(there[0])}")
+    for service, version in answering:
+        its = next((each for each in there if each.version == version), there[0])
+        print(f"{service.url} {_becomes(service, its, now)}")
+    print(f"back again: {registry.line('models', 'rollback', registry.word(chosen.model))}")
     return 0
 
 
-def _becomes(service: served.Service, before: Version, now: Version) -> str:
-    """What becomes of a running service when one version is put in the place of another."""
+def _becomes(service: served.Service, its: Version, now: Version) -> str:
+    """What becomes of a running service that answers with the version `its` when another one is put in place."""
     if service.held:
         return f"goes on with {service.held}, which it was started with"
-    reason = versions.other_question(before.card["signature"], now.card["signature"])
-    return f"goes on with {before.version}, as {reason}: start it again" if reason else "takes it up by itself"
+    if its.version == now.version:  # it could not take up the one that was there, which is asked otherwise
+        return "answers with it already"
+    reason = versions.other_question(its.card["signature"], now.card["signature"])
+    return f"goes on with {its.version}, as {reason}: start it again" if reason else "takes it up by itself"
 
 
 def listing() -> str:

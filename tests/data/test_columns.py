@@ -152,12 +152,15 @@ def test_columns_can_be_dropped_and_taken_for_another_kind():
         assert become(pd.Series(codes, dtype=dtype), treat_as={"x": "category"})[1].tolist() == codes
     column, kept = become(zips, drop=["x"])
     assert (column.kind, column.used_as, kept) == ("left out", "you dropped it", None)
+    assert become(zips, "Zip", drop=["zip"])[0].used_as == "you dropped it"  # in any case, as in requests
+    assert become(zips, "Zip", treat_as={"ZIP": "category"})[0].kind == "category"
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"drop": ["y"]}, "the table has no column 'y'; its columns are x, other"),
+        ({"drop": ["othr", "X"]}, "the table has no column 'othr' .did you mean other..; its columns are x, other"),
         ({"treat_as": {"y": "number"}}, "the table has no column 'y'"),
         ({"treat_as": {"x": "colour"}}, "cannot be treated as 'colour': choose number, yes/no or category"),
         ({"treat_as": {"x": "number"}}, "column 'x' cannot be a number: line 3 holds 'c'"),

@@ -67,6 +67,23 @@ def test_the_positive_value_can_be_chosen_and_is_found_in_any_case(tmp_path):
     assert load_table(write(tmp_path, alternating(0, 1)), positive="0").frame.label.tolist() == alternating(1, 0)
 
 
+@pytest.mark.parametrize(
+    ("label", "values", "positive"),
+    [
+        ("Churn?", ("Churned", "Stayed"), "Churned"),
+        ("gekündigt", ("Gekündigt", "aktiv"), "Gekündigt"),
+        ("survived", ("survived", "died"), "survived"),
+        ("class", ("class a", "class b"), "class b"),  # says nothing
+        ("default", ("no default", "default"), "default"),
+        ("sex", ("sex f", "male"), "sex f"),
+        ("sex", ("m", "sex f"), "sex f"),  # too short to mean anything: the second
+    ],
+)
+def test_the_value_that_says_what_the_label_is_called_is_positive(tmp_path, label, values, positive):
+    path = write(tmp_path, alternating(*values), label)
+    assert load_table(path, label).positive == positive
+
+
 def test_one_value_of_several_against_the_rest(tmp_path):
     table = load_table(write(tmp_path, alternating("setosa", "virginica", "versicolor")), positive="setosa")
     assert table.frame.label.tolist() == alternating(1, 0, 0)
@@ -113,7 +130,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     ("label", "options", "says"),
     [
         (alternating(0, 1), {"label": "survivd"}, "has no column 'survivd'; its columns are a, label. Name the label"),
-        (alternating(0, 1), {"label": "lable"}, "Did you mean 'label'?"),
+        (alternating(0, 1), {"label": "lable"}, "has no column 'lable' .did you mean label.*; its columns are"),
         (alternating("None", "Some"), {}, "is Some in every row but for 60 without a value, .* write a word there"),
         (alternating(1), {}, "label 'label' is constant .1 in every row.: it teaches nothing"),
         (alternating(None), {}, "label 'label' is empty"),

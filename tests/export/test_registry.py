@@ -66,7 +66,7 @@ def test_a_word_is_a_name_or_a_path(project, here, word, meant):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("titanik", "there is no model 'titanik': the models here are games, titanic"),
+        ("titanik", "there is no model 'titanik' (did you mean titanic?): the models here are games, titanic"),
         ("models/titanic", "there is no model 'models/titanic'"),  # from another folder than the project's
         ("", "a model has a name or a path"),
         ("..", "has no card.json"),
@@ -117,4 +117,4 @@ def test_the_line_that_serves_a_model_works_where_it_is_printed(project, here):
     assert ask(project, project, line) == "python3 tutorial.py serve --model titanic"
     assert ask(project, here, line) == f"python3 {project}/tutorial.py serve --model titanic"
     spaced = ask(project, project, "registry.serve_command(Path('/a folder/m'))")
-    assert spaced == "python3 tutorial.py serve --model '/a folder/m'"
+    assert spaced == 'python3 tutorial.py serve --model "/a folder/m"'

@@ -187,6 +187,29 @@ def test_a_rollback_is_followed_by_a_running_service_and_loses_no_request(games)
 
 
 @pytest.mark.slow
+def test_a_service_that_could_not_follow_is_said_to_go_on_with_what_it_answers(games):
+    now = versions.versions(games)[0].version
+
+    def rolled_back() -> str:
+        command = [sys.executable, "-m", "helpers", "models", "rollback", str(games)]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+    with running("--model", games) as (process, url):
+        with replacing(games) as scratch:
+            shutil.copytree(games, scratch, dirs_exist_ok=True)
+            card = json.loads((scratch / "card.json").read_text())
+            card["signature"]["label"] = "other"
+            (scratch / "card.json").write_text(json.dumps(card))
+        asks_otherwise = versions.versions(games)[0].version
+        said = next(line for line in process.stdout if "was rejected" in line)
+        assert f"{now} goes on serving: it predicts other where" in said
+        assert said.endswith("start this service again to serve it\n")
+        assert f"{url} answers with it already\n" in rolled_back()
+        assert f"{url} goes on with {now}, as it predicts other where" in rolled_back()
+        assert versions.versions(games)[0].version == asks_otherwise and ask(url).headers["X-Model-Version"] == now
+
+
+@pytest.mark.slow
 def test_a_chosen_version_stays_and_is_kept_for_as_long_as_it_is_served(games, exported, other):
     now, before = (each.version for each in versions.versions(games))
     with running("--model", f"{games}@{before[:5]}") as (process, url):

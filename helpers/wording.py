@@ -1,0 +1,66 @@
+"""What a person types: the nearest of the words that are known, and words quoted for a terminal.
+
+Imports the standard library only, as the launcher needs this module before anything is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of the words known that is nearest to `word` in any case, or None where none is near."""
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return folded[near[0]] if near else None
+
+
+def named(word: str, known: Iterable[str]) -> str | None:
+    """The one of the words known that is `word`, in any case where that is one only; else None."""
+    known = list(known)
+    same = [each for each in known if each.casefold() == word.casefold()]
+    return word if word in known else same[0] if len(same) == 1 else None
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean ...?)", to be put behind `word`, or "" where none of those known is near."""
+    near = nearest(word, known)
+    return f" (did you mean {quoted(near)}?)" if near else ""
+
+
+def listed(known: Iterable[str], most: int = 12) -> str:
+    """Words as the end of a sentence names them, the first of them where there are many."""
+    known = [*known]
+    more = len(known) - most
+    return ", ".join(known[:most] if more > 1 else known) + (f" and {more} more" if more > 1 else "")
+
+
+def no_file(word: str) -> str:
+    """The sentence that there is no such file: which one beside it may be meant, or else in which folder it is not."""
+    path = Path(os.path.expanduser(word))
+    beside: list[str] = []
+    with suppress(OSError):
+        beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]
+    near = nearest(path.name, beside)
+    where = "" if near or path.is_absolute() else f" in {Path.cwd()}"
+    return f"there is no file {word}{where}" + (meant(near, [near]) if near else "")
+
+
+def quoted(word: str) -> str:
+    """A word as it is typed in a terminal: as it is, in double quotes, which Windows knows too, or in single ones."""
+    if os.name == "nt":
+        return subprocess.list2cmdline([word])
+    if re.fullmatch(r"[\w@%+=:,./-]+", word):
+        return word
+    return f'"{word}"' if not set(word) & set('"$`!\\') else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def line(*words: str) -> str:
+    """A command as it is typed in a terminal."""
+    return " ".join(map(quoted, words))

@@ -1,0 +1,51 @@
+"""What a person types: the nearest of the words that are known, and words quoted for a terminal."""
+
+import os
+import shlex
+
+import pytest
+
+from helpers.wording import line, listed, meant, named, no_file
+
+
+def test_the_nearest_of_the_words_known_is_found_in_any_case():
+    known = ["Verträge", "Churn?", "games"]
+    assert meant("verträge", known) == " (did you mean Verträge?)"
+    assert meant("vertrage", known) == " (did you mean Verträge?)"
+    assert meant("churn", known) == ' (did you mean "Churn?"?)'
+    assert meant("titanic", known) == "" == meant("titanic", [])
+
+
+def test_a_name_is_taken_in_any_case_where_only_one_is_meant():
+    assert named("GENDER", ["Gender", "age"]) == "Gender"
+    assert named("age", ["Age", "age"]) == "age"
+    assert named("AGE", ["Age", "age"]) is named("sex", ["Age"]) is None
+
+
+def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "neue Kunden.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert no_file("neue kunde.csv") == 'there is no file neue kunde.csv (did you mean "neue Kunden.csv"?)'
+    assert (
+        no_file(f"{tmp_path}/kunden.csv") == f'there is no file {tmp_path}/kunden.csv (did you mean "neue Kunden.csv"?)'
+    )
+    assert no_file("titanic.csv") == f"there is no file titanic.csv in {tmp_path}"
+    assert no_file("in/titanic.csv") == f"there is no file in/titanic.csv in {tmp_path}"
+
+
+def test_one_word_more_is_named_as_well_as_counted():
+    assert listed("abc", 3) == "a, b, c" and listed("abcd", 3) == "a, b, c, d"
+    assert listed("abcde", 3) == "a, b, c and 2 more"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the quotes are those of a POSIX shell")
+@pytest.mark.parametrize(
+    "word", ["titanic", "Übung.csv", "a b", "Churn?", 'say "yes"', "it's", "a$b", "C:\\x", "", "~/a b", "-x", "5 € (!)"]
+)
+def test_a_line_is_read_by_a_shell_as_the_words_that_were_meant(word):
+    assert shlex.split(line("serve", word, "--to")) == ["serve", word, "--to"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the quotes are those of a POSIX shell")
+def test_a_path_with_a_blank_is_quoted_as_windows_reads_it_too():
+    assert line("train", "Meine Tabellen/Verträge.csv") == 'train "Meine Tabellen/Verträge.csv"'
