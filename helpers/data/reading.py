@@ -536,15 +536,19 @@ def _fields(lines: list[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The character that cuts the lines into the same number of fields, more than one; a comma where none does."""
-    best, best_score = ",", (0.0, 0)
+    """The character that cuts the lines into the same number of fields, more than one; a comma where none does.
+
+    Of several it is the one that cuts the header, too, and not the comma, which may stand in numbers and in names.
+    """
+    best, best_score = ",", (0.0, 0, False, 0)
     for delimiter in DELIMITERS:
         counts = [len(row) for row in _fields(lines, delimiter)]
         width, times = Counter(counts).most_common(1)[0]
         # the header may be one field shorter or longer: R's row names, a comma at the end of each row
-        header = next((count for count in counts[: MOST_TITLES + 1] if abs(count - width) <= 1 and count > 1), None)
-        if width > 1 and header:
-            score = (round(times / len(counts), 1), width)
+        first = counts[: MOST_TITLES + 1]
+        header = next((at for at, count in enumerate(first) if abs(count - width) <= 1 and count > 1), None)
+        if width > 1 and header is not None:
+            score = (round(times / len(counts), 1), -header, delimiter != ",", width)
             if score > best_score:
                 best, best_score = delimiter, score
     return best

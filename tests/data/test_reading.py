@@ -115,6 +115,20 @@ SAME = {
 }
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("unit", ["", ", cm"])
+@pytest.mark.parametrize("width", range(2, 7))
+def test_decimal_commas_in_every_column_are_not_taken_for_delimiters(tmp_path, width, unit, separator):
+    numbers = np.random.default_rng(width).uniform(0, 9, (50, width)).round(3)
+    table = pd.DataFrame(numbers, columns=[f"Größe {i}{unit}" for i in range(width)])
+    for last in (table.iloc[:, -1], table.iloc[:, -1].round().astype(int)):
+        table = table.assign(**{table.columns[-1]: last})
+        reading = read(tmp_path, table.to_csv(index=False, sep=separator, decimal=","))
+        assert list(reading.frame.columns) == list(table.columns)
+        for name in table:
+            np.testing.assert_array_equal(typed(reading.frame[name], reading.decimal), table[name].astype(float))
+
+
 @pytest.mark.parametrize("form", SAME)
 def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
     reading = read(tmp_path, SAME[form])
