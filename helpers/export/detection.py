@@ -156,7 +156,9 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     found = sum(feature.width for feature in features)
     if found != width:
         name = "say which it takes, in their order, by --features, too" if wishes.like else "name as many"
-        raise ArtifactError(f"{given} make {found} numbers ({_some(features)}), the model takes {width}: {name}")
+        raise ArtifactError(
+            f"{given} make {found} number{'s' * (found != 1)} ({_some(features)}), the model takes {width}: {name}"
+        )
     return features
 
 

@@ -97,15 +97,16 @@ def _parts(path: Path, weights: Path | None) -> tuple[Path, Path | None]:
 
 
 def _weights_beside(architecture: Path) -> Path:
-    """The weights of an architecture: by its name, by the usual one, or the only ones in its folder."""
+    """The weights of an architecture: by its name or what begins with it, by the usual one, or the only ones there."""
     named = [architecture.with_name(architecture.stem + ending) for ending in WEIGHTS]
     usual = [architecture.with_name(f"{stem}{ending}") for stem in ("model", "weights") for ending in WEIGHTS]
     for each in [*named, *usual, architecture.with_name("model_weights.h5")]:
         if each.is_file():
             return each
     others = sorted(each for each in architecture.parent.iterdir() if each.name.endswith(WEIGHTS))
-    if len(others) == 1:
-        return others[0]
+    akin = [each for each in others if each.name.startswith(architecture.stem)] or others
+    if len(akin) == 1:
+        return akin[0]
     found = f"there are {', '.join(each.name for each in others[:4])}" if others else "there are none"
     raise ArtifactError(
         f"{architecture.name} is a model without its weights, and beside it {found}: name them, --weights FILE"

@@ -8,6 +8,7 @@ program, which can read and write files: it is as trustworthy as whoever made it
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 import warnings
@@ -90,7 +91,8 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     inputs = [keras.Input(shape[1:], dtype=dtype, name=name) for name, shape, dtype in layer.takes]
     inputs = inputs[0] if len(inputs) == 1 else inputs
     outputs = dict(zip((name for name, _, _ in layer.answers), layer(inputs), strict=True))
-    model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=folder.name)
+    name = re.sub(r"^(?![A-Za-z0-9.])", "m", re.sub(r"[^A-Za-z0-9_.-]", "_", folder.name))  # as TensorFlow takes it
+    model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name)
     model.parameters = _parameters(function)
     model.kind, model.digest = "SavedModel", digest_of(folder)
     inputs, outputs, tables = _ends(function, layer)
