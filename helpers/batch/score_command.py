@@ -98,7 +98,8 @@ def _came_of_it(parts, before: int, seconds: float) -> str:
     rows = _rows(parts.records)
     rejected = sum(record["rejected"] for record in parts.records.values())
     resumed = f", {before:,} of them in an earlier run" if before else ""
-    lines = [f"{rows - rejected:,} rows scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
+    scored = f"{rows - rejected:,} row{'s' * (rows - rejected != 1)}"
+    lines = [f"{scored} scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
     if noted := sum(record["noted"] for record in parts.records.values()):
         row_holds = "row holds" if noted == 1 else "rows hold"
         lines.append(f"{noted:,} {row_holds} a number outside of its usual range: see the column notes")

@@ -150,7 +150,7 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     elif not wishes.features and isinstance(before, Signature) and before.width == width:
         return before.features
     else:
-        names = wishes.features or tuple(f"x{i + 1}" for i in range(width))
+        names = wishes.features or getattr(model, "features", ()) or tuple(f"x{i + 1}" for i in range(width))
         features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
         given = "--features"
     found = sum(feature.width for feature in features)

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +141,8 @@ class ForeignModel:
     parameters: int
     maker = ""
     texts: Iterable[str] = ()  # outputs that are not asked for
+    features: tuple[str, ...] = ()  # the names of the numbers in a row, where the file tells them
+    label = ""  # the same of what is predicted
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
 
     def __init__(self, path: Path):
@@ -217,6 +221,10 @@ class OnnxFile(ForeignModel):
         except Exception as error:
             raise ArtifactError(f"{path.name} is damaged or no ONNX file: get it again") from error
         outside = [each for each in self._model.graph.initializer if each.data_location == each.EXTERNAL]
+        told = {each.key: each.value for each in self._model.metadata_props}
+        if told.keys() >= {"features", "label"}:
+            with suppress(ValueError):  # what is no JSON was not left by `formats.write_onnx`
+                self.features, self.label = tuple(json.loads(told["features"])), told["label"]
         self._classes = _named_classes(self._model.graph)
         texts = _in_numbers(self._model.graph)
         self.texts = texts or ()

@@ -16,6 +16,7 @@ from helpers.export.errors import ArtifactError, NeedsMoreError
 from helpers.export.file_kinds import kind_of
 from helpers.export.foreign import LiteRTFile, OnnxFile
 from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras, read_architecture
+from helpers.quiet import keras_alone
 
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")
 ARCHITECTURE = "model.json"
@@ -52,7 +53,8 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
     """The model at `path`. weights: those of a `model.json`, looked for beside it where None. custom: own layers."""
     kind = kind_of(path)
     if kind == "SavedModel":
-        from helpers.export.saved_model import read_saved_model
+        with keras_alone():
+            from helpers.export.saved_model import read_saved_model
 
         model, ends = read_saved_model(path)
         return Brought(model, ends, model.digest)

@@ -83,7 +83,7 @@ def export_file(
     brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes)
     there = _card_of(directory) if beside else None
     before = signature_from(there["signature"]) if there else None
-    signature = signature_of(brought.ends, wishes, path.stem, before)
+    signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
     _rename_inputs(brought.model, signature)
     source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
     if imports:
@@ -166,7 +166,8 @@ def found_in(path: Path, weights: Path | None = None, imports: str = "") -> str:
 
 def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     """What was found and proved, as lines to print."""
-    answers = "; ".join(map(_output_in_words, signature.outputs))
+    only = signature.outcome if len(signature.outputs) == 1 else ""
+    answers = "; ".join(_output_in_words(output, only or output.name) for output in signature.outputs)
     if signature.outputs == ONE_PROBABILITY:
         answers = f"the probability of {signature.outcome}"
     lines = [f"takes: {takes_in_words(signature)}", f"answers: {answers}"]
@@ -219,7 +220,7 @@ def _input_in_words(which) -> str:
     return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"
 
 
-def _output_in_words(output) -> str:
+def _output_in_words(output, name: str) -> str:
     more = ""
     if output.kind == CLASSES:
         more = f" ({', '.join(output.classes[:6])}{', ...' if len(output.classes) > 6 else ''})"
@@ -227,4 +228,4 @@ def _output_in_words(output) -> str:
         more = " of " + " x ".join("any" if s is None else str(s) for s in output.shape)
         if len(output.shape) == 1 and output.shape[0]:
             more += ", or scores of classes (--classes names them)"
-    return f"{output.name}: {output.in_words}{more}"
+    return f"{name}: {output.in_words}{more}"

@@ -168,7 +168,7 @@ class OnnxPredictor(Predictor):
             raise ValueError(f"the model has {len(inputs)} inputs and {len(outputs)} outputs instead of one each")
         self._check_shape(inputs[0].shape)
         names = session.get_modelmeta().custom_metadata_map.get("features")
-        if names is not None:
+        if names is not None and not self.card.get("source"):  # whoever brought a file may name its features anew
             self._check_names(names)
         if inputs[0].shape[0] == 1 or outputs[0].type != "tensor(float)":
             return onnx_function(session)

@@ -17,7 +17,8 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"/{name} is no address: beside others a model is named in letters a-z, digits and -._~ only"
+                f"/{name} is no address: beside others a model is named in letters a-z, digits and -._~ only, so "
+                "serve it alone, or make it again under such a name (`train --model NAME`, `export --to NAME`)"
             )
         if name in RESERVED:
             raise ValueError(f"/{name} is the service's own: beside others a model needs another name")

@@ -216,6 +216,28 @@ def test_a_model_that_was_not_exported_for_the_backend_is_said(model, other, fre
     assert "NumPy knows no LSTM" in refused("--model", model, "--port", free_port, "--backend", "numpy")
 
 
+@pytest.mark.parametrize(("file", "other"), [("model.tflite", "onnx"), ("model.onnx", "keras")])
+def test_a_file_that_was_given_is_served_and_scored_as_it_is(exported, tmp_path, file, other):
+    from helpers.export.own_model import export_file
+
+    if file == "model.onnx":  # which tells the names of its features, and may be given others
+        export_file(exported / file, tmp_path / "renamed", features=[f"f{i}" for i in range(10)])
+        assert load_predictor(tmp_path / "renamed").signature.names[0] == "f0"
+    export_file(exported / file, tmp_path / "own")
+    row = ARTICLE if file == "model.onnx" else {f"x{i}": value for i, value in enumerate(ARTICLE.values(), 1)}
+    expected = load_predictor(exported)(np.float32([[*row.values()]]))
+    with announced("--model", tmp_path / "own", "--workers", "1", "--port", "0") as (_, url):
+        assert requests.get(f"{url}/predict", params=row).json()["probability"] == pytest.approx(expected[0], abs=1e-6)
+    said = refused("--model", tmp_path / "own", "--port", "0", "--backend", other)
+    assert f"own holds {file} alone, of which no model.{other} can be made: leave --backend out" in said
+    (tmp_path / "row.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
+    words = ["score", tmp_path / "row.csv", tmp_path / "scores.csv", "--model", tmp_path / "own"]
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers", *map(str, words)], check=False, cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("1 row scored"), done.stderr
+
+
 def test_an_export_that_cannot_be_completed_is_said(other, free_port, tmp_path):
     bare = shutil.copytree(other, tmp_path / "bare")
     (bare / "model.keras").unlink()
