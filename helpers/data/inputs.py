@@ -573,16 +573,19 @@ class InputReader:
                     problems.add(f"{where}{name}", error.what)
         for which in self.inputs:
             if which not in found:
-                problems.add(f"{where}{name_in_requests(self.signature, which)}", _missing(which))
+                problems.add(
+                    f"{where}{name_in_requests(self.signature, which)}", _missing(which, is_json=type(params) is dict)
+                )
         return [found.get(which) for which in self.inputs]
 
     def _names(self) -> str:
         return ", ".join(name_in_requests(self.signature, each) for each in self.inputs)
 
 
-def _missing(which) -> str:
-    how = "POST the file of a picture, as in curl -F image=@file.jpg" if which.kind == "image" else "send it by POST"
-    return "missing" if which.kind == "text" else f"missing: {how}"
+def _missing(which, is_json: bool) -> str:
+    if which.kind == "image":
+        return "missing: POST the file of a picture, as in curl -F image=@file.jpg"
+    return "missing" if is_json or which.kind == "text" or which.is_one_number else "missing: send it by POST"
 
 
 def _stacked(rows: list[list[np.ndarray]]) -> Batch:

@@ -27,7 +27,7 @@ from helpers.serving.callers import Callers, is_loopback
 from helpers.serving.framing import HEADER_BYTES
 from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import CannotServe
-from helpers.wording import quoted
+from helpers.wording import listed, quoted
 
 # Of the "bad ports" of the Fetch standard those that need no rights to listen on, and that Chromium refuses, too.
 NOT_FOR_BROWSERS = {1719, 1720, 1723, 2049, 3659, 4045, 5060, 5061, 6000, 6566, *range(6665, 6670), 6697, 10080}
@@ -243,7 +243,8 @@ def _check_files(model: Path) -> None:
 
 def _others(models: list[Path]) -> str:
     """The models that could be served as well, as options to copy."""
-    return ", ".join(f"--model {quoted(name)}" for name in registry.names() if registry.MODELS / name not in models)
+    names = [name for name in registry.names() if registry.MODELS / name not in models]
+    return listed((f"--model {quoted(name)}" for name in names), 6)
 
 
 # ---- what is said ----

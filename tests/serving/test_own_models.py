@@ -490,6 +490,36 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_or_the_cameras_picture
 
 
 @pytest.mark.browser
+def test_the_page_of_a_model_of_single_numbers_has_a_field_for_each(folder, chromium):
+    import keras
+    from playwright.sync_api import expect, sync_playwright
+
+    parts = [keras.Input((1,), name=name) for name in ("height", "age")]
+    model = keras.Model(parts, keras.layers.Dense(1)(keras.layers.Concatenate()(parts)))
+    model.save(folder / "numbers.keras")
+    export_file(folder / "numbers.keras", folder / "numbers")
+    with (
+        serve(create_predict_app(load_predictor(folder / "numbers")), port=0) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(server.url)
+        expect(page.locator("#status")).to_contain_text("answered in")
+        page.get_by_role("spinbutton", name="age").fill("40.5")
+        page.get_by_role("spinbutton", name="height").fill("2")
+        expected = float(model([np.float32([[2]]), np.float32([[40.5]])])[0, 0])
+        expect(page.locator("#probability")).to_contain_text(f"{expected:.3f}"[:4])
+        page.get_by_role("spinbutton", name="age").fill("")
+        expect(page.locator("#status")).to_have_text("age: this is not a number yet")
+        assert page.locator("textarea").count() == 0
+        browser.close()
+        url = f"{server.url}/predict"
+        assert requests.post(url, json={"age": 1}, timeout=10).json()["fields"] == {"height": "missing"}
+        assert requests.get(url, params={"age": 1}, timeout=10).json()["fields"] == {"height": "missing"}
+
+
+@pytest.mark.browser
 def test_the_page_of_a_model_that_answers_an_array_is_as_narrow_as_a_phone(folder, chromium):
     from playwright.sync_api import expect, sync_playwright
 

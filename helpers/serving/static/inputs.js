@@ -7,14 +7,27 @@ function inputControl(input) {
   const is_text = input.kind === "text";
   const is_one = is_text || !input.shape.length || (input.shape.length === 1 && input.shape[0] === 1);
   if (input.values && is_one) return menuControl(input);
+  if (is_one && typeof input.example === "number") return numberControl(input);
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
   const rows = is_text ? 3 : value === "" ? 8 : Math.min(8, Math.ceil(value.length / 60));
   Object.assign(area, { name: input.name, rows, value, spellcheck: is_text });
-  const hint = is_text ? "" : is_one ? "number" : `array of ${input.shape.map((size) => size ?? "any length").join(" x ")}${input.kind === "texts" ? ", of texts" : ""}`;
+  const sizes = input.shape.map((size) => size ?? "any length").join(" x ");
+  const one = typeof input.example === "boolean" ? "true or false" : "one value";
+  const hint = is_text ? "" : is_one ? one : `array of ${sizes}${input.kind === "texts" ? ", of texts" : ""}`;
   if (!is_text) area.placeholder = `JSON: ${hint}`;
   return { input: area, parts: [area], hint,
     value: () => (is_text ? area.value : JSON.parse(area.value)) };
+}
+
+function numberControl(input) {
+  const number = document.createElement("input");
+  Object.assign(number, { type: "number", step: "any", name: input.name, value: input.example });
+  const value = () => {
+    if (number.value === "") throw new Unfinished(input.name);
+    return Number(number.value);
+  };
+  return { input: number, parts: [number], hint: "", value, kind: "real" };
 }
 
 // The only texts or numbers that the model knows.

@@ -72,9 +72,9 @@ function addNumber(feature) {
 }
 
 function addInput(input) {
-  const { input: control, parts, hint, value } = inputControl(input);
+  const { input: control, parts, hint, value, kind = "wide" } = inputControl(input);
   control.setAttribute("aria-label", input.name);
-  form.append(element("div", { className: "feature wide" },
+  form.append(element("div", { className: `feature ${kind}` },
     element("label", { className: "name" }, input.name), element("span", { className: "usual" }, hint), ...parts));
   controls.set(input.name, { input: control, value });
 }
