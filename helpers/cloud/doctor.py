@@ -25,6 +25,7 @@ from helpers.cloud import imds
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
 BODY_BYTES = 65_536  # as much of an answer as is read
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")]
+DEFAULT_PORTS = (80, 443)  # of http and https
 MODELS = "models"  # in what a service of several models answers at /health/ready
 SERVICE = "keras-flask-tutorial"  # the systemd unit's name on the instance
 
@@ -164,7 +165,8 @@ class _Target:
 
 
 def _parse(url: str) -> _Target:
-    text = url.strip() if "://" in url else f"http://{url.strip()}"
+    text = re.sub(r"^:?(?=\d{1,5}$)", "127.0.0.1:", url.strip())  # a port alone is one of this machine
+    text = text if "://" in text else f"http://{text}"
     try:
         parts: SplitResult = urlsplit(text)
         port = parts.port
@@ -174,7 +176,7 @@ def _parse(url: str) -> _Target:
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise _Finding("bad_url", f"{url!r} is no http URL: write it like http://203.0.113.7:5000/predict")
-    port = port or (443 if parts.scheme == "https" else 80)
+    port = port or DEFAULT_PORTS[parts.scheme == "https"]
     return _Target(
         parts.scheme, parts.hostname, port, quote(parts.path or "/", "/%:@+,;=~-"), quote(parts.query, "=&%+,:/")
     )
@@ -241,6 +243,12 @@ def _refused(target: _Target, address: str) -> _Finding:
             f"machine run `sudo systemctl status {SERVICE}` and `python3 tutorial.py doctor http://{address}:{port}`.",
         )
     listening = _listeners(port)
+    if not listening and port in DEFAULT_PORTS:
+        return _Finding(
+            "refused",
+            f"nothing listens on port {port} of this machine, which a URL without a port means: write the service's "
+            f"into it, as in {target.scheme}://{target.host}:5000.",
+        )
     if not listening:
         return _Finding(
             "refused",

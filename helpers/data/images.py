@@ -15,6 +15,7 @@ import numpy as np
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 NAMES = "JPEG, PNG, GIF, BMP, WebP or TIFF"
+ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 MOST_PIXELS = 50_000_000  # at most 400 MB while it is decoded; cameras of phones take 12 to 50 million
 HEAVY = ("WEBP", "TIFF")  # their decoders hold a picture up to four times: of these, half as many pixels are taken
 MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos have no more

@@ -363,6 +363,10 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
+        if text.lower().endswith(images.ENDINGS):
+            raise BadValue(
+                "is the name of a file, not the file: curl takes an @ before it, -F image=@file.jpg"
+            ) from error
         raise BadValue("is not the file of a picture in base64") from error
 
 

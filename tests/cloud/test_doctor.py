@@ -374,6 +374,18 @@ def test_a_port_that_speaks_something_else_is_told_with_what_it_says():
     assert "SSH-2.0-OpenSSH_9.2" in found.sentence
 
 
+def test_a_port_alone_is_one_of_this_machine_and_a_url_without_one_is_told_so():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for url in (str(port), f":{port}"):
+            assert diagnose(url, 0.5).case == diagnose(f"http://127.0.0.1:{port}", 0.5).case != "bad_url"
+    for url, port in (("127.0.0.1", 80), ("https://127.0.0.1/predict", 443)):
+        found = diagnose(url, TIMEOUT)
+        assert (
+            found.case != "refused" or f"nothing listens on port {port} of this machine, which a URL" in found.sentence
+        )
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://", "http://127.0.0.1:port/", "http://127.0.0.1:99999", ""])
 def test_what_is_no_web_url_is_said(url):
     assert case_of(url) == "bad_url"

@@ -413,6 +413,7 @@ def test_a_picture_is_answered_with_its_classes_best_first(pictures, tmp_path):
         ({"files": {"file": ("a.png", picture()[0])}}, "unknown: the model takes image"),
         ({"data": picture()[0][:99], "headers": {"Content-Type": "image/png"}}, "is cut short or damaged"),
         ({"json": {"image": "bm90IGEgcGljdHVyZQ=="}}, "is no picture"),
+        ({"data": {"image": "mein Kreis.PNG"}}, "is the name of a file, not the file: curl takes an @ before it"),
         ({"json": {"image": "%%%"}}, "is not the file of a picture in base64"),
         ({}, "missing: POST the file of a picture"),
     ],
