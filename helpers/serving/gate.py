@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import combinations, islice, pairwise
+from itertools import combinations, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from helpers.data import games
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.reading import DataError
-from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
+from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 from helpers.export.versions import other_question
 from helpers.model.evaluation import roc_auc, roc_auc_difference
 from helpers.serving.golden import CannotGate, Golden
@@ -28,6 +28,7 @@ from helpers.serving.services import create_predict_app
 
 DRAFTED, MARGIN = 6, 1.5  # golden requests of a draft, and by how many of the steps between them an answer may move
 CANDIDATES, SWAPS = 200, 5_000  # rows and pairs of features among which those that notice a swap are sought
+SWAPS_MENDED = 500  # pairs with which a model is asked again: some 5 ms each
 _KINDS = {REAL: "number", BINARY: "yes/no", CATEGORY: "category"}  # as `load_table` calls them
 
 
@@ -87,6 +88,28 @@ def _answer(client, request: dict) -> tuple[dict, str]:
 
 def _number(answer: dict) -> float | None:
     return answer.get("probability", answer.get("value"))
+
+
+def swaps_that_mend(predictor: Callable, golden: Iterable[Golden]) -> list[tuple[str, str]]:
+    """The pairs of features with which exchanged every golden request would hold: they may be swapped in the model.
+
+    Of many features the first `SWAPS_MENDED` pairs are tried. None where it takes something else than features.
+    """
+    golden, signature = list(golden), predictor.signature
+    if isinstance(signature, InputSignature):
+        return []
+
+    def holds(swap: tuple[np.ndarray, np.ndarray]) -> bool:
+        def exchanged(matrix: np.ndarray):
+            return predictor(_swapped(matrix, *swap))
+
+        exchanged.signature = signature
+        client = create_predict_app(exchanged, warm_up=False).test_client()
+        return all(_held(client, number, each).holds for number, each in enumerate(golden, start=1))
+
+    first = {column: feature.name for column, feature in _first_columns(signature)}
+    tried = islice(_swaps(signature), SWAPS_MENDED)
+    return [(first[int(swap[0][0])], first[int(swap[1][0])]) for swap in tried if holds(swap)]
 
 
 # ---- the AUC ----
@@ -215,10 +238,15 @@ def _near(request: dict, answer: float, reach: float) -> Golden:
 
 def _swaps(signature: Signature) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The columns of each two features that fill as many columns of the matrix."""
-    ends = np.cumsum([0, *(feature.width for feature in signature.features)])
-    columns = [np.arange(*each) for each in pairwise(ends)]
+    columns = [np.arange(first, first + feature.width) for first, feature in _first_columns(signature)]
     alike = ((one, other) for one, other in combinations(columns, 2) if len(one) == len(other))
     return islice(alike, SWAPS)
+
+
+def _first_columns(signature: Signature) -> list[tuple[int, Feature]]:
+    """Each feature, and the first of the columns that it fills."""
+    ends = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
+    return list(zip(ends, signature.features, strict=False))
 
 
 def _swapped(matrix: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

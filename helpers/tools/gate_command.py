@@ -18,6 +18,8 @@ from helpers.export.versions import CURRENT, Version
 from helpers.serving import gate, golden
 from helpers.serving.golden import CannotGate
 
+MOST_SWAPS = 3  # of features that are named
+
 
 def main(chosen: argparse.Namespace) -> int:
     """Hold a version against golden requests, the version before it, or both; returns the exit code."""
@@ -45,6 +47,10 @@ def main(chosen: argparse.Namespace) -> int:
     failed = sum(not finding.holds for finding in findings)
     if failed:
         print(f"{name} is held back: {failed} of {len(findings)} do not hold")
+        for one, other in gate.swaps_that_mend(predictor, chosen.golden)[:MOST_SWAPS] if chosen.golden else ():
+            print(
+                f"every golden request would hold with {one} and {other} exchanged: look whether they are swapped in it"
+            )
         return 1
     print(f"{name} may pass: {f'all {len(findings)} hold' if len(findings) > 1 else 'it holds'}")
     if new.place != CURRENT:

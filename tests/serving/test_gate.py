@@ -91,6 +91,17 @@ def test_a_draft_notices_the_swaps_that_it_says_it_would(exported, drafted, held
     assert held_back >= noticed
 
 
+def test_the_swap_with_which_golden_requests_would_hold_is_named(exported, drafted, held_out):
+    good, bad = load_predictor(exported), load_predictor(exported)
+    more, _, _ = gate.draft_for_swaps(good, held_out[0], drafted)
+    features = list(good.signature.features)
+    features[6], features[9] = features[9], features[6]
+    bad.signature = Signature(tuple(features), good.signature.label)
+    assert failing(gate.ask(bad, [*drafted, *more]))
+    assert {"G7", "G10"} in map(set, gate.swaps_that_mend(bad, [*drafted, *more]))
+    assert gate.swaps_that_mend(good, [Golden(G7, at_least=2)]) == []
+
+
 def test_each_bound_is_held_and_a_broken_one_is_said(exported):
     predictor = load_predictor(exported)
     low, high = (float(predictor(predictor.signature.parse(row))[0]) for row in (G7, ALL))
