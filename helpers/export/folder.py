@@ -23,7 +23,7 @@ from pathlib import Path
 
 from helpers.export import served
 from helpers.export.errors import ArtifactError
-from helpers.export.kept import BEFORE, BESIDE, CARD, is_same_model, keep, prune, remove, version_of
+from helpers.export.kept import BEFORE, BESIDE, CARD, is_same_model, keep, kept, prune, remove, version_of
 
 CLUTTER = {".DS_Store", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"}  # what systems and Jupyter leave anywhere
 
@@ -176,7 +176,9 @@ def _put(scratch: Path, directory: Path, beside: bool) -> None:
             keep(scratch, directory, version_of(new), BESIDE)
         new = old
     else:
-        if old and not (new and is_same_model(old, new)):
+        # a model that is exported again, in other formats, takes its own place; a version that is put back does not
+        is_put_back = bool(new) and version_of(new) in {each.version for each in kept(directory)}
+        if old and (is_put_back or not (new and is_same_model(old, new))):
             keep(directory, directory, version_of(old), BEFORE)
         _swap(scratch, directory)
     prune(directory, version_of(new) if new else None, served.pinned(directory))

@@ -438,8 +438,8 @@ def _gate(cli: _Parser) -> None:
         'JSON, as [{"request": {"age": 3}, "at_least": 0.7, "why": "children were saved first"}]; a bound is at_least, '
         "at_most, prediction (the name of a class), or more_than (another request, whose answer is lower). With --data "
         "its AUC is compared with that of the version before it, on the rows that training set aside to test on: it is "
-        "held back where the whole 95 % interval of the difference lies below 0. Golden requests that do not hold are tried "
-        "with each two features exchanged: where all hold then, the two are named."
+        "held back where the whole 95 % interval of the difference lies below 0. Golden requests that do not hold are "
+        "tried with each two features exchanged: where all hold then, the two are named."
     )
     cli.option(
         "--model",
@@ -528,8 +528,8 @@ def _bench(cli: _Parser) -> None:
 def _doctor(cli: _Parser) -> None:
     cli.description = "Say why a URL does not answer."
     cli.epilog = (
-        "Where it answers, but wrongly: the `notes` of the answer name numbers outside of their range, the last line of "
-        "the page names the feature that changed most, `gate --golden` two features that are swapped in the model."
+        "Where it answers, but wrongly: the `notes` of the answer name numbers outside of their range, the last line "
+        "of the page names the feature that changed most, `gate --golden` two features that are swapped in the model."
     )
     cli.option("url", type=_url, metavar="URL", help="for example http://127.0.0.1:5000/predict")
     cli.option("--timeout", type=_seconds, default=5.0, help="seconds for each step (default: 5)")

@@ -234,6 +234,16 @@ def test_a_rollback_that_is_killed_at_any_change_to_the_disk_leaves_one_of_the_t
     assert set(found) == {before, now} and found == sorted(found, key=[now, before].index)
 
 
+def test_the_same_model_once_more_beside_itself_is_promoted_and_taken_back(games, trained):
+    """As the README's commands have it, whose table is the same one twice."""
+    first = version_of(json.loads((games / "card.json").read_text()))
+    export_model(trained, games, formats=("npz", "keras"), beside=True)
+    (_, _), (second, place) = listed(games)
+    assert place == "beside" and second != first
+    assert promote(games).version == second and listed(games) == [(second, "current"), (first, "before")]
+    assert rollback(games).version == first and listed(games) == [(first, "current"), (second, "before")]
+
+
 # ---- the command ----
 
 
