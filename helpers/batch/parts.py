@@ -48,7 +48,11 @@ class Parts:
 
     @contextmanager
     def opened(self) -> Iterator[Parts]:
-        """The hidden folder, kept from other runs meanwhile. Raises `DataError` where another has it."""
+        """The hidden folder, kept from other runs meanwhile. Raises `DataError` where another has it.
+
+        At the end it stays only where a part is finished, with which the next run goes on.
+        """
+        made = [folder for folder in self.output.parents if not folder.exists()]
         self.output.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(f"{self.folder}.lock")
         try:
@@ -61,9 +65,14 @@ class Parts:
             self._take_up()
             yield self
         finally:
+            if not any(self.folder.glob("record-*.json")):
+                shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # Windows keeps a file that is open
                 Path(lock.lock_file).unlink()
             lock.release()
+            with suppress(OSError):  # something is in them
+                for folder in made:
+                    folder.rmdir()
 
     def _take_up(self) -> None:
         """Read the records of the parts that are finished; delete everything where they are of other work."""

@@ -206,6 +206,12 @@ def test_a_column_to_keep_that_is_not_there_is_named(score, people):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
+def test_what_cannot_be_scored_leaves_nothing_behind(score, people, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert "(did you mean gender?)" in refused(score("people.csv", "new/deep er/scores.csv", "--keep", "Gendr"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(
     score, people, passengers_model, tmp_path
 ):
