@@ -124,7 +124,7 @@ class Worker:
         self.job = job
         self.parts = Parts(Path(job.output), job.suffix, {})
         self.predictor = load_predictor(job.model)
-        self.scorer = functools.cache(functools.partial(Scorer, self.predictor))
+        self.scorer = functools.cache(functools.partial(Scorer, self.predictor, passing=job.keep))
         self.source = functools.cache(self._source)
 
     def _source(self, number: int) -> Source:

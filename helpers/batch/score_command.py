@@ -50,7 +50,7 @@ def score(chosen: argparse.Namespace) -> str:
 
     @functools.cache  # one for all files that are written alike
     def scorer(absent: frozenset[str], commas: frozenset[str]) -> Scorer:
-        return Scorer(predictor, absent, commas)
+        return Scorer(predictor, absent, commas, chosen.keep)
 
     predictor = load_predictor(chosen.model)
     is_feature = predictor.signature.reader().field

@@ -8,7 +8,7 @@ does it, to the last bit and word, whichever engine brings it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -28,15 +28,22 @@ TRIED_ROWS = 1024  # random rows on which a block's answers are held against tho
 class Scorer:
     """Scores record batches with a predictor (see `predictors.Predictor`); safe to call from several threads.
 
-    absent, commas: how the texts of a CSV file are read (see `Encoder`). `added`: the columns that it adds.
+    absent, commas: how the texts of a CSV file are read (see `Encoder`). passing: the columns that pass through, all
+    where none is named. `added`: the columns that it adds.
     rows_per_call: the rows of one call of the model, as many as give the very bits that a single row gets, which is how
     the service calls it. Raises `DataError` for a model that takes something else than a row of a table.
     """
 
-    def __init__(self, predictor: Callable, absent: Iterable[str] = (), commas: Iterable[str] = ()):
+    def __init__(
+        self,
+        predictor: Callable,
+        absent: Iterable[str] = (),
+        commas: Iterable[str] = (),
+        passing: Collection[str] = (),
+    ):
         if not isinstance(predictor.signature, Signature):
             raise DataError("files are scored by models that take a row of a table: ask the service of this one")
-        self.predictor, self.version = predictor, predictor.version
+        self.predictor, self.version, self._passing = predictor, predictor.version, passing
         self.outputs = predictor.signature.outputs
         self.encoder = Encoder(predictor.signature, absent, commas)
         texts = [pa.field(name, pa.string()) for name in TEXTS]
@@ -66,6 +73,7 @@ class Scorer:
         if len(where):
             refused, count = pa.array(wrong), len(added) - len(TEXTS)
             added[:count] = [pc.if_else(refused, pa.scalar(None, each.type), each) for each in added[:count]]
+        batch = batch.select(self._passed(batch.schema.names))
         return pa.RecordBatch.from_arrays([*batch.columns, *added], schema=self.with_answers(batch.schema))
 
     def with_answers(self, schema: pa.Schema) -> pa.Schema:
@@ -75,9 +83,16 @@ class Scorer:
     def check(self, names: list[str]) -> None:
         """Raise `DataError` where a table with these columns cannot be scored."""
         self.encoder.columns(names)
-        taken = [field.name for field in self.added if field.name in names]
+        passed = self._passed(names)
+        taken = [field.name for field in self.added if field.name in passed]
         if taken:
-            raise DataError(f"the table has a column {taken[0]!r} already, which scoring adds: rename it")
+            raise DataError(
+                f"the table has a column {taken[0]!r} already, which scoring adds: name the columns that are to pass "
+                "through, without this one (--keep)"
+            )
+
+    def _passed(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in self._passing] if self._passing else names
 
     def _answers(self, matrix: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The (k, n) numbers of each output, and a (k,) mask of rows of which one is none that may be answered."""

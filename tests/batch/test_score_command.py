@@ -16,6 +16,8 @@ from conftest import passengers
 
 from helpers.batch.parts import Parts
 from helpers.data.reading import DataError
+from helpers.data.signature import Feature, Signature
+from helpers.export.artifacts import export_model
 from helpers.export.predictors import load_predictor
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
@@ -206,6 +208,22 @@ def test_a_column_to_keep_that_is_not_there_is_named(score, people):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX's")
+def test_a_feature_that_is_called_as_an_answer_is_scored_where_it_does_not_pass_through(trained, score, tmp_path):
+    features = tuple(Feature(name, "real", 0, 1) for name in ("probability", "notes", *"abcdefgh"))
+    export_model(trained, tmp_path / "own", signature=Signature(features), formats=("onnx",))
+    table = pd.DataFrame(np.eye(10)[:3], columns=[feature.name for feature in features])
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    said = refused(score("rows.csv", "scores.csv", "--model", "own"))
+    assert "has a column 'probability' already, which scoring adds: name the columns" in said
+    done = score("rows.csv", "scores.csv", "--model", "own", "--keep", "a,b")
+    assert done.returncode == 0, done.stderr
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert list(scores.columns) == ["a", "b", "probability", "model_version", "notes"]
+    np.testing.assert_allclose(
+        scores["probability"], load_predictor(tmp_path / "own")(np.eye(10, dtype="f")[:3]), atol=1e-7
+    )
+
+
 def test_what_cannot_be_scored_leaves_nothing_behind(score, people, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     assert "(did you mean gender?)" in refused(score("people.csv", "new/deep er/scores.csv", "--keep", "Gendr"))
