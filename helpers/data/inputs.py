@@ -589,7 +589,8 @@ class InputReader:
 def _missing(which, is_json: bool) -> str:
     if which.kind == "image":
         return "missing: POST the file of a picture, as in curl -F image=@file.jpg"
-    return "missing" if is_json or which.kind == "text" or which.is_one_number else "missing: send it by POST"
+    is_one = which.kind == "text" or getattr(which, "is_one_number", False)
+    return "missing" if is_json or is_one else "missing: send it by POST"
 
 
 def _stacked(rows: list[list[np.ndarray]]) -> Batch:

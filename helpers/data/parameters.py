@@ -21,6 +21,7 @@ from helpers.data import numerals
 from helpers.wording import nearest
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
+OTHER_YES = frozenset({"+", "ja", "j", "da", "ano", "evet", "igen", "да", "はい"})  # that sort before their no
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
 EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
 DASH = "-"  # but in a column of + and -
@@ -247,13 +248,16 @@ class Reader:
     def _row(self, params: Mapping, row: np.ndarray, where: str, notes: Named) -> Iterator[tuple[str, What]]:
         """Fill one row of the matrix; yields each bad field, preceded by `where`, and what is wrong with it."""
         sent: dict[_Field, str] = {}
+        unknown: list[str] = []
         found: dict[_Field, What | None] = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
             field = self.field(name)
             if field is None:
                 if not self.is_label(name):  # whoever sends a row of the table may send the label along
-                    yield f"{where}{name}", _unknown(name)
+                    unknown.append(str(name))
+                if len(unknown) > MOST_COUNTED:
+                    break
             elif field in found:
                 found[field] = "repeated"
             else:
@@ -261,6 +265,9 @@ class Reader:
                 found[field], note = field.read(value, row)
                 if note:
                     notes.add(f"{where}{name}", note)
+        lacking = [field.feature.name for field in self._fields if field not in found] if unknown else []
+        for name in unknown:
+            yield f"{where}{name}", partial(_unknown, name, lacking)
         spelled = self._as_spelled(sent)
         for field in self._fields:
             if field not in found:
@@ -405,6 +412,7 @@ class _Field:
                 plain |= {0: (at, 0.0), 1: (at, 1.0)}
             if {word.lower() for word in words} <= YES | NO:
                 plain |= {word: (at, float(word in YES)) for word in YES | NO if word not in plain}
+            if {word.lower() for word in words} <= YES | NO or words[1].lower() in OTHER_YES:
                 plain |= {False: (at, 0.0), True: (at, 1.0)}
         return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)} | _codes(plain)
 
@@ -510,10 +518,11 @@ def _readings(text: str) -> str:
     return " or ".join(numbers.values()) + ", whichever is meant" * (len(numbers) > 1)
 
 
-def _unknown(name) -> str:
-    if str(name) == "_":
+def _unknown(name: str, lacking: list[str], may_compare: Callable[[int], bool]) -> str:
+    if name == "_":
         return "unknown: caches and scripts add it to an address, leave it out"
-    return "unknown"
+    near = nearest(name, lacking) if lacking and len(name) <= LONGEST_NAME and may_compare(len(lacking)) else None
+    return f"unknown: did you mean {near}?" if near else "unknown"
 
 
 def _text(value) -> str:

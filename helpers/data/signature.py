@@ -18,7 +18,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, NO, SOURCES, YES, InvalidRequest, Reader
+from helpers.data.parameters import LARGEST, NO, OTHER_YES, SOURCES, YES, InvalidRequest, Reader
 
 __all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature"]
 
@@ -26,7 +26,6 @@ BINARY, REAL, CATEGORY = "binary", "real", "category"
 MAX_ENUMERATED = 16  # 2**16 rows of 16 float32 are 4 MB: as many inputs as are worth listing one by one
 MAX_FEATURES = 100_000  # a card that lists more is damaged
 OWN_COLUMNS = 50  # values of a category that get a column of their own; the rarer ones share one
-OTHER_YES = frozenset({"+", "ja", "j", "da", "ano", "evet", "igen", "да", "はい"})  # that sort before their no
 RARE = 0.005  # share of the rows below which a value is rare
 MISSING_SHARE = 0.1  # of the random rows of `sample`
 UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known

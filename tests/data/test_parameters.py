@@ -99,6 +99,20 @@ def test_every_bad_field_is_named_at_once():
     assert fields_of(params) == {"g2": "not a number", "g3": "must be 0 or 1", "g4": "missing", "g11": "unknown"}
 
 
+def test_a_misspelled_name_is_told_which_of_those_that_lack_is_meant():
+    person = {**SOMEBODY, "clas": SOMEBODY["class"], "colour": "red"}
+    assert fields_of({**person, "class": "1st"}, PERSON) == {"clas": "unknown", "colour": "unknown"}
+    del person["gender"]
+    assert fields_of({**person, "Gendr": "male"}, PERSON)["Gendr"] == "unknown: did you mean gender?"
+
+
+def test_true_and_1_are_the_yes_of_a_column_that_says_it_in_another_language():
+    ja = Signature((Feature("Newsletter", "binary", values=("nein", "ja"), default="ja"),))
+    for value, number in ((True, 1), (False, 0), (1, 1), ("0", 0), ("JA", 1), ("nein", 0)):
+        assert ja.parse({"Newsletter": value}).tolist() == [[number]]
+    assert fields_of({"Newsletter": "yes"}, ja) == {"Newsletter": "must be one of nein, ja"}
+
+
 def test_a_name_given_twice_is_refused_however_it_is_written():
     assert fields_of(MultiDict([*ARTICLE.items(), ("g1", 1)])) == {"g1": "repeated"}
     assert fields_of({**ARTICLE, "G1": 0}) == {"g1": "repeated"}
@@ -282,6 +296,7 @@ def test_strict_refuses_a_number_outside_of_the_range():
     ("written", "says"),
     [
         ("12.5 %", "12.5 % is no plain number: write 12.5"),
+        ("99,50 €", "99,50 € is no plain number: write 99.50"),
         ("-$1,500.25", "-$1,500.25 is no plain number: write -1500.25"),
         ("666,00 €", "666,00 € is no plain number: write 666.00"),
         ("1.234,50 €", "1.234,50 € is no plain number: write 1234.50"),

@@ -98,6 +98,19 @@ def test_a_category_never_seen_is_refused_with_what_it_may_be_or_answered_where_
     assert answer.status_code == 200 and answer.json()["notes"].keys() == {"class"}
 
 
+def test_a_refusal_is_read_in_the_tables_own_letters(service):
+    refused = ask(service, **{"Größe": "groß"})
+    assert refused.status_code == 422 and "Größe: not a number" in refused.content.decode()
+    for name in ("\ud800", "Gr\ud83d"):  # half a letter, which UTF-8 cannot hold
+        body = json.dumps({**SOMEBODY, name: 1})
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{service}/predict", data=body, headers=headers, timeout=10)
+        assert answer.status_code in (400, 422) and not answer.json()["success"], answer.text
+        url = f"{service}/predict?errors=rows"
+        answer = requests.post(url, data=f"[{body}]", headers=headers, timeout=10)
+        assert answer.status_code in (200, 400) and answer.json(), answer.text
+
+
 def test_a_bad_row_of_a_list_is_null_and_named_where_that_is_wanted(service):
     rows = [SOMEBODY, {**SOMEBODY, "gender": "x"}, 5, {**SOMEBODY, "siblings": 3}]
     whole = requests.post(f"{service}/predict", json=rows, timeout=10)
