@@ -1,10 +1,11 @@
-"""What a person types: the nearest of the words that are known, and words quoted for a terminal.
+"""What a person types: the nearest of the words that are known, words quoted for a terminal, files made by hand.
 
 Imports the standard library only, as the launcher needs this module before anything is installed.
 """
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -50,6 +51,17 @@ def no_file(word: str) -> str:
     near = nearest(path.name, beside)
     where = "" if near or path.is_absolute() else f" in {Path.cwd()}"
     return f"there is no file {word}{where}" + (meant(near, [near]) if near else "")
+
+
+def text_in(path: Path, most: int = -1) -> str:
+    """What a person has written to a file, as editors and PowerShell's `>` on Windows leave it, too: with a mark.
+
+    most: bytes that are read, where there may be no end. Raises OSError, and UnicodeDecodeError for what is no text.
+    """
+    with path.open("rb") as file:
+        content = file.read(most)
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def quoted(word: str) -> str:

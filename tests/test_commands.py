@@ -324,7 +324,7 @@ def here(tmp_path_factory) -> Path:
     (here / "golden.json").write_text('[{"request": {"age": 1}, "at_least": 0.5}]')
     (here / "empty.csv").write_text("")
     (here / "blank").write_text("\n")
-    (here / "binary").write_bytes(b"\xff\xfe\x00\x01")
+    (here / "binary").write_bytes(b"\xff\xff\x00\x01")
     nbformat.write(nbformat.v4.new_notebook(), here / "whole.ipynb")
     return here
 

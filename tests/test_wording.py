@@ -5,7 +5,9 @@ import shlex
 
 import pytest
 
-from helpers.wording import line, listed, meant, named, no_file
+from helpers.serving import golden
+from helpers.serving.serve_command import read_key
+from helpers.wording import line, listed, meant, named, no_file, text_in
 
 
 def test_the_nearest_of_the_words_known_is_found_in_any_case():
@@ -31,6 +33,17 @@ def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tm
     )
     assert no_file("titanic.csv") == f"there is no file titanic.csv in {tmp_path}"
     assert no_file("in/titanic.csv") == f"there is no file in/titanic.csv in {tmp_path}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_made_on_windows_is_read_as_it_was_meant(tmp_path, encoding):
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    (tmp_path / "key.txt").write_bytes((mark + "Schlüssel\r\n").encode(encoding))
+    assert text_in(tmp_path / "key.txt").strip() == "Schlüssel"
+    (tmp_path / "golden.json").write_bytes((mark + '[{"request": {"age": 3}, "at_least": 0.7}]').encode(encoding))
+    assert golden.read(tmp_path / "golden.json")[0].at_least == 0.7
+    (tmp_path / "api.txt").write_bytes((mark + "open-sesame\r\n").encode(encoding))
+    assert read_key(tmp_path / "api.txt") == "open-sesame"
 
 
 def test_one_word_more_is_named_as_well_as_counted():

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from helpers.wording import nearest
+from helpers.wording import nearest, text_in
 
 MOST_BYTES = 4 * 1024 * 1024
 BOUNDS = ("at_least", "at_most", "prediction", "more_than")
@@ -46,8 +46,7 @@ def read(path: Path) -> tuple[Golden, ...]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise CannotGate(f"{path.name} is larger than {MOST_BYTES:,} bytes: a few golden requests are enough")
-        with path.open(encoding="utf-8") as file:  # a device has no size
-            content = json.loads(file.read(MOST_BYTES))
+        content = json.loads(text_in(path, MOST_BYTES))  # a device has no size
     except (OSError, UnicodeDecodeError) as error:
         raise CannotGate(f"{path.name} cannot be read ({error})") from error
     except (json.JSONDecodeError, RecursionError) as error:

@@ -27,7 +27,7 @@ from helpers.serving.callers import Callers, is_loopback
 from helpers.serving.framing import HEADER_BYTES
 from helpers.serving.stand_in import starting
 from helpers.serving.supervisor import CannotServe
-from helpers.wording import listed, quoted
+from helpers.wording import listed, quoted, text_in
 
 # Of the "bad ports" of the Fetch standard those that need no rights to listen on, and that Chromium refuses, too.
 NOT_FOR_BROWSERS = {1719, 1720, 1723, 2049, 3659, 4045, 5060, 5061, 6000, 6566, *range(6665, 6670), 6697, 10080}
@@ -108,8 +108,7 @@ def _failure(sentence) -> int:
 def read_key(path: Path) -> str:
     """The API key in a file; `CannotServe` where there is none."""
     try:
-        with path.open(encoding="utf-8") as file:
-            key = file.read(HEADER_BYTES).strip()
+        key = text_in(path, HEADER_BYTES).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CannotServe(f"the API key file {path} cannot be read ({error})") from error
     if not key:

@@ -647,7 +647,7 @@ def _classes(word: str) -> tuple[str, ...]:
             _wrong(wording.no_file(word))
         return _names(word)
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in wording.text_in(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         _wrong(f"{word} cannot be read ({error})")
     numbered = [line.partition(" ") for line in lines]
