@@ -220,6 +220,7 @@ WRONG = [
     ("score", "required: INPUT, OUTPUT"),
     ("score mine.csv", "required: OUTPUT"),
     ("score --help=yes", "--help"),
+    ("score net.onnx scores.csv", "net.onnx is a model, and a table is wanted: serve it with `"),
     ("score nowhere.csv scores.csv", "there is no file nowhere.csv"),
     ("score *.parquet scores.csv", "there is no file *.parquet"),
     ("score empty.csv scores.csv", "empty.csv is empty"),

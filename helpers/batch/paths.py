@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.export.registry import no_table
 from helpers.wording import no_file
 
 PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
@@ -46,6 +47,8 @@ def files_of(words: Iterable[str]) -> list[Path]:
             raise CannotScore(f"{path} cannot be read: you have no right to")
         if not path.stat().st_size:
             raise CannotScore(f"{path} is empty")
+        if sentence := no_table(path):
+            raise CannotScore(sentence)
     return list(dict.fromkeys(path.absolute() for path in found))
 
 

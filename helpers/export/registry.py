@@ -119,7 +119,7 @@ def there_are() -> str:
     found = names()
     if not found:
         return "none has been exported yet, `python3 tutorial.py run` does"
-    return f"the models here are {', '.join(found)}" if len(found) > 1 else f"the only one here is {found[0]}"
+    return f"the models here are {wording.listed(found)}" if len(found) > 1 else f"the only one here is {found[0]}"
 
 
 def serve_command(directory: Path) -> str:

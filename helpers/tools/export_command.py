@@ -25,8 +25,9 @@ def main(chosen: argparse.Namespace) -> int:
 
     logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
     try:
+        found = own_model.found_in(chosen.file, chosen.weights, chosen.imports or "")
         own_model.check_owner(chosen.to, chosen.file, chosen.replace or chosen.beside)
-        print(own_model.found_in(chosen.file, chosen.weights, chosen.imports or ""), flush=True)
+        print(found, flush=True)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)
             card = own_model.export_file(
