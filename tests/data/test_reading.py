@@ -126,7 +126,7 @@ def test_decimal_commas_in_every_column_are_not_taken_for_delimiters(tmp_path, w
         reading = read(tmp_path, table.to_csv(index=False, sep=separator, decimal=","))
         assert list(reading.frame.columns) == list(table.columns)
         for name in table:
-            np.testing.assert_array_equal(typed(reading.frame[name], reading.decimal), table[name].astype(float))
+            np.testing.assert_array_equal(typed(reading.frame[name], reading.commas), table[name].astype(float))
 
 
 @pytest.mark.parametrize("form", SAME)
