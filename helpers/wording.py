@@ -30,7 +30,7 @@ def named(word: str, known: Iterable[str]) -> str | None:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean ...?)", to be put behind `word`, or "" where none of those known is near."""
+    """What is put behind `word`: in brackets, which of the words known is meant, or "" where none is near."""
     near = nearest(word, known)
     return f" (did you mean {quoted(near)}?)" if near else ""
 
