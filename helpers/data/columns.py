@@ -202,6 +202,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
         if not wanted and _are_codes(raw):
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
+        hint += _thousands(raw, "," if raw.name in commas else ".")
         return values, replace(column, used_as=column.used_as + hint)
     return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY)
 
@@ -214,6 +215,18 @@ def _stands_for_none(there: pd.Series) -> str:
         if is_far and (there == number).sum() > 1 and re.fullmatch("-?9{2,}", _shown(number)):
             return f"; leave the cells with {_shown(number)} empty if it stands for no value"
     return ""
+
+
+def _thousands(raw: pd.Series, mark: str) -> str:
+    """A remark where three digits follow each decimal mark of a column, as they do where it separates thousands."""
+    if not (raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype)):
+        return ""
+    texts = raw.dropna().astype(str).str.strip(f" {numerals.SIGNS}")
+    fits = texts.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})?", flags=re.ASCII)
+    if not fits.all() or not texts.str.contains(mark, regex=False).any():
+        return ""
+    name = {".": "point", ",": "comma"}[mark]
+    return f"; its {name} is taken for the decimal mark: take it out where it separates thousands"
 
 
 def _are_codes(raw: pd.Series) -> bool:
@@ -329,9 +342,11 @@ def _not_quite_numbers(values: pd.Series) -> str:
         return ""
     others = counts[[numerals.plain(text) is None for text in counts.index]]
     if not len(others) and len({numerals.plain(text)[1] for text in counts.index}) == 1:
-        return ""  # with the other decimal mark than the file's
+        return ""  # whole numbers that float64 does not tell apart
     if not len(others):
         return f"; write {_signs_of(counts.index)} alike, and it is a number"
+    if all(numerals.plain(text, ",") for text in counts.index):
+        return "; write its decimal commas as points, and it is a number"
     if len(others) <= FEW_OTHERS and others.sum() <= counts.sum() / 3:
         return f"; leave the cells with {' and '.join(map(repr, others.index))} empty, and it is a number"
     return ""

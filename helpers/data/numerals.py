@@ -60,4 +60,4 @@ def with_unit(text: str) -> tuple[str, str] | None:
     """("12.5", "kg") of "12.5 kg", ("12.50", "CHF") of "CHF 12.50"; None where no unit stands beside a number."""
     found = _UNIT.fullmatch(text)
     unit = f"{found[1]}{found[3] or ''}".strip() if found else ""
-    return (found[2], unit) if unit else None
+    return (found[2], unit) if unit and any(plain(found[2], mark) for mark in ".,") else None

@@ -506,8 +506,9 @@ def _how_to_write(text: str) -> str:
     """What is wrong with a text that is no number, and how the number is written that it may mean."""
     if meant := _readings(text):
         return f"{text} is no plain number: write {meant}"
-    if (found := numerals.with_unit(text)) and (meant := _readings(found[0])):
-        return f"{text} is a number with a unit: send the number alone, {meant} if the model takes {found[1]}"
+    if found := numerals.with_unit(text):
+        number, unit = found
+        return f"{text} is a number with a unit: send the number alone, {_readings(number)} if the model takes {unit}"
     return "not a number"
 
 

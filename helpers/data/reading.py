@@ -615,11 +615,13 @@ def _texts_tried(column: pd.Series) -> pd.Series:
 def _are_only(texts: pd.Series, mark: str, other: str) -> bool:
     """Whether texts are numbers with a decimal mark, and not with the other: £27,000.00.
 
-    1,3 alone may be two answers of a survey: for a comma, one has a sign or both marks.
+    1,3 alone may be two answers of a survey: for a comma, one has a sign, both marks, or several points.
     """
-    if not all(plain(text, mark) for text in texts) or all(plain(text, other) for text in texts):
+    if all(plain(text, other) for text in texts) or not all(plain(text, mark) for text in texts):
         return False
-    return mark == "." or any(plain(text, mark)[1] or {".", ","} <= set(text) for text in texts)
+    return mark == "." or any(
+        plain(text, mark)[1] or "." in text and len(re.findall("[.,]", text)) > 1 for text in texts
+    )
 
 
 def _decimal_mark(columns: Iterable[pd.Series], delimiter: str) -> str:

@@ -199,7 +199,7 @@ def takes_in_words(signature: Signature | InputSignature) -> str:
         names = ", ".join(signature.names[:8]) + (", ..." if signature.n > 8 else "")
         ids = [f"{each.name} {each.low:.0f} to {each.high:.0f}" for each in signature.features if each.whole]
         whole = f", whole numbers: {', '.join(ids[:4])}{', ...' if len(ids) > 4 else ''}" if ids else ""
-        return f"a row of {signature.n} features ({names}){whole}"
+        return f"a row of {signature.n} feature{'s' * (signature.n > 1)} ({names}){whole}"
     return "; ".join(map(_input_in_words, signature.inputs))
 
 

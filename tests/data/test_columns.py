@@ -120,7 +120,9 @@ def test_missing_values_are_counted_and_stay_missing():
         ),
         ([f"{i // 2}.5 kg" for i in range(ROWS)], "; leave 'kg' out of the cells, and it is a number"),
         (texts("12 kg", "5 kg", "7 kg"), "; leave 'kg' out of the cells, and it is a number"),
-        ([f"CHF {i // 2}'000.50" for i in range(ROWS)], "; leave 'CHF' out of the cells, and it is a number"),
+        ([f"CHF {i // 2 + 1}'000.50" for i in range(ROWS)], "; leave 'CHF' out of the cells, and it is a number"),
+        ([f"{i // 2},5" for i in range(ROWS)], "; write its decimal commas as points, and it is a number"),
+        ([f"{i // 2}/2 cups" for i in range(ROWS)], "30 values"),
         (
             [f"{i // 2} %" if i % 3 else f"{i // 2}" for i in range(ROWS)],
             "; write those with % and those without a sign alike, and it is a number",
@@ -134,6 +136,11 @@ def test_missing_values_are_counted_and_stay_missing():
             [-9999 if i % 9 == 0 else i / 7 for i in range(ROWS)],
             "; leave the cells with -9999 empty if it stands for no value",
         ),
+        (
+            [f"{1 + i // 20}.{500 + i}" for i in range(ROWS)],
+            "; its point is taken for the decimal mark: take it out where it separates thousands",
+        ),
+        ([f"{i // 20}.{500 + i}" for i in range(ROWS)], "a number"),
         (texts("01234", "02139", "94110"), "; its zeros in front are lost, --as x=category keeps them"),
         ([f"city {i // 2}" for i in range(ROWS)], " values"),
     ],

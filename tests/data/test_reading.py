@@ -70,9 +70,6 @@ SAME = {
     "a column with a decimal comma among those with a point": TABLE.assign(
         money=[f"{value:.2f} €".replace(".", ",") for value in TABLE.a]
     )[["a", "b", "label", "money"]].to_csv(index=False),
-    "semicolon, decimal comma, but pounds with a point": TABLE.assign(
-        money=[f"£{value:,.2f}" for value in TABLE.a], kg=[f"{value:.1f}".replace(".", ",") for value in TABLE.a]
-    )[["a", "b", "label", "money", "kg"]].to_csv(index=False, sep=";"),
     "units below the names, decimal comma": TABLE.to_csv(index=False, sep=";", decimal=",").replace(
         "label\n", "label\ncm;years;\n"
     ),
@@ -136,6 +133,24 @@ def test_the_same_table_in_any_form_is_the_same_table(tmp_path, form):
     assert list(reading.frame.columns)[:3] == list(TABLE.columns)
     for name in TABLE:
         np.testing.assert_array_equal(typed(reading.frame[name], reading.commas), TABLE[name].astype(float))
+
+
+@pytest.mark.parametrize(
+    ("separator", "others", "written", "means"),
+    [
+        (";", ("1,5", "2,25"), ("£1,200.50", "£27,000.00"), (1200.5, 27000)),
+        (";", ("1,5", "2,25"), ("1.5", "2.25"), (1.5, 2.25)),
+        (",", ("1.5", "2.25"), ('"1.200,50 €"', '"7,00 €"'), (1200.5, 7)),
+        (",", ("1.5", "2.25"), ("1.200.000", "7"), (1200000, 7)),
+        (",", ("1.5", "2.25"), ('"1,3"', '"2,3"'), None),  # answers of a survey, it may be
+    ],
+)
+def test_each_column_tells_its_own_decimal_mark(tmp_path, separator, others, written, means):
+    rows = [f"{first}{separator}{second}{separator}0" for first, second in zip(others, written, strict=True)]
+    reading = read(tmp_path, "\n".join([f"a{separator}b{separator}label", *rows]))
+    a, b = (typed(reading.frame[name], reading.commas) for name in "ab")
+    assert a.tolist() == [1.5, 2.25]
+    assert b.tolist() == (list(means) if means else [text.strip('"') for text in written])
 
 
 @pytest.mark.parametrize(
