@@ -303,7 +303,7 @@ def _readers(model, tensor) -> list:
         for node in getattr(layer, "_inbound_nodes", ()):
             for i, each in enumerate(node.input_tensors):
                 if each.name == tensor.name:
-                    found += _readers(layer, layer.inputs[i]) if hasattr(layer, "layers") else [layer]
+                    found += _readers(layer, layer.inputs[i]) if getattr(layer, "inputs", None) else [layer]
     return found or [layer for layer in model.layers if type(layer).__name__ != "InputLayer"][:1]
 
 
@@ -315,7 +315,7 @@ def _takers(model, tensor) -> list:
             for i, taken in enumerate(node.input_tensors):
                 if taken.name != tensor.name:
                     continue
-                if hasattr(each, "layers"):
+                if getattr(each, "inputs", None):  # not so of a class of one's own
                     found += _takers(each, each.inputs[i])
                 elif type(each).__name__ in HANDS_ON:
                     found += _takers(model, node.output_tensors[0])
@@ -528,7 +528,8 @@ def _activation(tensor) -> str | None:
         return None
     layer = history.operation
     if isinstance(layer, keras.Model):
-        return _activation(layer.outputs[history.tensor_index]) if layer.outputs else None
+        outputs = getattr(layer, "outputs", None)
+        return _activation(outputs[history.tensor_index]) if outputs else None
     name = type(layer).__name__
     if name in ("Softmax", "Sigmoid"):
         return name.lower()

@@ -63,11 +63,23 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
         return Brought(model, model, model.digest)
     weights, architecture = _parts(path, weights)
     with _in_words_of_a_command():
-        model = load_keras(weights, custom_objects=custom, compile=False, architecture=architecture)
+        model = _with_an_input(load_keras(weights, custom_objects=custom, compile=False, architecture=architecture))
     digest = hashlib.sha256(weights.read_bytes())
     if architecture:
         digest.update(architecture.read_bytes())
     return Brought(model, model, digest.hexdigest())
+
+
+def _with_an_input(model):
+    """A model that is a class of its own, around an input of the shape that it was called with where it was saved."""
+    shape = None if getattr(model, "inputs", None) else (model.get_build_config() or {}).get("input_shape")
+    is_one = isinstance(shape, list | tuple) and len(shape) > 1 and all(isinstance(s, int | None) for s in shape)
+    if not is_one:
+        return model
+    import keras
+
+    rows = keras.Input(shape[1:])
+    return keras.Model(rows, model(rows), name=model.name)
 
 
 @contextmanager

@@ -146,6 +146,40 @@ def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes,
         assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
 
 
+@pytest.mark.parametrize("takes", ["numbers", "words"])
+def test_a_model_that_is_a_class_of_its_own_takes_what_it_was_called_with(takes, tmp_path):
+    import keras
+
+    @keras.saving.register_keras_serializable("tests")
+    class Whole(keras.Model):
+        def __init__(self, words=0, **kwargs):
+            super().__init__(**kwargs)
+            self.words, self.last = words, keras.layers.Dense(3, "softmax")
+            self.first = keras.layers.Embedding(words, 2) if words else keras.layers.Dense(4, "relu")
+            self.flat = keras.layers.Flatten()
+
+        def call(self, x):
+            return self.last(self.flat(self.first(x)))
+
+        def get_config(self):
+            return {**super().get_config(), "words": self.words}
+
+    model = Whole(7 if takes == "words" else 0)
+    rows = np.float32([[0, 1, 2], [6, 5, 4]])
+    expected = np.asarray(model(rows))
+    model.save(tmp_path / "m.keras")
+    card, predictor = brought(tmp_path / "m.keras", tmp_path / "m")
+    whole = "an array (input) of 3, whole numbers 0 to 6"
+    asked = whole if takes == "words" else "a row of 3 features (x1, x2, x3)"
+    assert "onnx" in card["formats"] and takes_in_words(predictor.signature) == asked
+    assert predictor.signature.outputs[0].classes == ("0", "1", "2")
+    sent = rows.tolist() if takes == "words" else [{f"x{i + 1}": x for i, x in enumerate(row)} for row in rows.tolist()]
+    with create_predict_app(predictor).test_client() as client:
+        found = client.post("/predict", json=sent).json["predictions"]
+    assert [each["label"] for each in found] == [str(i) for i in expected.argmax(axis=1)]
+    np.testing.assert_allclose([each["probability"] for each in found], expected.max(axis=1), atol=1e-6)
+
+
 def test_a_dict_of_inputs_may_hold_a_list_of_them():
     import keras
 
