@@ -115,6 +115,8 @@ def _unread(start: bytes) -> str:
         return "an SVG, which is a drawing: send it as PNG"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
         return "a HEIC or AVIF file, which is not read here: send it as JPEG"
+    if start.startswith(b"\xff\xd8"):
+        return "a JPEG that is cut short, or of a kind that is not read here: save it anew, with 8 bits a colour"
     return f"no picture: send {NAMES}"
 
 
@@ -154,7 +156,11 @@ def _eight_bits(image):
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
         raise BadPicture("holds numbers that are not finite: put a grey value in their place")
-    highest = max(values.max(), 1)
+    lowest, highest = float(values.min()), max(float(values.max()), 1.0)
+    most = 255 if image.mode == "F" else 2**16 - 1
+    if lowest < 0 or highest > most:
+        grey = "from 0 to 1, or to 255" if image.mode == "F" else f"from 0 to {most:,}"
+        raise BadPicture(f"holds numbers from {lowest:g} to {highest:g}, where grey is {grey}: scale them to that")
     if image.mode == "F":
         values *= 255 if highest <= 1 else 1
     elif image.mode.startswith("I;16") or highest > 255:

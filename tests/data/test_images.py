@@ -150,6 +150,10 @@ def test_large_pictures_out_of_small_files_are_in_memory_once_and_one_at_a_time(
         (bomb(), "pixels: send one of at most 50,000,000"),
         (HEAVY, "a WEBP of 5,001 x 5,000 pixels: send one of at most 25,000,000 pixels, or a JPEG or PNG"),
         (file_of(Image.new("1", (5001, 5000)), "TIFF", compression="group4"), "a TIFF of .* at most 25,000,000"),
+        (
+            file_of(half_and_half(), "JPEG").replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c"),  # 12 bits
+            "is a JPEG that is cut short, or of a kind that is not read here: save it anew, with 8 bits a colour",
+        ),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC or AVIF file, which is not read here: send it as JPEG"),
     ],
 )
@@ -175,7 +179,15 @@ def test_an_example_is_a_picture():
 def test_a_picture_of_no_colours_of_a_screen_is_told_what_it_is():
     lab = Image.new("LAB", (4, 4))
     hole = Image.fromarray(np.array([[0.5, np.nan]], np.float32))
-    for image, says in ((lab, "has its colours as L, a and b: save it as RGB"), (hole, "numbers that are not finite")):
+    signed, bright = (Image.fromarray(np.array([ends], np.float32)) for ends in ((-1, 1), (0, 4095)))
+    whole = Image.fromarray(np.array([[0, 2**20]], np.int32))
+    for image, says in (
+        (lab, "has its colours as L, a and b: save it as RGB"),
+        (hole, "numbers that are not finite"),
+        (signed, "holds numbers from -1 to 1, where grey is from 0 to 1, or to 255: scale them"),
+        (bright, "holds numbers from 0 to 4095, where grey is from 0 to 1, or to 255: scale them"),
+        (whole, "where grey is from 0 to 65,535: scale them"),
+    ):
         file = io.BytesIO()
         image.save(file, "TIFF")
         with pytest.raises(BadPicture, match=says):
