@@ -59,7 +59,10 @@ _NO_TEXT = {
         "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
     ),
     rb'\s*(\[\s*)?\{\s*"': "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
-    rb"(?i)\s*<(!doctype|html)": "a page of the web, not a table: give the address or the file of the table itself",
+    rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
+        "a table drawn for reading: save it as CSV where it was made"
+    ),
+    rb"(?i)\s*<(!doctype|html|table)": "a page of the web: give the address or the file of the table itself",
     rb"\s*<\?xml": "XML: save it as CSV, by `pandas.read_xml(...).to_csv(..., index=False)`",
     rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": f"an ARFF file, as Weka has them: {_CODED}",
     rb"version https://git-lfs": "a pointer of Git LFS, not the table: get that by `git lfs pull`",
@@ -641,7 +644,8 @@ def _clean_names(reading: Reading) -> list[str]:
     """The names of the columns without blanks around them, in Unicode's composed form, each once."""
     names: list[str] = []
     for i, raw in enumerate(reading.frame.columns):
-        name = " ".join(unicodedata.normalize("NFC", str(raw)).split())
+        text = " ".join(map(str, raw)) if isinstance(raw, tuple) else str(raw)  # as pandas has names of several levels
+        name = " ".join(unicodedata.normalize("NFC", text).split())
         if not name or re.fullmatch(r"Unnamed: \d+", name):
             name = ROW_NUMBERS if i == 0 else f"column {i + 1}"
         if name in names:

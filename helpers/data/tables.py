@@ -139,6 +139,8 @@ def _no_header(reading: Reading, names: list[str], label: str) -> str:
     for i, row in enumerate(reading.frame.head(20).to_numpy().tolist()):
         if label in map(str, row) and not any(numerals.is_plain(str(cell)) for cell in row):
             return f"They seem to be named by line {reading.first_line + i}: delete the lines above it"
+    if all(re.fullmatch("'.*'", name) for name in names):
+        return "They stand in single quotation marks: write double ones, or none, in the whole file"
     if len(names) == 1 and label in re.split(r"[^\w.]+|_", names[0]):
         return "They seem to be separated otherwise: write a comma, a semicolon, a tab or | between them"
     if any(numerals.is_plain(re.sub(r" \(\d+\)$", "", column)) for column in names):

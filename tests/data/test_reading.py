@@ -107,6 +107,9 @@ SAME = {
     "Excel, with numbers for names": excel(Sheet1=TABLE.rename(columns={"a": 2024})),
     "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
     "Parquet": parquet(),
+    "Parquet, names of two levels": parquet(
+        TABLE.set_axis(pd.MultiIndex.from_tuples([(name, "") for name in TABLE]), axis=1)
+    ),
     "Parquet, texts as bytes": parquet(TABLE.assign(a=[str(value).encode() for value in TABLE.a])),
     "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
 }
@@ -252,6 +255,12 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         (bytes(4000), "is not a table in text: it holds binary data"),
         ("<!DOCTYPE html><title>Sign in</title>", "is a page of the web"),
+        ("<table>\n<tr><td>a</td></tr>\n</table>", "is a page of the web"),
+        ("| a | label |\n|---|:-----:|\n| 1 | 0 |\n", "is a table drawn for reading: save it as CSV"),
+        (
+            "+---+-------+\n| a | label |\n+---+-------+\n| 1 | 0     |\n",
+            "is a table drawn for reading: save it as CSV",
+        ),
         (b"PAR1 and then nothing", "is not a Parquet file that can be read"),
         (gzip.compress(CSV.encode())[:60], "is damaged or cut short"),
         (zipped("a.csv", "b.csv"), r"holds 2 files \(a.csv, b.csv\): unpack it, and give the one to use"),
