@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers.data.inputs import OPEN
+from helpers.data.inputs import OPEN, InputSignature
+from helpers.data.signature import Signature
 from helpers.export.detection import Wishes, width_told
 from helpers.export.foreign import Ends, Tensor, is_foreign
 from helpers.export.opening import Brought
@@ -20,8 +21,11 @@ from helpers.quiet import quiet
 WIDEST = 1024
 
 
-def with_width(brought: Brought, wishes: Wishes) -> Brought:
-    """What was brought, as wide as it answers, else as its owner tells; as it is where a width is there, or is none."""
+def with_width(brought: Brought, wishes: Wishes, before: Signature | InputSignature | None = None) -> Brought:
+    """What was brought, as wide as it answers, else as its owner tells; as it is where a width is there, or is none.
+
+    before: the signature of a model beside which it is kept.
+    """
     inputs = getattr(brought.ends, "inputs", None) or ()
     shapes = [tuple(each.shape) for each in inputs]
     open_ones = [i for i, shape in enumerate(shapes) if len(shape) > 1 and shape[-1] is None]
@@ -31,7 +35,7 @@ def with_width(brought: Brought, wishes: Wishes) -> Brought:
     (at,) = open_ones
     width = _only_one(brought.ends, at)
     if width is None and shapes == [(None, None)] and inputs[0].dtype == "float32":
-        width = width_told(wishes)
+        width = width_told(wishes) or (before.width if isinstance(before, Signature) else None)
     return brought if width is None else _of_width(brought, at, width)
 
 

@@ -80,9 +80,9 @@ def export_file(
     classes = _distinct(tuple(classes))
     wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
-    brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes)
     there = _card_of(directory) if beside else None
     before = signature_from(there["signature"]) if there else None
+    brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes, before)
     signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
     _rename_inputs(brought.model, signature)
     source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}

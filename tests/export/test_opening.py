@@ -434,6 +434,8 @@ def test_how_wide_a_row_is_of_a_graph_that_answers_any_is_what_its_owner_says(tm
         predictor = brought(folder, tmp_path / "named", replace=True, **options)[1]
         assert predictor.signature.names == ("a", "b", "c")
         assert predictor(np.float32([[1, 2, 4]])).tolist() == [7]
+    card = brought(folder, tmp_path / "named", beside=True)[0]
+    assert [each["name"] for each in card["signature"]["features"]] == ["a", "b", "c"]
 
 
 def test_a_graph_of_an_open_width_that_answers_none_that_was_tried_asks_for_its_columns(tmp_path):
