@@ -17,6 +17,7 @@ import itertools
 import lzma
 import re
 import unicodedata
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -389,20 +390,24 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
     rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)
     try:
-        frame = pd.read_csv(
-            io.StringIO("\n".join(rows)),
-            sep=delimiter,
-            header=None,
-            names=range(len(header)),
-            dtype=str,
-            skipinitialspace=True,
-            na_values=[text for text in MISSING if text != DASH],
-            on_bad_lines=ragged,
-            quoting=csv.QUOTE_NONE if ragged == "skip" and "".join(lines).count('"') % 2 else csv.QUOTE_MINIMAL,
-            **options,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of fields that it cuts off: see below
+            frame = pd.read_csv(
+                io.StringIO("\n".join(rows)),
+                sep=delimiter,
+                header=None,
+                names=range(len(header)),
+                dtype=str,
+                skipinitialspace=True,
+                na_values=[text for text in MISSING if text != DASH],
+                on_bad_lines=ragged,
+                quoting=csv.QUOTE_NONE if ragged == "skip" and "".join(lines).count('"') % 2 else csv.QUOTE_MINIMAL,
+                **options,
+            )
     except pd.errors.ParserError as error:
         raise DataError(_ragged(str(error), name, skipped + taken, len(header))) from None
+    if ragged == "error":
+        _check_widths(rows, delimiter, len(header), name, skipped + taken)
     reading.frame = _without_dashes(frame)
     reading.frame.columns = header
     return reading
@@ -572,18 +577,31 @@ def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[s
         if all(not row[-1].strip() for row in rows):
             reading.said.append("a delimiter ends each row but not the header: the empty last column is left out")
             return names, taken, {"index_col": False, "usecols": range(len(names))}
+        reading.said.append("each row has a field more than the header: the first is taken for the row's name")
         return [ROW_NUMBERS, *names], taken, {}  # R's write.table gives the row names no header
     return names, taken, {"index_col": False}
+
+
+def _check_widths(rows: list[str], delimiter: str, width: int, name: str, lines_before: int) -> None:
+    """`DataError` where a row has more fields than the header, which pandas cuts off where the first one has, too."""
+    widest = max((row.count(delimiter) for row in rows), default=0)
+    records = _fields(rows, delimiter) if widest >= width else ()
+    for record in records:
+        if any(cell.strip() for cell in record[width:]):
+            raise DataError(_of_many_fields(name, len(record), records.line_num + lines_before, width))
+
+
+def _of_many_fields(name: str, count: int, line: int, width: int) -> str:
+    return (
+        f"{name} has {count} fields in line {line} where the header has {width}: "
+        "quote a text that holds the delimiter, or mend the line"
+    )
 
 
 def _ragged(error: str, name: str, lines_before: int, width: int) -> str:
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", error)
     if found:
-        line = int(found[2]) + lines_before
-        return (
-            f"{name} has {found[3]} fields in line {line} where the header has {width}: "
-            "quote a text that holds the delimiter, or mend the line"
-        )
+        return _of_many_fields(name, int(found[3]), int(found[2]) + lines_before, width)
     open_quote = re.search(r"EOF inside string starting at row (\d+)", error)
     if open_quote:
         row = int(open_quote[1]) + 1
