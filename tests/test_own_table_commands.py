@@ -141,6 +141,8 @@ def test_the_model_of_another_table_is_not_replaced_unless_that_is_said(project,
     refused = train(project, "--label", "plan", "--positive", "pro")
     assert refused.returncode == 2
     assert "models/customers holds another model (it predicts staying from plan, age" in refused.stderr
+    turned = train(project, "--label", "stays", "--positive", "nein")
+    assert turned.returncode == 2 and "say --positive ja for the same question" in turned.stderr
     assert card.read_bytes() == before
     again = train(project, "--label", "stays", "--positive", "ja")  # the same question: more rows, perhaps
     assert again.returncode == 0, again.stderr

@@ -444,11 +444,17 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
 
 
 def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnosis:
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(target.host).is_loopback and _listeners(target.port) <= {"127.0.0.1", "::1"}:
+    if _is_loopback(target.host):
+        if _listeners(target.port) <= {"127.0.0.1", "::1"}:
             hint += "; it listens on 127.0.0.1, so other machines cannot call it"
-            hint += f"; {PROXY} would send curl or Python to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
+        hint += f"; {PROXY} would send curl or Python to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
     return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _echo(url: str, target: _Target, timeout: float) -> Diagnosis | None:

@@ -20,7 +20,7 @@ from helpers.data import games
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.reading import DataError
-from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
+from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
 from helpers.export.versions import other_question
 from helpers.model.evaluation import roc_auc, roc_auc_difference
 from helpers.serving.golden import CannotGate, Golden
@@ -91,25 +91,31 @@ def _number(answer: dict) -> float | None:
 
 
 def swaps_that_mend(predictor: Callable, golden: Iterable[Golden]) -> list[tuple[str, str]]:
-    """The pairs of features with which exchanged every golden request would hold: they may be swapped in the model.
+    """The pairs of features with whose values exchanged every golden request holds: they may be swapped in the model.
 
     Of many features the first `SWAPS_MENDED` pairs are tried. None where it takes something else than features.
     """
     golden, signature = list(golden), predictor.signature
     if isinstance(signature, InputSignature):
         return []
+    client, reader = create_predict_app(predictor, warm_up=False).test_client(), signature.reader()
 
-    def holds(swap: tuple[np.ndarray, np.ndarray]) -> bool:
-        def exchanged(matrix: np.ndarray):
-            return predictor(_swapped(matrix, *swap))
+    def exchanged(request: dict | None, pair: tuple[str, str]) -> dict | None:
+        if request is None:
+            return None
+        sent = {field.name: name for name in request if (field := reader.field(name))}
+        others = {name: value for name, value in request.items() if name not in [sent.get(each) for each in pair]}
+        both = zip(pair, reversed(pair), strict=True)
+        return others | {name: request[sent[other]] for name, other in both if other in sent}
 
-        exchanged.signature = signature
-        client = create_predict_app(exchanged, warm_up=False).test_client()
-        return all(_held(client, number, each).holds for number, each in enumerate(golden, start=1))
+    def holds(pair: tuple[str, str]) -> bool:
+        asked = (
+            replace(each, request=exchanged(each.request, pair), more_than=exchanged(each.more_than, pair))
+            for each in golden
+        )
+        return all(_held(client, number, each).holds for number, each in enumerate(asked, start=1))
 
-    first = {column: feature.name for column, feature in _first_columns(signature)}
-    tried = islice(_swaps(signature), SWAPS_MENDED)
-    return [(first[int(swap[0][0])], first[int(swap[1][0])]) for swap in tried if holds(swap)]
+    return list(filter(holds, islice(combinations(signature.names, 2), SWAPS_MENDED)))
 
 
 # ---- the AUC ----
@@ -237,16 +243,18 @@ def _near(request: dict, answer: float, reach: float) -> Golden:
 
 
 def _swaps(signature: Signature) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The columns of each two features that fill as many columns of the matrix."""
-    columns = [np.arange(first, first + feature.width) for first, feature in _first_columns(signature)]
-    alike = ((one, other) for one, other in combinations(columns, 2) if len(one) == len(other))
-    return islice(alike, SWAPS)
-
-
-def _first_columns(signature: Signature) -> list[tuple[int, Feature]]:
-    """Each feature, and the first of the columns that it fills."""
+    """The columns of each two features that fill as many columns of the matrix, or but one, beside that for missing."""
     ends = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
-    return list(zip(ends, signature.features, strict=False))
+    columns = [
+        (np.arange(first, first + feature.width), feature.width - feature.missing if feature.kind != CATEGORY else 0)
+        for first, feature in zip(ends, signature.features, strict=False)
+    ]
+    alike = (
+        (one, other) if len(one) == len(other) else (one[:1], other[:1])
+        for (one, own), (other, others) in combinations(columns, 2)
+        if len(one) == len(other) or own == others == 1
+    )
+    return islice(alike, SWAPS)
 
 
 def _swapped(matrix: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from base64 import b64encode
 from itertools import zip_longest
 from pathlib import Path
 
+from helpers import wording
 from helpers.data import games
 from helpers.data.reading import DataError
 from helpers.data.tables import Table, features_and_label
@@ -121,6 +122,13 @@ def check_owner(directory: Path, table: Table, replace: bool) -> None:
     except PredictorError:
         return  # a damaged export is replaced
     now = table.signature()
+    same = (set(before.names), before.label) == (set(now.names), now.label)
+    if same and before.positive and before.positive != now.positive:
+        raise ArtifactError(
+            f"{registry.shown(directory)} predicts {before.outcome}, and this model would predict {now.outcome}: say "
+            f"--positive {wording.quoted(before.positive)} for the same question, or --replace, or name this one with "
+            "--model"
+        )
     if (set(before.names), before.label, before.positive) != (set(now.names), now.label, now.positive):
         raise ArtifactError(
             f"{registry.shown(directory)} holds another model (it predicts {before.outcome} from "

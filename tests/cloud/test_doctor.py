@@ -129,6 +129,22 @@ def test_a_service_that_answers_well_is_told_with_its_latency(service):
     assert "other machines cannot call it" in found.sentence  # it listens on 127.0.0.1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_that_other_programs_would_ask_is_told_by_whatever_name_this_machine_goes(service, host):
+    url = f"http://{host}:{service.url.rpartition(':')[2]}"
+    proxied = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    proxied["http_proxy"] = "http://127.0.0.1:9"
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers", "doctor", url],
+        cwd=PROJECT,
+        env=proxied,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "answers well" in done.stdout and "http_proxy would send curl or Python to a proxy" in done.stdout
+
+
 @pytest.mark.parametrize("path", ["", "/", "/predict", "/docs", "/health/ready"])
 def test_every_path_of_the_service_is_well(service, path):
     assert case_of(service.url + path) == "ok"

@@ -10,7 +10,7 @@ from pathlib import Path
 import notebook_tools as tools
 import numpy as np
 import pytest
-from conftest import passengers, reexported
+from conftest import as_requests, passengers, reexported
 
 from helpers import PROJECT
 from helpers.data.games import SAMPLE, split
@@ -100,6 +100,31 @@ def test_the_swap_with_which_golden_requests_would_hold_is_named(exported, draft
     assert failing(gate.ask(bad, [*drafted, *more]))
     assert {"G7", "G10"} in map(set, gate.swaps_that_mend(bad, [*drafted, *more]))
     assert gate.swaps_that_mend(good, [Golden(G7, at_least=2)]) == []
+
+
+def test_a_swap_with_a_feature_that_may_be_missing_is_named_too(passengers_model):
+    """It fills two columns of the matrix, the other one: they are exchanged as a caller would exchange them."""
+    model, rows = load_predictor(passengers_model), [row for row in as_requests(passengers(40)) if "Größe" in row]
+    golden = []
+    for row in rows[:8]:
+        answer = float(model(model.signature.reader().read(row).matrix)[0])
+        asked = {**row, "Größe": row["siblings"], "siblings": row["Größe"]}
+        golden.append(Golden(asked, at_least=answer - 1e-4, at_most=answer + 1e-4))
+    assert failing(gate.ask(model, golden))
+    assert gate.swaps_that_mend(model, golden) == [("Größe", "siblings")]
+
+
+def test_a_draft_counts_the_swaps_of_numbers_that_may_be_missing_and_of_those_that_may_not(passengers_model):
+    model = load_predictor(passengers_model)
+    rows = passengers()[list(model.signature.names)]
+    _, _, swaps = gate.draft_for_swaps(model, rows, gate.draft(model, rows))
+    widths = [feature.width for feature in model.signature.features]
+    alike = sum(one == other for one, other in combinations(widths, 2))
+    of_numbers = sum(
+        {one.kind, other.kind} <= {"real", "binary"} and one.width != other.width
+        for one, other in combinations(model.signature.features, 2)
+    )
+    assert of_numbers and swaps == alike + of_numbers
 
 
 def test_each_bound_is_held_and_a_broken_one_is_said(exported):
