@@ -214,7 +214,8 @@ def _input_in_words(which) -> str:
         size += ", channels first" if which.channels_first else ""
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
         pixels = scaled.get(which.pixels, f"to {which.pixels}")
-        return f"a picture ({which.name}) of {size}, pixels scaled {pixels} (--pixels says otherwise)"
+        assumed = "no layer tells: " if which.pixels == "0..1" else ""
+        return f"a picture ({which.name}) of {size}, pixels scaled {pixels} ({assumed}--pixels says otherwise)"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
     return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"

@@ -76,7 +76,13 @@ def serve(
             _running.pop(port).stop()
         taken = port != 0 and _is_taken(host, port)
         try:
-            handle = ServerHandle(app, host, 0 if taken else port, threads, allow_hosts)
+            try:
+                handle = ServerHandle(app, host, 0 if taken else port, threads, allow_hosts)
+            except OSError:
+                taken = not taken and port != 0 and _is_taken(host, port)  # by another program, since it was looked at
+                if not taken:
+                    raise
+                handle = ServerHandle(app, host, 0, threads, allow_hosts)
         except OSError as error:
             raise OSError(f"cannot serve on {host}:{port}, try host='127.0.0.1' and port=0 ({error})") from error
         if taken:

@@ -355,7 +355,8 @@ def _own_model_options(cli: _Parser) -> None:
         "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"
     )
     cli.option("--label", type=_text, metavar="NAME", help="what is predicted (default: the file's name)")
-    cli.option("--pixels", choices=PIXELS, help="how the pixels of a picture are scaled (default: found)")
+    scaled = "how the pixels of a picture are scaled (default: as a layer or the model's name tells, else 0..1)"
+    cli.option("--pixels", choices=PIXELS, help=scaled)
     cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")
     own = "a module with your layers, and with the functions of Lambda layers by the names of these"
     cli.option("--import", type=_module, dest="imports", metavar="MODULE", help=own)

@@ -342,3 +342,30 @@ def test_show_is_an_iframe_that_also_knows_jupyters_proxy():
     assert (
         "<iframe" in html and f'"{server.url}/"' in html and f"proxy/{server.port}/" in html and 'height="300"' in html
     )
+
+
+TOGETHER = """
+import sys
+from helpers.serving.notebook_server import serve
+from helpers.serving.services import create_echo_app
+app = create_echo_app()
+print("ready", flush=True)
+sys.stdin.readline()
+print("at", serve(app, port=int(sys.argv[1])).port, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_programs_that_ask_for_one_port_at_once_all_serve_and_one_of_them_there(free_port):
+    command, pipe = [sys.executable, "-c", TOGETHER, str(free_port)], subprocess.PIPE
+    programs = [subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) for _ in range(6)]
+    try:
+        assert {program.stdout.readline() for program in programs} == {"ready\n"}
+        for program in programs:
+            program.stdin.write("\n")
+            program.stdin.flush()
+        ports = [next(line for line in program.stdout if line.startswith("at ")) for program in programs]
+    finally:
+        for program in programs:
+            program.communicate("\n")
+    assert len(set(ports)) == len(programs) and f"at {free_port}\n" in ports
