@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from helpers import BYPASS_PROXY, PROXY
 from helpers.cloud import imds
+from helpers.serving.callers import is_loopback
 
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
 BODY_BYTES = 65_536  # as much of an answer as is read
@@ -444,17 +445,11 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
 
 
 def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnosis:
-    if _is_loopback(target.host):
+    if is_loopback(target.host):
         if _listeners(target.port) <= {"127.0.0.1", "::1"}:
             hint += "; it listens on 127.0.0.1, so other machines cannot call it"
         hint += f"; {PROXY} would send curl or Python to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
     return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _echo(url: str, target: _Target, timeout: float) -> Diagnosis | None:

@@ -50,8 +50,27 @@ class Batch:
         return Batch(array[rows] for array in self.arrays)
 
 
+class _Shaped:
+    """What has a `shape`, that of a row, None where a size is open."""
+
+    shape: tuple[int | None, ...]
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(OPEN if size is None else size for size in self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many values a row holds, open sizes taken for `OPEN`."""
+        return math.prod(self.sample_shape)
+
+    @property
+    def _shape_asked(self) -> str:
+        return f"({', '.join('any' if size is None else str(size) for size in self.shape)})"
+
+
 @dataclass(frozen=True)
-class Array:
+class Array(_Shaped):
     """Numbers of a fixed or partly open shape: a sequence, a matrix, one number.
 
     shape: of one row, None where it is open. dtype: what the model takes, "bool" for true and false. low, high: the
@@ -73,15 +92,6 @@ class Array:
             object.__setattr__(self, "values", _known(self.name, self.values, int))
         if not all(size is None or (isinstance(size, int) and size > 0) for size in self.shape):
             raise ValueError(f"the shape {self.shape!r} of the input {self.name!r}")
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        return tuple(OPEN if size is None else size for size in self.shape)
-
-    @property
-    def size(self) -> int:
-        """How many numbers a row holds, open sizes taken for `OPEN`."""
-        return math.prod(self.sample_shape)
 
     @property
     def is_whole(self) -> bool:
@@ -142,7 +152,7 @@ class Array:
     def _in_words(self) -> str:
         if self.is_one_number:
             return "a number"
-        return f"an array of shape ({', '.join('any' if s is None else str(s) for s in self.shape)})"
+        return f"an array of shape {self._shape_asked}"
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
         shape = (k, *self.sample_shape)
@@ -247,7 +257,7 @@ class Image(Array):
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(_Shaped):
     """A text, which the model takes apart itself. shape: (1,) or (), as the model takes it.
 
     values: the only ones that the model knows, of which a request may change capitals; None for any text.
@@ -265,15 +275,6 @@ class Text:
             object.__setattr__(self, "values", _known(self.name, self.values, str))
         if (self.shape in ((), (1,))) != (self.kind == Text.kind):
             raise ValueError(f"the {self.kind} {self.name!r} has the shape {self.shape!r}")
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        return tuple(OPEN if size is None else size for size in self.shape)
-
-    @property
-    def size(self) -> int:
-        """How many texts a row holds, open sizes taken for `OPEN`."""
-        return math.prod(self.sample_shape)
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         if isinstance(value, list) and len(value) == 1:
@@ -319,7 +320,7 @@ class Texts(Text):
     kind: str = "texts"
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
-        wanted = f"an array of texts of shape ({', '.join('any' if s is None else str(s) for s in self.shape)})"
+        wanted = f"an array of texts of shape {self._shape_asked}"
         parts, shape = [_from_text(value, wanted) if isinstance(value, str) else value], []
         for size in self.shape:
             lengths = {len(part) if isinstance(part, list) else 0 for part in parts}
