@@ -105,7 +105,7 @@ class Reader:
         offsets = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
         rules = strict, unseen, signature.values_from
         self._fields = [_Field(f, at, *rules) for f, at in zip(signature.features, offsets, strict=False)]
-        self._all_numbers = all(f.width == 1 and not f.values and not f.whole for f in signature.features)
+        self.all_numbers = all(f.width == 1 and not f.values and not f.whole for f in signature.features)
         ends = ("low", "high", "center", "scale")
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
         self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
@@ -202,7 +202,7 @@ class Reader:
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
             raise InvalidRequest("the list is empty: send at least one object")
-        if self._all_numbers and (matrix := self._numeric_list(params)) is not None:
+        if self.all_numbers and (matrix := self._numeric_list(params)) is not None:
             return Rows(matrix, {}, {}, ())
         return self._list(params, keep_going)
 

@@ -178,52 +178,56 @@ class OnnxPredictor(Predictor):
         if len(outputs[0].shape) != 2 or outputs[0].shape[1] != 1:
             return lambda rows: run(wanted, {feed: rows}, run_options)[0]
         is_usual = len(self._model_shape) == 1 and hasattr(session, "_sess")
-        one = _OneRow(session, self._model_shape) if is_usual else None
+        few = _FewRows(session, self._model_shape) if is_usual else None
 
         def answer(rows):
-            if one is not None and len(rows) == 1:
-                return one(rows)
+            if few is not None and 0 < len(rows) <= few.most:
+                return few(rows)
             return run(wanted, {feed: rows}, run_options)[0].reshape(-1)
 
         return answer
 
 
-class _OneRow:
-    """A session as a function of one row, (1, m) float32 to (1,), whose input and output lie where they lay before.
+class _FewRows:
+    """A session as a function of few rows, (k, m) float32 to (k,), whose input and output lie where they lay before.
 
-    Nothing is looked up or made anew for a row, which is a fifth of its time. A thread that finds all places taken
-    makes another one.
+    Nothing is looked up or made anew for them, which is a fifth of the time of one row and a quarter of that of ten. A
+    thread that finds all places for as many rows taken makes another one.
     """
+
+    most = 16  # rows; of more the computing itself is what takes time
 
     def __init__(self, session, row_shape: tuple[int, ...]):
         import onnxruntime
 
-        self._session, self._shape, self._options = session, (1, *row_shape), onnxruntime.RunOptions()
+        self._session, self._row_shape, self._options = session, row_shape, onnxruntime.RunOptions()
         # InferenceSession.run_with_iobinding asks at every call for graphics cards
         self._run = session._sess.run_with_iobinding
-        self._places = deque()
+        self._places = [deque() for _ in range(self.most + 1)]
 
-    def __call__(self, row: np.ndarray) -> np.ndarray:
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        places = self._places[len(rows)]
         try:
-            place = self._places.pop()
+            place = places.pop()
         except IndexError:
-            place = self._new_place()
+            place = self._new_place(len(rows))
         source, target, run = place
-        source[:] = row
+        source[:] = rows
         run()
-        answer = target[0].copy()
-        self._places.append(place)
-        return answer
+        answers = target.copy()
+        places.append(place)
+        return answers
 
-    def _new_place(self) -> tuple[np.ndarray, np.ndarray, Callable[[], None]]:
+    def _new_place(self, count: int) -> tuple[np.ndarray, np.ndarray, Callable[[], None]]:
         from onnxruntime import OrtValue
 
-        source, target = np.zeros(self._shape, np.float32), np.zeros((1, 1), np.float32)
+        source, target = np.zeros((count, *self._row_shape), np.float32), np.zeros((count, 1), np.float32)
         binding = self._session.io_binding()
         # on the CPU such a value is the array's own memory
         binding.bind_ortvalue_input(self._session.get_inputs()[0].name, OrtValue.ortvalue_from_numpy(source))
         binding.bind_ortvalue_output(self._session.get_outputs()[0].name, OrtValue.ortvalue_from_numpy(target))
-        return source, target, functools.partial(self._run, binding._iobinding, self._options)
+        run = functools.partial(self._run, binding._iobinding, self._options)
+        return source, target.reshape(-1), run
 
 
 def onnx_session(content: bytes):

@@ -13,6 +13,9 @@ from io import BytesIO
 
 import msgspec
 
+from helpers.data.parameters import Rows
+from helpers.serving.typed_rows import typed_rows
+
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 JSON_TYPES = {
     JSON,
@@ -70,10 +73,10 @@ class Lane:
         model = self.slot.current
         try:
             if content_type in JSON_TYPES:
-                content = _decode(body)
-                if _may_repeat_a_name(content, body):
+                found = self._rows(self.reader_of(model), body)
+                if found is None:
                     return None
-                rows, is_list = self.rows_of(self.reader_of(model), content)
+                rows, is_list = found
             elif content_type == FORM:
                 rows, is_list = self.reader_of(model).read_query(body), False
             else:
@@ -82,6 +85,14 @@ class Lane:
         except Exception:
             return None
         return answer, version(model)
+
+    def _rows(self, reader, body: bytes) -> tuple[Rows, bool] | None:
+        """The rows of a JSON body, and whether they are a list; None where a name may be there twice."""
+        typed = typed_rows(reader)
+        if typed is not None and (found := typed.read(body)) is not None:
+            return found
+        content = _decode(body)
+        return None if _may_repeat_a_name(content, body) else self.rows_of(reader, content)
 
 
 class LaneFirst:
