@@ -16,6 +16,7 @@ from pathlib import Path
 
 from helpers.batch import paths
 from helpers.batch.paths import CannotScore
+from helpers.export.folder import is_export
 from helpers.serving.serve_command import CannotServe, ensure_exported
 
 
@@ -26,6 +27,8 @@ def main(chosen: argparse.Namespace) -> int:
     from helpers.export.errors import ArtifactError
 
     try:
+        if not is_export(chosen.model):
+            _check_fits_sample(chosen)
         ensure_exported(chosen.model)
         print(score(chosen), flush=True)
     except (CannotScore, DataError, ArtifactError, CannotServe) as error:
@@ -36,6 +39,17 @@ def main(chosen: argparse.Namespace) -> int:
         print("\nscore: interrupted; the same command goes on from here.", file=sys.stderr, flush=True)
         return 130
     return 0
+
+
+def _check_fits_sample(chosen: argparse.Namespace) -> None:
+    """`DataError` where the input is none that the model of the sample takes, which is not trained for it then."""
+    from helpers.batch.encoding import Encoder
+    from helpers.batch.sources import open_source
+    from helpers.data import games
+
+    signature = games.load_table("sample").signature()
+    first = open_source(paths.files_of(chosen.input)[0], signature.reader().field, chosen.keep)
+    Encoder(signature).columns(first.schema.names)
 
 
 def score(chosen: argparse.Namespace) -> str:

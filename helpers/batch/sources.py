@@ -16,6 +16,7 @@ import io
 import itertools
 import lzma
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from helpers.data.reading import MISSING, DataError, older_encoding, read_head
+from helpers.data.reading import BLANK, MISSING, DataError, Reading, older_encoding, read_head
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
@@ -204,13 +205,21 @@ def _reading(path: Path, blocks: Callable[..., Iterator[Block]]) -> Callable[...
 # ---- text ----
 
 
+def _layout(head: bytes, path: Path, is_feature: Callable[[str], bool]) -> Reading:
+    """How the text is written, told from its first lines; `DataError` where pyarrow cannot read it in pieces."""
+    layout = read_head(head, str(path), lambda name: bool(is_feature(" ".join(name.split()))))
+    if layout.delimiter == BLANK and re.search(rb"(?m)^ |  ", head):
+        raise DataError(f"{path} fills its columns up with blanks, and is read in pieces here: save it as CSV")
+    return layout
+
+
 def _text(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str], bool]) -> Source:
     key = _key(path)
     with _unpacked(path) as stream:
         head = stream.read(HEAD_BYTES)
     newline = b"\n" if b"\n" in head else b"\r"
     whole = next(_whole_lines([head], newline, str(path))) if len(head) == HEAD_BYTES else head
-    layout = read_head(whole, str(path), lambda name: bool(is_feature(" ".join(name.split()))))
+    layout = _layout(whole, path, is_feature)
     names = list(layout.frame.columns)
     pick = [name for name in names if keep(name)]
     schema = pa.schema([(name, pa.string()) for name in pick])

@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import itertools
+import json
 import lzma
 import re
 import unicodedata
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 import requests
 
+from helpers import proxy_for
 from helpers.data.numerals import SIGNS, plain
 from helpers.data.parameters import DASH, MISSING
 from helpers.wording import no_file
@@ -36,6 +38,7 @@ from helpers.wording import no_file
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
 DELIMITERS = ",;\t|"
+BLANK = " "  # a delimiter where no other is: R's write.table, tables whose columns stand below each other
 LINES_TRIED = 200  # lines from which the delimiter is told
 LONGEST_FIELD = 2**31 - 1
 MOST_TITLES = 10  # lines above the header
@@ -51,15 +54,18 @@ _MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
+_JSON = rb'\s*(\[\s*)?\{\s*"'
+_FEATHER = b"ARROW1"
+
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
-    rb"ARROW1": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
+    _FEATHER: "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
     rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
     rb"\s*\{[^\n]*\}\s*\n\s*\{": (
         "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
     ),
-    rb'\s*(\[\s*)?\{\s*"': "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
+    _JSON: "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
     rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
         "a table drawn for reading: save it as CSV where it was made"
     ),
@@ -111,7 +117,9 @@ class Reading:
 
 
 def read_table(source: str | Path, holds: str = "") -> Reading:
-    """The table at `source`: CSV with any usual delimiter and encoding, Parquet or Excel, plain, gzip or zip.
+    """The table at `source`: CSV with any usual delimiter and encoding, Excel, Parquet, Feather or JSON.
+
+    Each plain or compressed (gzip, bz2, xz, zip), from a path or an address.
 
     holds: the name of a column, by which a sheet of several is chosen, and a line of names. Raises `DataError` for what
     is no table.
@@ -129,6 +137,10 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
         reading = _parquet(content, name)
     elif content[:4] == b"PK\x03\x04":
         reading = _excel(content, name, wanted)
+    elif content.startswith(_FEATHER):
+        reading = Reading(_parsed(pd.read_feather, content, name, "Feather"), name)
+    elif re.match(_JSON, content.removeprefix(codecs.BOM_UTF8)):
+        reading = _json(content.removeprefix(codecs.BOM_UTF8), name)
     else:
         reading = _text(content, name)
         _take_headers(reading, wanted)
@@ -165,9 +177,10 @@ def download(url: str) -> bytes:
     except requests.Timeout:
         raise DataError(f"{url} did not answer within {TIMEOUT} s: try again, or use the sample") from None
     except requests.RequestException as error:
-        raise DataError(
-            f"{url} cannot be reached ({type(error).__name__}): check the network, or use the sample"
-        ) from None
+        parts = urlsplit(url)
+        proxy = proxy_for(parts.scheme, parts.hostname or "")
+        todo = f"{proxy} sends this to a proxy, check that" if proxy else "check the network"
+        raise DataError(f"{url} cannot be reached ({type(error).__name__}): {todo}, or use the sample") from None
 
 
 # ---- bytes ----
@@ -176,9 +189,9 @@ def download(url: str) -> bytes:
 def _content_of(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise DataError(f"{path} is a folder: give the path of one table, a CSV, Excel or Parquet file")
+            raise DataError(f"{path} is a folder: give the path of one table, a CSV, Excel, Parquet or JSON file")
         if path.exists() and not path.is_file():
-            raise DataError(f"{path} is no ordinary file: give the path of a CSV, Excel or Parquet file")
+            raise DataError(f"{path} is no ordinary file: give the path of a CSV, Excel, Parquet or JSON file")
         return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f'{no_file(str(path))}: give "sample", "article", or the path or address of a table') from None
@@ -219,6 +232,43 @@ def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
             raise DataError(f"{name} holds {len(members)} files ({names}): unpack it, and give the one to use")
         with archive.open(members[0]) as stream:
             return _bounded(stream, name), members[0].filename
+
+
+# ---- JSON ----
+
+
+def _json(content: bytes, name: str) -> Reading:
+    """Objects of names and values, in a list or one a line, or an object of whole columns, as pandas writes it."""
+    try:
+        text = content.decode("utf-8")
+        if re.match(rb"\s*\{[^\n]*\}\s*\n\s*\{", content):
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} is not JSON that can be read: {error}") from None
+    if isinstance(found, dict):
+        lists = [part for part in found.values() if _are_rows(part)]
+        found = lists[0] if len(lists) == 1 else found  # {"data": [...]}, as services answer
+    if _are_rows(found):
+        frame = pd.DataFrame(found)
+    elif isinstance(found, dict) and all(isinstance(column, list | dict) for column in found.values()):
+        frame = pd.DataFrame({column: pd.Series(values) for column, values in found.items()})
+    else:
+        raise DataError(
+            f'{name} is JSON, but no table: give a list of objects, one for each row, as [{{"age": 22}}, ...]'
+        )
+    for column in frame:
+        if any(isinstance(value, list | dict) for value in frame[column]):
+            raise DataError(
+                f"{name} holds a list or an object in the column {column!r}: take it apart, as "
+                "`pandas.json_normalize` does, and save the table as CSV"
+            )
+    return Reading(frame.reset_index(drop=True), name)
+
+
+def _are_rows(found) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(row, dict) for row in found)
 
 
 # ---- Parquet and Excel ----
@@ -377,6 +427,8 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     if not at:
         raise DataError(f"{name} is empty: it needs a header line with column names, and rows")
     delimiter = reading.delimiter = delimiter or _delimiter([lines[i] for i in at])
+    if delimiter == BLANK:
+        lines = [line.strip(BLANK) for line in lines]
     first = [next(_fields([lines[i]], delimiter)) for i in at]
     is_whole = 0 if lines[at[0]].count('"') % 2 else len(first)  # or a name has a line's end in it
     titles = _titles(first[:is_whole], Counter(map(len, first)).most_common(1)[0][0])
@@ -385,7 +437,8 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     if skipped:
         reading.said.append(_skipped(skipped))
     if delimiter != ",":
-        reading.said.append(f"columns are separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}")
+        shown = {"\t": "tabs", BLANK: "blanks"}.get(delimiter, repr(delimiter))
+        reading.said.append(f"columns are separated by {shown}")
     header, taken, options = _header(sample, delimiter, reading)
     reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
     rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)
@@ -559,7 +612,18 @@ def _delimiter(lines: list[str]) -> str:
             score = (round(times / len(counts), 1), -header, delimiter != ",", width)
             if score > best_score:
                 best, best_score = delimiter, score
-    return best
+    return best if best_score[-1] or not _are_apart_by_blanks(lines) else BLANK
+
+
+def _are_apart_by_blanks(lines: list[str]) -> bool:
+    """Whether blanks cut each line below the header into as many fields, of which one holds numbers only.
+
+    A text of several words, alone in its column, is not taken apart. R's header has no name for the row names.
+    """
+    header, *rows = _fields([line.strip(BLANK) for line in lines], BLANK)
+    if len({len(row) for row in rows}) != 1 or len(header) < 2 or not 0 <= len(rows[0]) - len(header) <= 1:
+        return False
+    return any(all(map(_is_number, column)) for column in zip(*rows, strict=True))
 
 
 def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[str], int, dict]:

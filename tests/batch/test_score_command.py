@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from batch_tools import ENV, command, forked, rejected
 from conftest import passengers
+from notebook_tools import copy_project, environment_in
 
 from helpers.batch.parts import Parts
 from helpers.data.reading import DataError
@@ -31,6 +33,15 @@ def score(passengers_model, tmp_path):
         return forked(command(*words, model=passengers_model), tmp_path, timeout=120)
 
     return score
+
+
+def test_the_model_of_the_sample_is_not_trained_for_a_table_that_it_does_not_take(people, tmp_path):
+    project = copy_project(tmp_path / "tutorial")
+    words = [sys.executable, "-m", "helpers", "score", str(tmp_path / "people.csv"), str(tmp_path / "scores.csv")]
+    run = {"cwd": project, "env": environment_in(project), "capture_output": True, "text": True}
+    done = subprocess.run(words, check=False, **run)
+    assert "the table lacks 'G1', 'G2'" in refused(done) and "or choose another --model" in done.stderr
+    assert not (project / "models").exists() and not (tmp_path / "scores.csv").exists()
 
 
 HEADER = "Größe,gender,class,smoker,siblings\n".encode()
@@ -82,6 +93,7 @@ def test_a_csv_comes_out_with_its_columns_the_probability_and_the_version(score,
                 frame.assign(Größe=frame["Größe"].map("{} %".format, na_action="ignore")).to_csv(index=False).encode()
             ),
         ),
+        ("blanks.txt", lambda frame: frame.to_csv(index=False, sep=" ", na_rep="NA").encode()),
         ("title.csv", lambda frame: b"Passengers, 1912\n\n" + frame.to_csv(index=False).encode()),
         ("r.csv", lambda frame: frame.to_csv(index=True).encode().lstrip(b",")),
         ("open.csv", lambda frame: frame.to_csv(index=False).replace("\n", ",\n").replace(",\n", "\n", 1).encode()),

@@ -1,9 +1,11 @@
 """A table is read whatever program wrote it, and what cannot be read is one sentence that names the cause."""
 
 import bz2
+import csv
 import gzip
 import io
 import itertools
+import json
 import lzma
 import os
 import zipfile
@@ -47,6 +49,12 @@ def parquet(table: pd.DataFrame = TABLE) -> bytes:
     return file.getvalue()
 
 
+def feather() -> bytes:
+    file = io.BytesIO()
+    TABLE.to_feather(file)
+    return file.getvalue()
+
+
 def read(tmp_path, content: str | bytes):
     path = tmp_path / "mine.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -77,6 +85,8 @@ SAME = {
     "tab": joined("\t"),
     "tab and decimal comma": TABLE.to_csv(index=False, sep="\t", decimal=","),
     "pipe": joined("|"),
+    "blank": joined(" "),
+    "columns below each other": TABLE.to_string(index=False),
     "blanks after commas": joined(", "),
     "blanks around": joined("  ,  "),
     "a comment first": "# exported by größe\n" + CSV,
@@ -106,6 +116,16 @@ SAME = {
     "Excel, below a title and off the edge": excel(startrow=4, startcol=2, Sheet1=TABLE, title="Sales"),
     "Excel, with numbers for names": excel(Sheet1=TABLE.rename(columns={"a": 2024})),
     "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
+    "JSON": TABLE.to_json(orient="records"),
+    "JSON, indented": TABLE.to_json(orient="records", indent=2),
+    "JSON in lines": TABLE.to_json(orient="records", lines=True),
+    "JSON in lines, with a mark": TABLE.to_json(orient="records", lines=True).encode("utf-8-sig"),
+    "JSON, column by column": TABLE.to_json(),
+    "JSON, lists of columns": json.dumps(TABLE.to_dict("list")),
+    "JSON, as a service answers": json.dumps({"count": len(TABLE), "data": TABLE.to_dict("records")}),
+    "JSON, numbers as texts": TABLE.astype(str).to_json(orient="records"),
+    "JSON, compressed": gzip.compress(TABLE.to_json(orient="records", lines=True).encode()),
+    "Feather": feather(),
     "Parquet": parquet(),
     "Parquet, names of two levels": parquet(
         TABLE.set_axis(pd.MultiIndex.from_tuples([(name, "") for name in TABLE]), axis=1)
@@ -162,6 +182,8 @@ def test_each_column_tells_its_own_decimal_mark(tmp_path, separator, others, wri
         (TABLE.to_csv(), [ROW_NUMBERS, "a", "b", "label"]),  # pandas with its index
         ("\n".join([HEADER, *(f'"{i}",{line}' for i, line in enumerate(LINES))]), [ROW_NUMBERS, "a", "b", "label"]),
         ("\n".join([HEADER, *(f'"same",{line}' for line in LINES)]), [ROW_NUMBERS, "a", "b", "label"]),  # R
+        (TABLE.to_csv(sep=" ", quoting=csv.QUOTE_NONNUMERIC).removeprefix('"" '), [ROW_NUMBERS, "a", "b", "label"]),
+        ("full name\n" + "Ada Lovelace\n" * 40, ["full name"]),  # one column of texts
         (CSV.replace("a,b", "a,a"), ["a", "a (2)", "label"]),
         (CSV.replace("a,b", '"a, in cm",b'), ["a, in cm", "b", "label"]),
         (CSV.replace("a,b", '"a\n(cm)",b'), ["a (cm)", "b", "label"]),
@@ -246,9 +268,10 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         ("a,b,label\n" + "1,2,0,4,5\n" * 9, "mine.csv has 5 fields in line 2 where the header has 3: quote a text"),
         (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
-        (b"ARROW1" + bytes(99), "is a Feather file: save it as Parquet"),
-        (TABLE.to_json(orient="records"), "is JSON: save it as CSV"),
-        (TABLE.to_json(orient="records", lines=True), r"is JSON in lines: save it as CSV, by .*lines=True"),
+        (b"ARROW1" + bytes(99), "is not a Feather file that can be read"),
+        (TABLE.to_json(orient="records")[:60], "is not JSON that can be read: .* line 1 column"),
+        ('{"a": 1, "label": 0}', "is JSON, but no table: give a list of objects, one for each row"),
+        ('[{"a": {"b": 1}, "label": 0}]', "holds a list or an object in the column 'a': take it apart"),
         (b"SQLite format 3\0" + bytes(99), "is an SQLite database: save the table in it as CSV"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: save it as Parquet"),
         (bytes(257) + b"ustar" + bytes(99), "is a tar archive: unpack it"),

@@ -110,7 +110,7 @@ def test_a_label_that_is_spelled_in_several_ways_is_one(tmp_path):
     [
         ("0.5,1,yes\n0.25,2,no\n", "Its first line seems to hold values: put a line with the names"),
         ("measured,measured,rest\na,b,label\n1,2,0\n", "They seem to be named by line 2: delete the lines above it"),
-        ("a b label\n1 2 0\n", "They seem to be separated otherwise: write a comma"),
+        ("a:b:label\n1:2:0\n", "They seem to be separated otherwise: write a comma"),
         ("'a','label'\n'1','0'\n", "They stand in single quotation marks: write double ones, or none"),
     ],
 )
