@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ from helpers.export.foreign import ForeignModel
 from helpers.export.open_width import with_width
 from helpers.export.opening import described, opened
 from helpers.export.predictors import BACKENDS, best_backend
+from helpers.export.versions import other_question
 from helpers.quiet import keras_alone
 
 FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
@@ -42,6 +44,8 @@ COSTS = {
     "numpy": ("NumPy", 50, ""),
     "keras": ("Keras itself", 700, " and some 5 s to start"),
 }
+
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # the names that `tf.name_scope` takes
 
 
 def export_file(
@@ -84,7 +88,11 @@ def export_file(
     before = signature_from(there["signature"]) if there else None
     brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes, before)
     signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
-    _rename_inputs(brought.model, signature)
+    if not (replace or beside):
+        _check_callers(directory, signature, brought.digest)
+    if not isinstance(brought.model, ForeignModel):
+        _rename_inputs(brought.model, signature)
+        _rename_layers(brought.model)
     source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
     if imports:
         source["imports"] = imports
@@ -103,9 +111,16 @@ def export_file(
 
 def _rename_inputs(model, signature: Signature | InputSignature) -> None:
     """Give the inputs of a Keras model the names of its signature, by which LiteRT's files are asked."""
-    if isinstance(signature, InputSignature) and not isinstance(model, ForeignModel):
+    if isinstance(signature, InputSignature):
         for tensor, name in zip(model.inputs, signature.names, strict=True):
             tensor.name = name
+
+
+def _rename_layers(model) -> None:
+    """Give layers names that TensorFlow takes for a scope, where they have others: JAX and PyTorch train those, too."""
+    for i, layer in enumerate(model._flatten_layers()):
+        if not _SCOPE.fullmatch(layer.name):
+            layer.name = f"layer_{i}_" + re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)
 
 
 def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,6 +164,20 @@ def check_owner(directory: Path, path: Path, replace: bool) -> None:
             f"{registry.shown(directory)} holds another model (of {card['signature']['label']}): name this one "
             "otherwise with --to, or say --replace"
         )
+
+
+def _check_callers(directory: Path, signature: Signature | InputSignature, digest: str) -> None:
+    """`ArtifactError` where a file has changed so that the callers of the model made of it before are not answered.
+
+    The same file may be described anew, as with the names of its features.
+    """
+    card = _card_of(directory)
+    if card and card.get("source", {}).get("sha256") != digest:
+        if reason := other_question(card["signature"], signature.to_dict()):
+            raise ArtifactError(
+                f"{registry.shown(directory)} holds the model that this file was before, and {reason}: say --replace, "
+                "or name this one otherwise with --to"
+            )
 
 
 def _card_of(directory: Path) -> dict | None:

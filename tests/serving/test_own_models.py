@@ -25,6 +25,7 @@ from helpers.cloud.doctor import diagnose
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, told
 from helpers.export.predictors import load_predictor
+from helpers.export.versions import version_of
 from helpers.quiet import quiet
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.notebook_server import serve
@@ -252,6 +253,7 @@ def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_pa
     named = ["--label=won", "--features=a,b,c", "--classes=no,yes"]
     alone = command(tmp_path, "export", "first.onnx", "--to", "./m", "--beside", *named)
     assert alone.returncode == 0 and "serve it: " in alone.stdout and not alone.stderr  # where TensorFlow would speak
+    assert "yet: this one waits beside none, and answers" in alone.stdout
     row = np.float32([[1, 2, 3]])
     first = load_predictor(tmp_path / "m")
     refused = command(tmp_path, "export", "second.onnx", "--to", "./m")
@@ -267,6 +269,22 @@ def test_another_file_waits_beside_the_model_until_it_is_put_in_its_place(tmp_pa
     onnx_file(tmp_path / "wider.onnx", features=4)
     wider = command(tmp_path, "export", "wider.onnx", "--to", "./m", "--beside")
     assert "whose callers it cannot answer: it takes other features" in wider.stdout and "ask it" not in wider.stdout
+    promoted = command(tmp_path, "models", "promote", "./m")
+    assert "it cannot answer the callers of the one before: it takes other features" in promoted.stdout
+
+
+def test_a_file_that_takes_something_else_by_now_does_not_replace_its_model_unless_that_is_said(tmp_path):
+    onnx_file(tmp_path / "m.onnx", 0)
+    export_file(tmp_path / "m.onnx", tmp_path / "m")
+    export_file(tmp_path / "m.onnx", tmp_path / "m", features=["a", "b", "c"])  # the same one, described anew
+    onnx_file(tmp_path / "m.onnx", 1)
+    now = version_of(export_file(tmp_path / "m.onnx", tmp_path / "m", features=["a", "b", "c"]))  # trained again
+    onnx_file(tmp_path / "m.onnx", 1, features=4)
+    refused = command(tmp_path, "export", "m.onnx", "--to", "./m")
+    assert refused.returncode == 2 and "m holds the model that this file was before" in refused.stderr
+    assert "takes other features (new: x1, x2, x3, x4; gone: a, b, c): say --replace, or" in refused.stderr
+    assert load_predictor(tmp_path / "m").version == now
+    assert command(tmp_path, "export", "m.onnx", "--to", "./m", "--replace").returncode == 0
 
 
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
@@ -293,6 +311,22 @@ def test_what_does_not_fit_the_model_is_said_before_anything_is_written(tmp_path
     with pytest.raises(ArtifactError, match=says):
         export_file(tmp_path / "regression.keras", tmp_path / "m", **options)
     assert not (tmp_path / "m").exists()
+
+
+def test_layers_with_names_that_tensorflow_takes_for_no_scope_are_served(tmp_path):
+    """As models have them that Keras has trained by JAX or PyTorch."""
+    import keras
+
+    size, price = keras.Input((4,), name="größe des Hauses"), keras.Input((1,), name="Preis (€)")
+    both = keras.layers.Concatenate(name="beide €")([size, price])
+    kind = keras.layers.Dense(3, "softmax", name="Art des Käufers")(keras.layers.Dense(4, name="beide $")(both))
+    keras.Model([size, price], {"Art des Käufers": kind}, name="mein Modell").save(tmp_path / "m.keras")
+    card = export_file(tmp_path / "m.keras", tmp_path / "m")
+    assert card["parity"]["proved"]
+    with serve(create_predict_app(load_predictor(tmp_path / "m")), port=0) as server:
+        row = {"größe des Hauses": [1, 2, 3, 4], "Preis (€)": 5}
+        answer = requests.post(f"{server.url}/predict", json=row, timeout=10).json()
+    assert answer["success"] and sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path):
