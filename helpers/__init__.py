@@ -43,6 +43,16 @@ def _call_this_machine_directly() -> str:
     return named
 
 
+def proxy_for(scheme: str, host: str) -> str:
+    """The variable that sends what asks `host` by "http" or "https" to a proxy, or ""."""
+    import urllib.request  # an eighth of the time in which a command starts
+
+    if urllib.request.proxy_bypass(host):
+        return ""
+    names = (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY")
+    return next((name for name in names if os.environ.get(name)), "")
+
+
 #: The variable that sends calls to this machine through a proxy wherever this project is not imported; "" for none.
 PROXY = _call_this_machine_directly()
 #: What to type into a terminal, where `PROXY` names a variable, before curl calls this machine from there.

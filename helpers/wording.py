@@ -39,7 +39,13 @@ def listed(known: Iterable[str], most: int = 12) -> str:
     """Words as the end of a sentence names them, the first of them where there are many."""
     known = [*known]
     more = len(known) - most
-    return ", ".join(known[:most] if more > 1 else known) + (f" and {more} more" if more > 1 else "")
+    return with_commas(known[:most] if more > 1 else known) + (f" and {more} more" if more > 1 else "")
+
+
+def with_commas(words: Iterable[str]) -> str:
+    """Words with commas between them, each in quotation marks where one of them holds a comma itself."""
+    words = [*words]
+    return ", ".join(f'"{word}"' for word in words) if any("," in word for word in words) else ", ".join(words)
 
 
 def no_file(word: str) -> str:

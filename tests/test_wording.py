@@ -7,7 +7,7 @@ import pytest
 
 from helpers.serving import golden
 from helpers.serving.serve_command import read_key
-from helpers.wording import line, listed, meant, named, no_file, text_in
+from helpers.wording import line, listed, meant, named, no_file, text_in, with_commas
 
 
 def test_the_nearest_of_the_words_known_is_found_in_any_case():
@@ -22,6 +22,15 @@ def test_a_name_is_taken_in_any_case_where_only_one_is_meant():
     assert named("GENDER", ["Gender", "age"]) == "Gender"
     assert named("age", ["Age", "age"]) == "age"
     assert named("AGE", ["Age", "age"]) is named("sex", ["Age"]) is None
+
+
+def test_words_that_hold_a_comma_are_told_apart():
+    assert with_commas(["bank transfer", "post"]) == "bank transfer, post"
+    assert (
+        with_commas(["bank transfer, card", "post"])
+        == '"bank transfer, card", "post"'
+        == listed(["bank transfer, card", "post"])
+    )
 
 
 def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urlsplit
 
-from helpers import BYPASS_PROXY, PROXY
+from helpers import BYPASS_PROXY, PROXY, proxy_for
 from helpers.cloud import imds
 from helpers.serving.callers import is_loopback
 
@@ -27,6 +27,7 @@ TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within o
 BODY_BYTES = 65_536  # as much of an answer as is read
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")]
 DEFAULT_PORTS = (80, 443)  # of http and https
+CALLED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a service listens on, and what is asked for it
 MODELS = "models"  # in what a service of several models answers at /health/ready
 SERVICE = "keras-flask-tutorial"  # the systemd unit's name on the instance
 
@@ -178,9 +179,8 @@ def _parse(url: str) -> _Target:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise _Finding("bad_url", f"{url!r} is no http URL: write it like http://203.0.113.7:5000/predict")
     port = port or DEFAULT_PORTS[parts.scheme == "https"]
-    return _Target(
-        parts.scheme, parts.hostname, port, quote(parts.path or "/", "/%:@+,;=~-"), quote(parts.query, "=&%+,:/")
-    )
+    host = CALLED_BY.get(parts.hostname, parts.hostname)
+    return _Target(parts.scheme, host, port, quote(parts.path or "/", "/%:@+,;=~-"), quote(parts.query, "=&%+,:/"))
 
 
 def _resolve(target: _Target) -> list[tuple]:
@@ -195,6 +195,8 @@ def _resolve(target: _Target) -> list[tuple]:
             remedy = "that is the instance's private name; use its public address"
         else:
             remedy = "check the spelling, and whether the instance still runs: a stopped one loses its name and address"
+        if proxy := proxy_for(target.scheme, host):
+            remedy += f". {proxy} sends programs to a proxy, which may know the name; the doctor asks without one"
         raise _Finding("name", f"the name {host} does not resolve: {remedy}.") from None
     return sorted({(family, address) for family, _, _, _, address in found}, key=lambda each: each[0] != socket.AF_INET)
 
@@ -417,6 +419,13 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
     if not _is_ours(ready):
         if ready.status == 400 and b"HTTPS" in ready.body and (finding := _not_plain(target, timeout)):
             raise finding  # nginx and others say so in plain HTTP
+        if ready.status == 403 and "--allow-host" in str(ready.json.get("error")):
+            own = replace(target, host="127.0.0.1").spoken(target.scheme)
+            raise _Finding(
+                "bad_request",
+                f"the service runs, but does not answer to the name {target.host}: use {own}, or start it with "
+                f"--allow-host {target.host} (in Python allow_hosts).",
+            )
         return _echo(url, target, timeout) or _another(target, ready, timeout)
     if ready.status == 503:
         said = ready.json.get("error")

@@ -373,7 +373,7 @@ def in_words(values: pd.Series) -> str:
         low, high = there.min(), there.max()
         return f"{_shown(low)} and {_shown(high)}" if there.nunique() == 2 else f"{_shown(low)} to {_shown(high)}"
     counts = there.astype(str).value_counts()
-    shown = ", ".join(text if len(text) <= 24 else f"{text[:23]}…" for text in sorted(counts.index[:SHOWN]))
+    shown = wording.with_commas(text if len(text) <= 24 else f"{text[:23]}…" for text in sorted(counts.index[:SHOWN]))
     return shown + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
 
 

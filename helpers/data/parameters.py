@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 import numpy as np
 
 from helpers.data import numerals
-from helpers.wording import nearest
+from helpers.wording import nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 OTHER_YES = frozenset({"+", "ja", "j", "da", "ano", "evet", "igen", "да", "はい"})  # that sort before their no
@@ -472,7 +472,7 @@ class _Field:
 
 def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool]) -> str:
     """What is wrong with a text that is none of those known: which there are, and which may be meant."""
-    shown = ", ".join(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
+    shown = with_commas(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
     if not (0 < len(text) <= 100 and may_compare(len(known))):
         return f"must be one of {shown}"
     near = nearest(text, known)

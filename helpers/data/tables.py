@@ -230,7 +230,7 @@ def _find_positive(positive: str, distinct: list[str], label: str) -> str:
         found = [text for text in distinct if same(text)]
         if len(found) == 1:
             return found[0]
-    shown = ", ".join(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
+    shown = wording.with_commas(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
     raise DataError(f"label {label!r} never is {positive!r}: choose its positive value from {shown}, by --positive")
 
 
@@ -241,7 +241,7 @@ def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> 
             "questions: make a yes or no of it (above a limit, say), or serve a model of your own that answers numbers "
             "with `python3 tutorial.py serve FILE`"
         )
-    shown = ", ".join(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
+    shown = wording.with_commas(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
     return (
         f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
         f"say which one counts as yes, as in --positive {wording.quoted(distinct[0])}"

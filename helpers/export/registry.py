@@ -18,6 +18,7 @@ from helpers.export import versions
 from helpers.export.errors import ArtifactError
 from helpers.export.file_kinds import is_saved_model
 from helpers.export.folder import CARD, is_export
+from helpers.export.kept import KEPT
 
 MODELS = PROJECT / "models"
 DEFAULT = MODELS / "games"  # the model of the sample: the only one that a command trains where there is none
@@ -139,6 +140,22 @@ def how_to_serve(directory: Path, card: dict) -> str:
         return f"{waits}, whose callers it cannot answer: {reason}\n{put}"
     ask = line("serve", "--model", name, "--shadow", f"{name}@{version}")
     return f"{waits}\nask it too: {ask}\n{put}"
+
+
+def beside_none(directory: Path) -> str:
+    """What becomes of a model that was to wait beside one that is not there; "" where it is."""
+    if is_export(directory):
+        return ""
+    name = word(directory)
+    return f"there is no model {name} yet{wording.meant(name, names())}: this one waits beside none, and answers"
+
+
+def no_longer_kept(directory: Path, there_were: list[versions.Version]) -> str:
+    """Which of the versions that waited or had been replaced are gone, as newer ones came; "" where all are there."""
+    there = {each.version for each in versions.versions(directory)}
+    gone = [each for each in there_were if each.place != versions.CURRENT and each.version not in there]
+    shown = ", ".join(f"{each.version} ({each.place} it, of {each.card.get('created', '?')[:10]})" for each in gone)
+    return f"no longer kept: {shown}, as {KEPT} newer ones are" if shown else ""
 
 
 def word(directory: Path) -> str:

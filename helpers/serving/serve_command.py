@@ -36,18 +36,20 @@ if TYPE_CHECKING:
     from helpers.serving.production import Served
 
 
-def main(chosen: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl+C; returns the exit code."""
+def main(chosen: argparse.Namespace, remark: str = "") -> int:
+    """Serve until SIGTERM or Ctrl+C; returns the exit code. remark: on the address, a line behind "Serving ..."."""
     try:
         key = read_key(chosen.api_key_file) if chosen.api_key_file else None
         listener = listen(chosen.host, chosen.port)
     except CannotServe as error:
         return _failure(error)
     with listener, access_log.to_stdout(chosen.access_log) as log:
-        return _serve(chosen, key, listener, log)
+        return _serve(chosen, key, listener, log, remark)
 
 
-def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket, log: TextIO | None) -> int:
+def _serve(
+    chosen: argparse.Namespace, key: str | None, listener: socket.socket, log: TextIO | None, remark: str
+) -> int:
     hosts = tuple(chosen.allow_host) if is_loopback(chosen.host) else None
     callers = Callers(hosts, chosen.allow_origin)
     try:
@@ -77,7 +79,7 @@ def _serve(chosen: argparse.Namespace, key: str | None, listener: socket.socket,
         _imports_of_workers(chosen),
     )
     load = functools.partial(production.worker_app, options)
-    announce = functools.partial(_announce, chosen, models, port)
+    announce = functools.partial(_announce, chosen, models, port, remark)
     with contextlib.ExitStack() as stack:
         for each in models:
             stack.enter_context(served.recorded(each.main.directory, chosen.host, port, each.pinned))
@@ -249,10 +251,11 @@ def _others(models: list[Path]) -> str:
 # ---- what is said ----
 
 
-def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int) -> None:
+def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int, remark: str) -> None:
     workers = f"{chosen.workers} worker{'s' if chosen.workers > 1 else ''}"
     names, others = ", ".join(str(each.main) for each in models), _others([each.main.directory for each in models])
     lines = [f"Serving {names} on {served.url_of(chosen.host, port)} with {workers}. Ctrl+C stops it."]
+    lines += [remark] if remark else []
     for each in models:
         lines += [f"{each.canary} answers {100 * each.share:g} % of the callers."] if each.canary else []
         lines += [f"{each.shadow} is asked, too: /metrics shows how far it differs."] if each.shadow else []

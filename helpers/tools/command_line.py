@@ -40,6 +40,22 @@ MOST_SECONDS = 3600
 PIXELS = ("0..255", "0..1", "-1..1", "caffe", "torch")  # those of `images`
 TAKES = ("row", "array", "image")  # those of `detection`
 ACTIONS = ("rollback", "promote")  # of `models`
+ALSO_CALLED = {  # what is called otherwise by another command, or by other tools
+    "--to": ("--model",),
+    "--name": ("--model", "--to"),
+    "--model": ("--to",),
+    "--output": ("--to", "--model", "--report"),
+    "--target": ("--label",),
+    "--table": ("--data", "--like"),
+    "--file": ("--data",),
+    "--exclude": ("--drop",),
+    "--type": ("--as",),
+    "--columns": ("--features",),
+    "--bind": ("--host",),
+    "--key": ("--api-key-file",),
+    "--api-key": ("--api-key-file",),
+    "--version": ("--model",),
+}
 KINDS = ("number", "yes/no", "category")  # those of `columns`, which is not imported for them
 
 
@@ -117,9 +133,9 @@ class _Parser(argparse.ArgumentParser):
     def _unknown(self, word: str) -> str:
         if word.startswith("-"):
             name = word.partition("=")[0]
-            return (
-                f"there is no option {name}{wording.meant(name, self.names)}: the options are {', '.join(self.names)}"
-            )
+            other = next((each for each in ALSO_CALLED.get(name, ()) if each in self.names), "")
+            meant = wording.meant(other or name, self.names)
+            return f"there is no option {name}{meant}: the options are {', '.join(self.names)}"
         likely = ("--data", "--model") if Path(word).suffix else ("--model", "--data")
         names = [name for name in likely if name in self.names]
         hint = f"did you mean {wording.line(names[0], word)}?" if names else f"see {self.prog} --help"
@@ -148,7 +164,7 @@ def _run(cli: _Parser) -> None:
 
 def _train(cli: _Parser) -> None:
     cli.description = "Train a model on a table with a yes/no question, and export it to models/."
-    cli.option("--data", type=_table, metavar="TABLE", help="a CSV, Excel or Parquet file, or an address")
+    cli.option("--data", type=_table, metavar="TABLE", help="a CSV, Excel, Parquet or JSON file, or an address")
     _table_options(cli)
     cli.option("--model", type=registry.new, metavar="NAME", help="a name in models/ (default: that of the table)")
     cli.option("--replace", action="store_true", help="also where the model of another table has that name")
@@ -158,10 +174,20 @@ def _train(cli: _Parser) -> None:
     def check(chosen: argparse.Namespace) -> None:
         if chosen.data is None:
             _wrong("it needs a table: add --data and the file's name")
+        _check_named_beside(chosen, "--model", chosen.model, registry.for_table(chosen.data))
         chosen.model = chosen.model or registry.for_table(chosen.data)
         check_replaceable(chosen.model)
 
     cli.check = check
+
+
+def _check_named_beside(chosen: argparse.Namespace, option: str, named: Path | None, default: Path) -> None:
+    """A model that waits beside another names that: the name of a file may be that of none, and then it answers."""
+    if chosen.beside and not named and not is_export(default):
+        _wrong(
+            f"there is no model {registry.word(default)} that this could wait beside: name it with {option} "
+            f"({registry.there_are()}), or leave --beside out"
+        )
 
 
 def _beside_option(cli: _Parser) -> None:
@@ -335,7 +361,12 @@ def _export(cli: _Parser) -> None:
     cli.option("file", type=_model_file, metavar="FILE", help=MODEL_FILES)
     _own_model_options(cli)
     _beside_option(cli)
-    cli.check = _check_own_model
+
+    def check(chosen: argparse.Namespace) -> None:
+        _check_named_beside(chosen, "--to", chosen.to, registry.for_table(str(chosen.file)))
+        _check_own_model(chosen)
+
+    cli.check = check
 
 
 OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "imports", "weights", "replace")
@@ -349,7 +380,7 @@ def _own_model_options(cli: _Parser) -> None:
         "--like",
         type=_table_file,
         metavar="TABLE",
-        help="a table (CSV, Excel, Parquet) with these columns; tells their ranges, and the names where none are given",
+        help="a table (CSV, Excel, Parquet, JSON) with these columns; tells their ranges, and the names where none are given",
     )
     cli.option(
         "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"

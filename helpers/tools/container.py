@@ -20,6 +20,7 @@ MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a mod
 PORT = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
 MAX_BODY = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or os.environ.get("MAX_BODY_MB") or "25"
 RUNS = {"onnx": "onnx", "npz": "numpy"}  # the formats for which the image has a runtime, and its name
+INSIDE = "This address is the container's own: outside, ask the one that --publish names, as in --publish 5000:8080."
 WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
 
 
@@ -32,7 +33,7 @@ def main(words: list[str]) -> int:
     options += ["--max-body", MAX_BODY, *words]
     if not {"-h", "--help"} & set(words):
         options += check_model(options)
-    return serve_command.main(command_line.parse(["serve", *options]))
+    return serve_command.main(command_line.parse(["serve", *options]), INSIDE)
 
 
 def check_model(options: list[str]) -> list[str]:

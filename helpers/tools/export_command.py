@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 
-from helpers.export import registry
+from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
 
 
@@ -28,6 +28,9 @@ def main(chosen: argparse.Namespace) -> int:
         found = own_model.found_in(chosen.file, chosen.weights, chosen.imports or "")
         own_model.check_owner(chosen.to, chosen.file, chosen.replace or chosen.beside)
         print(found, flush=True)
+        if chosen.beside and (remark := registry.beside_none(chosen.to)):
+            print(remark, flush=True)
+        there_were = versions.versions(chosen.to)
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always", UserWarning)
             card = own_model.export_file(
@@ -51,5 +54,7 @@ def main(chosen: argparse.Namespace) -> int:
     unproved = [sentence for sentence in said if "not proved" in sentence]
     done = [each for each in said if "have one name" in each or "left out of the answers" in each]
     print("\n".join([*unproved[:1], *done, *own_model.told(card, signature_from(card["signature"]))]))
+    if gone := registry.no_longer_kept(chosen.to, there_were):
+        print(gone)
     print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
     return 0

@@ -33,9 +33,13 @@ def main(chosen: argparse.Namespace) -> int:
         return 1
     name = registry.shown(chosen.model)
     print(f"{name} is {now.version} of {_time(now)} now, in the place of {there[0].version} of {_time(there[0])}")
+    if reason := versions.other_question(there[0].card["signature"], now.card["signature"]):
+        print(f"it cannot answer the callers of the one before: {reason}")
     for service, version in answering:
         its = next((each for each in there if each.version == version), there[0])
         print(f"{service.url} {_becomes(service, its, now)}")
+    if gone := registry.no_longer_kept(chosen.model, there):
+        print(gone)
     print(f"back again: {registry.line('models', 'rollback', registry.word(chosen.model))}")
     return 0
 

@@ -19,7 +19,7 @@ from helpers import wording
 from helpers.data import games
 from helpers.data.reading import DataError
 from helpers.data.tables import Table, features_and_label
-from helpers.export import registry
+from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
 from helpers.model.leakage import telling_features
@@ -56,6 +56,9 @@ def main(chosen: argparse.Namespace) -> int:
         print(f"train: {error}", file=sys.stderr)
         return 2
     print(told(table), flush=True)
+    if chosen.beside and (remark := registry.beside_none(chosen.model)):
+        print(remark, flush=True)
+    there_were = versions.versions(chosen.model)
     from helpers.export.pipeline import export_table, train
 
     try:
@@ -72,6 +75,8 @@ def main(chosen: argparse.Namespace) -> int:
     if chosen.report:
         write_report(table, trained, chosen.report)
         print(f"the figures: {chosen.report}")
+    if gone := registry.no_longer_kept(chosen.model, there_were):
+        print(gone)
     print(registry.how_to_serve(chosen.model, card))
     return 0
 

@@ -129,6 +129,20 @@ def test_a_service_that_answers_well_is_told_with_its_latency(service):
     assert "other machines cannot call it" in found.sentence  # it listens on 127.0.0.1
 
 
+def test_the_address_that_a_service_listens_on_is_asked_for_at_this_machine(service):
+    port = service.url.rpartition(":")[2]
+    found = diagnose(f"http://0.0.0.0:{port}/predict?{EXAMPLE}")
+    assert found.ok and found.sentence.startswith(f"http://127.0.0.1:{port} answers well")
+
+
+def test_a_name_to_which_the_service_does_not_answer_is_told_with_one_to_which_it_does(service):
+    port = service.url.rpartition(":")[2]
+    found = diagnose(f"http://127.1:{port}/predict?{EXAMPLE}")  # resolves to 127.0.0.1, and is another name for it
+    assert found.case == "bad_request" and "--allow-host 127.1" in found.sentence
+    assert diagnose(f"http://127.0.0.1:{port}/predict?{EXAMPLE}").ok
+    assert f"http://127.0.0.1:{port}/predict?{EXAMPLE}," in found.sentence
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_proxy_that_other_programs_would_ask_is_told_by_whatever_name_this_machine_goes(service, host):
     url = f"http://{host}:{service.url.rpartition(':')[2]}"
@@ -407,8 +421,12 @@ def test_what_is_no_web_url_is_said(url):
     assert case_of(url) == "bad_url"
 
 
-def test_a_name_that_does_not_exist_is_said():
+def test_a_name_that_does_not_exist_is_said_and_the_proxy_that_may_know_it(monkeypatch):
     assert case_of("http://no-such-host.invalid:5000/predict") == "name"
+    assert "proxy" not in diagnose("http://no-such-host.invalid:5000/predict").sentence
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    found = diagnose("http://no-such-host.invalid:5000/predict")
+    assert found.case == "name" and "http_proxy sends programs to a proxy, which may know the name" in found.sentence
 
 
 def test_the_private_name_of_an_instance_is_known():

@@ -116,6 +116,12 @@ def test_a_failed_download_says_why_and_leaves_nothing(files, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_proxy_through_which_nothing_is_reached_is_named(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="cannot be reached .*: https_proxy sends this to a proxy, check that"):
+        reading.read_table("https://example.com/games.csv")
+
+
 def test_a_table_is_read_from_an_address(files):
     assert reading.read_table(f"{files}/games.csv").frame.to_dict("list") == {"G1": ["0", "1"], "label": ["1", "0"]}
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import reexported
 
 from helpers import PROJECT
-from helpers.export import kept
+from helpers.export import kept, registry
 from helpers.export.artifacts import export_model
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.predictors import load_predictor
@@ -120,6 +120,17 @@ def test_three_are_kept_of_those_before_and_of_those_beside(games):
         *((each, "before") for each in made[-2:-5:-1]),
     ]
     assert all(load_predictor(each.path, "numpy").version == each.version for each in versions(games))
+
+
+def test_the_versions_that_are_gone_as_newer_ones_came_are_named(games):
+    made = [reexported(games, beside=True, high=float(high)) for high in range(2, 5)]
+    assert registry.no_longer_kept(games, before := versions(games)) == ""
+    reexported(games, beside=True, high=9.0)
+    said = registry.no_longer_kept(games, before)
+    assert said.startswith(f"no longer kept: {made[0]} (beside it, of 20") and said.endswith("), as 3 newer ones are")
+    before = versions(games)
+    promote(games)
+    assert registry.no_longer_kept(games, before) == ""  # one that changed its place is there
 
 
 def test_the_same_model_in_other_formats_is_no_version_of_its_own(trained, games):

@@ -342,8 +342,9 @@ def test_the_readme_s_lines_build_and_run_it_and_curl_gets_what_the_model_predic
     predictor = load_predictor(exported)
     row = predictor.signature.sample(1)
     curl = ["curl", "-sS", f"http://127.0.0.1:{free_port}{query(row[0], predictor.signature.names)}"]
-    build, run, mounted, play = lines_of_the_readme()
-    assert play == ["podman", "kube", "play", str(KUBERNETES.relative_to(PROJECT))]
+    build, run, mounted, play, down = lines_of_the_readme()
+    for line, word in ((play, "play"), (down, "down")):
+        assert line == ["podman", "kube", word, str(KUBERNETES.relative_to(PROJECT))]
     assert (build[:2], build[-1]) == (["podman", "build"], ".")
     podman.build(service_image, *build[2:-1])
     for line in (run, mounted):
