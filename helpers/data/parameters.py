@@ -95,6 +95,8 @@ class Reader:
 
     strict: refuse a number outside of its range, instead of answering it with a note.
     unseen: what becomes of a text that is none of a category's: "refuse", or "answer" it as none of those known.
+
+    The attribute `all_numbers` says whether each feature is a number in a column of its own, or 0 and 1.
     """
 
     def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
