@@ -380,7 +380,7 @@ def _own_model_options(cli: _Parser) -> None:
         "--like",
         type=_table_file,
         metavar="TABLE",
-        help="a table (CSV, Excel, Parquet, JSON) with these columns; tells their ranges, and the names where none are given",
+        help="a table (CSV, Excel, Parquet, JSON) with these columns: tells ranges, and names where none are given",
     )
     cli.option(
         "--classes", type=_classes, default=(), metavar="A,B", help="names of the classes, or a file with one a line"
