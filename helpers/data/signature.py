@@ -70,6 +70,10 @@ class Feature:
             raise ValueError(f"the range of {self.name!r} is {self.low} to {self.high}")
         elif self.scale <= 0:
             raise ValueError(f"the scale of {self.name!r} is {self.scale}")
+        else:
+            # a whole number less an int would keep digits that it loses as a float, in a list of rows for one
+            object.__setattr__(self, "center", float(self.center))
+            object.__setattr__(self, "scale", float(self.scale))
         if self.kind == BINARY and len(self.values) not in (0, 2):
             raise ValueError(f"the binary feature {self.name!r} has {len(self.values)} values")
 

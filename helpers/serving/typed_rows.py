@@ -24,7 +24,12 @@ WIDEST = 256  # features; a wider row is seldom written out with names
 @functools.lru_cache(maxsize=32)
 def typed_rows(reader) -> TypedRows | None:
     """What reads the bodies for a reader of requests; None where it takes something else than plain numbers."""
-    return TypedRows(reader) if getattr(reader, "all_numbers", False) and reader.n <= WIDEST else None
+    if not getattr(reader, "all_numbers", False) or reader.n > WIDEST:
+        return None
+    try:
+        return TypedRows(reader)
+    except ValueError:  # a name with a quotation mark, say, which msgspec takes for none of a field
+        return None
 
 
 class TypedRows:
@@ -52,7 +57,7 @@ class TypedRows:
         for decode in self._decoders:
             try:
                 content = decode(body)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
             if decode is not self._decoders[0]:
                 self._decoders = [decode, *(other for other in self._decoders if other is not decode)]

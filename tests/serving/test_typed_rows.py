@@ -1,13 +1,17 @@
 """Rows that are read straight from the text of a body: the same as by the careful way, or left to it."""
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import Feature, Signature
+from helpers.serving.json_bodies import MalformedJSON, decode
+from helpers.serving.services import create_predict_app
 from helpers.serving.typed_rows import typed_rows
 
 BITS = Signature(tuple(Feature(f"g{i}") for i in range(1, 4)), label="won")
@@ -61,6 +65,106 @@ def test_numbers_are_scaled_to_the_very_bits_of_the_careful_way(content):
     assert rows.matrix.tobytes() == careful.tobytes()
 
 
+# ---- bodies as no program that means well writes them ----
+
+BODIES = {  # by what they are odd in
+    "bits": BITS,
+    "scaled": SCALED,
+    "far": Signature(
+        (Feature("Größe", "real", 2**53 - 8, 2**53 + 8, center=2**53, scale=3), Feature("b", "real", 0, 9))
+    ),
+    "cases": Signature((Feature("Age", "real", -1, 1), Feature("age"), Feature("ẞ"))),
+    "colons": Signature((Feature("a:b", "real", -1, 1), Feature("b"))),
+}
+ODD = ["-0", "-0.0", "1.0", "1e0", "10E-1", "0e999", "1E400", "1e-400", "0.1e+1", "1.00000000000000000000000001"]
+ODD += ["5e-324", "16777217", "9007199254740993", "18446744073709551616", "1" + "0" * 30, "0." + "0" * 400 + "1"]
+ODD += ["true", "null", '"1"', "01", "1.", ".5", "+1", "--1", "0x1", "1_0", "NaN", "Infinity", "[1]", "{}", "١"]
+NOISE = [b"", *(bytes([byte]) for byte in b'{}[]":,0123456789eE.+-\\ \t\0\xff\xc3ag')]
+
+
+def body_of(signature: Signature, random: Random) -> bytes:
+    """A row or a list of rows that is perhaps right: names spelled and numbers written in one of many ways."""
+    pick = random.choice
+
+    def number(feature: Feature) -> str:
+        if random.random() < 0.1:
+            return pick(ODD)
+        if feature.kind == "binary":
+            return str(random.randrange(2))
+        within = [
+            random.uniform(feature.low, feature.high),
+            feature.low,
+            feature.high,
+            np.nextafter(feature.high, 9e99),
+        ]
+        return pick(["%r", "%.17g", "%.16e", "%.25f", "%.0f"]) % float(pick(within))
+
+    def name(feature: Feature) -> str:
+        escaped = "".join(f"\\u{ord(letter):04x}" for letter in feature.name)
+        return pick(
+            [feature.name] * 20 + [feature.name.lower(), feature.name.upper(), f" {feature.name}", escaped, "x"]
+        )
+
+    def row() -> str:
+        features = random.sample(signature.features, len(signature))
+        features += [features[0]] * (random.random() < 0.1)
+        blank = pick([""] * 5 + [" ", "\r\n", "\u00a0"])
+        return "{" + f",{blank}".join(f'"{name(f)}":{blank}{number(f)}' for f in features) + "}"
+
+    rows = [row() for _ in range(random.randint(1, 3))]
+    text = pick([rows[0], f"[{','.join(rows)}]"] * 4 + [f" {rows[0]} ", f"[{rows[0]},]", f"[[{rows[0]}]]"])
+    body = text.encode(pick(["utf-8"] * 20 + ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"]))
+    if random.random() < 0.2:
+        at = random.randrange(len(body))
+        body = body[:at] + pick(NOISE) + body[at + random.randrange(2) :]
+    return body
+
+
+def read_carefully(signature: Signature, body: bytes):
+    try:
+        content = decode(body)
+        return signature.reader().read(content), isinstance(content, list)
+    except (InvalidRequest, MalformedJSON) as error:
+        return error
+
+
+@pytest.mark.parametrize("signature", BODIES.values(), ids=BODIES)
+def test_whatever_is_answered_is_answered_by_the_careful_way_with_the_very_bits(signature):
+    random, read, answered = Random(0), typed_rows(signature.reader()).read, 0
+    for _ in range(1500):
+        body = body_of(signature, random)
+        if (found := read(body)) is None:
+            continue
+        careful = read_carefully(signature, body)
+        assert not isinstance(careful, Exception), body
+        (rows, is_list), (wanted, wanted_list) = found, careful
+        assert is_list == wanted_list and rows[1:] == wanted[1:] == ({}, {}, ()), body
+        assert rows.matrix.tobytes() == wanted.matrix.tobytes() and rows.matrix.shape == wanted.matrix.shape, body
+        answered += 1
+    assert signature is BODIES["colons"] or answered > 100
+
+
+def test_a_whole_number_beyond_2_to_the_53_means_the_same_alone_and_in_a_list():
+    reader = BODIES["far"].reader()
+    row = {"Größe": 2**53 + 5, "b": 1}
+    alone, listed = reader.read(row), reader.read([row])
+    typed, _ = typed_rows(reader).read(json.dumps(row).encode())
+    assert alone.matrix.tobytes() == listed.matrix.tobytes() == typed.matrix.tobytes()
+
+
+@pytest.mark.parametrize("name", ['a "b"', "a\\b"])
+def test_a_model_with_a_name_that_json_escapes_is_answered_by_the_lane_too(name):
+    class Half:
+        signature = Signature((Feature(name), Feature("c")))
+
+        def __call__(self, rows):
+            return np.full(len(rows), 0.5, np.float32)
+
+    lane = create_predict_app(Half()).extensions["lane"]
+    answer = lane.post(b"", json.dumps({name: 1, "c": 0}).encode(), "application/json")
+    assert answer is not None and answer[0].startswith(b'{"prediction":"0.5"')
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -84,6 +188,7 @@ def test_numbers_are_scaled_to_the_very_bits_of_the_careful_way(content):
         b'[{"g1":1,"g2":0,"g3":1},null]',
         b'{"g1":1,"g2":0,"g3":1e999}',
         b'\xef\xbb\xbf{"g1":1,"g2":0,"g3":1}',
+        b'{"g1":1,"g2":0,"g3":1,"\xff":1}',
     ],
 )
 def test_what_is_irregular_in_any_way_is_left_to_the_careful_way(body):
