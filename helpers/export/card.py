@@ -35,7 +35,7 @@ def read_card(directory: str | Path) -> dict:
         _check(card)
     except OSError as error:
         raise PredictorError(f"there is no model in {path.parent.name}/ ({where}: {error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PredictorError(f"{where} is damaged ({str(error)[:200]}): export the model again") from error
     return card
 

@@ -87,7 +87,8 @@ def card_of(directory: Path) -> dict | None:
     try:
         card = json.loads(read_bytes(directory, CARD))
         takes = card["signature"].get("features") or card["signature"]["inputs"]
-        return card if isinstance(card["files"], dict) and takes else None
+        are_files = all(isinstance(entry, dict) for entry in card["files"].values())
+        return card if are_files and takes else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -151,7 +151,7 @@ def drift_of(model, place: tuple[Path, int] | None, name: str = "") -> Drift | N
         return None
     try:
         distribution = Distribution.from_dict(model.signature, data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         log.warning("the distribution in the card of %s is damaged (%r): drift is not watched", model.version, error)
         return None
     return Drift(model, distribution, place, f"{name or 'model'}-{model.version}")

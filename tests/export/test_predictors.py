@@ -254,6 +254,13 @@ def test_a_card_that_is_no_card(copy, text):
         load_predictor(copy)
 
 
+@pytest.mark.parametrize("part", ["high", "default", "center"])
+def test_a_card_with_a_number_that_no_float_holds(copy, part):
+    edit_card(copy, lambda card: card["signature"]["features"][0].update({part: 10**400}))
+    with pytest.raises(PredictorError, match=r"games/card.json is damaged"):
+        load_predictor(copy)
+
+
 def test_a_format_that_was_not_exported(copy):
     edit_card(copy, lambda card: card["files"].pop("model.onnx"))
     with pytest.raises(PredictorError, match="games/model.onnx was not exported"):

@@ -211,6 +211,14 @@ def test_digits_that_begin_two_versions_are_said(games):
     assert find(games, now).version == now
 
 
+def test_a_version_whose_card_is_damaged_is_none(games):
+    reexported(games, high=2.0)
+    [old] = [each for each in versions(games) if each.place == "before"]
+    card = json.loads((old.path / "card.json").read_text())
+    (old.path / "card.json").write_text(json.dumps(card | {"files": {"model.npz": "x"}}))
+    assert [each.place for each in versions(games)] == ["current"]
+
+
 def test_a_damaged_version_is_not_put_in_place(games):
     now = reexported(games, high=2.0)
     [old] = [each for each in versions(games) if each.place == "before"]

@@ -1,5 +1,6 @@
 """What the last hour's requests look like beside the training's rows: counted by each way in, added up, and told."""
 
+import json
 import re
 import shutil
 
@@ -108,6 +109,15 @@ def damaged(model):
             return model(rows)
 
     return Damaged()
+
+
+def test_a_model_whose_card_counts_what_no_number_holds_is_served_and_not_watched(passengers_model, tmp_path, caplog):
+    folder = shutil.copytree(passengers_model, tmp_path / "model")
+    card = json.loads((folder / "card.json").read_text())
+    card["distribution"]["score"]["counts"][0] = 10**400
+    (folder / "card.json").write_text(json.dumps(card))
+    assert create_predict_app(load_predictor(folder)).test_client().get("/").status_code == 200
+    assert "drift is not watched" in caplog.text
 
 
 def test_only_the_last_hour_counts_and_nothing_asked_is_kept(model):
