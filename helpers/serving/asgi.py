@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 LONG_AT_ONCE = 4  # requests to a model that takes long, computed side by side: a small one need not wait for all
 LARGE_BYTES = 100 * 1024  # a body beyond this (1,300 rows of ten features, 3 ms) is answered in a thread of its own
 
+_SLASH = re.compile(b"%2f", re.IGNORECASE)
 _ENVIRON = {
     "GATEWAY_INTERFACE": "CGI/1.1",
     "SCRIPT_NAME": "",
@@ -110,7 +112,8 @@ def _environ(scope: dict) -> dict:
         environ[key] = f"{environ[key]},{text}" if key in environ else text
     host, port = scope["server"]
     environ["REQUEST_METHOD"] = scope["method"]
-    environ["PATH_INFO"] = unquote_to_bytes(scope["raw_path"]).decode("latin-1")
+    path = _SLASH.sub(b"%252F", scope["raw_path"])  # one within a name parts no names, as in the notebook's server
+    environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
     environ["QUERY_STRING"] = scope["query_string"].decode("latin-1")
     environ["SERVER_PROTOCOL"] = f"HTTP/{scope['http_version']}"
     environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port)

@@ -15,7 +15,7 @@ BODY_BYTES = 64 * 1024 * 1024  # of a request to an application that sets no lim
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_BYTES = frozenset(byte for byte in range(128) if _NAME.fullmatch(bytes([byte]))) | {ord("\r")}
-_FIRST_LINE = re.compile(rb"(%b) ([!-~\x80-\xff]+)(?: HTTP/([0-9]\.[0-9]))?" % _NAME.pattern)
+_FIRST_LINE = re.compile(rb"(%b) +([!-~\x80-\xff]+)(?: +HTTP/([0-9]\.[0-9]))?" % _NAME.pattern)
 _WHOLE_ADDRESS = re.compile(rb"https?://((?:[0-9A-Za-z._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?)([/?].*)?", re.IGNORECASE)
 _SLASHES = re.compile(rb"\A/{2,}")
 _HEADER = re.compile(rb"(%b):([^\x00-\x08\x0a-\x1f\x7f]*)" % _NAME.pattern)
@@ -37,6 +37,8 @@ TWO_LENGTHS = "Transfer-Encoding does not go with Content-Length, nor with HTTP/
 OTHER_CODING = "no Transfer-Encoding but chunked is understood"
 OTHER_VERSION = "this service speaks HTTP 1.1, and 1.0"
 NO_PROXY = "this service is no proxy: it does not take CONNECT"
+NO_METHOD = "there is no such method: send GET or POST"
+ALLOW = ("Allow", "GET, HEAD, OPTIONS, POST")  # goes with 405 (RFC 9110, 15.5.6)
 TWO_HOSTS = "a request has one Host"
 LONG_ADDRESS = f"the address is longer than {HEADER_BYTES:,} bytes: send the features in the body"
 LARGE_HEADERS = f"the headers are larger than {HEADER_BYTES:,} bytes: send fewer or shorter ones, cookies for one"

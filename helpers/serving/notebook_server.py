@@ -31,6 +31,7 @@ from cheroot.workers import threadpool
 from helpers.export.served import open_directly
 from helpers.serving.callers import CallerCheck, Callers, is_loopback
 from helpers.serving.framing import (
+    ALLOW,
     BODY_BYTES,
     CUT_SHORT,
     HEADER_BYTES,
@@ -375,6 +376,7 @@ class _Connection(server.HTTPConnection):
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         origin = _ORIGIN.search(self.rfile.buffer, 0, HEADER_BYTES)
         more = self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
+        more += [ALLOW] if status.startswith("405") else []
         head += "".join(f"{name}: {value}\r\n" for name, value in more)
         if observed:
             request_id = observed.identify(None)

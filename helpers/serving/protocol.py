@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import sys
 import time
@@ -27,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from helpers.serving.asgi import LARGE_BYTES, Gateway
 from helpers.serving.callers import CALLER
 from helpers.serving.framing import (
+    ALLOW,
     CUT_SHORT,
     HEADER_BYTES,
     HEADERS,
@@ -37,6 +39,7 @@ from helpers.serving.framing import (
     NO_CHUNKS,
     NO_HEADER,
     NO_LENGTH,
+    NO_METHOD,
     NO_PROXY,
     NO_REQUEST,
     OTHER_CODING,
@@ -78,6 +81,8 @@ _UNREAD = (
     ("header", 400, NO_HEADER),
     ("after start line", 400, NO_HEADER),
 )
+# The beginning of a request by a method that the parser does not know.
+_OTHER_METHOD = re.compile(rb"(?!(?:GET|POST) )[0-9A-Z_-]+ +/")
 _IRREGULAR = {b"content-encoding", b"transfer-encoding", b"upgrade"}  # headers of requests that the lane leaves alone
 
 
@@ -176,9 +181,7 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 self._stay_with_http(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            said = str(error)
-            found = ((code, sentence) for words, code, sentence in _UNREAD if words in said)
-            self.refuse(*self.problem or next(found, (400, NO_REQUEST)))
+            self.refuse(*self.problem or _refusal(str(error), data if begins else b""))
             return
         if max(self.head_bytes, self.silent_bytes) > HEADER_BYTES:
             self.refuse(431, LARGE_HEADERS)
@@ -281,6 +284,7 @@ class Connection(HttpToolsProtocol):
         head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
         origin = dict(_tidied(self.headers or ())).get(b"origin", b"").decode("latin-1")
         more = self.callers.headers_of_refusal(origin) if self.callers else []
+        more += [ALLOW] if code == 405 else []
         head += "".join(f"{name}: {value}\r\n" for name, value in more)
         head += f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
         self.transport.write(head.encode("latin-1") + body)
@@ -495,6 +499,13 @@ class Connection(HttpToolsProtocol):
         close = b"" if keep else b"connection: close\r\n"
         tail = b"x-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
         return self.head + tail % (request_id.encode(), len(body), close, body)
+
+
+def _refusal(said: str, data: bytes) -> tuple[int, str]:
+    """The status and the sentence of an answer to `data`, of which the parser says why it is no request."""
+    if "method" in said and _OTHER_METHOD.match(data):
+        return 405, NO_METHOD
+    return next(((code, sentence) for words, code, sentence in _UNREAD if words in said), (400, NO_REQUEST))
 
 
 def _tidied(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

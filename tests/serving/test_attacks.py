@@ -273,10 +273,13 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
         (b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n", b"505", b"speaks HTTP 1.1"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505", b"speaks HTTP 1.1"),
+        (b"PSOT / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"405", b"\r\nAllow: "),
+        (b"GETS / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"405", b"\r\nAllow: "),
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414", b"longer than 16,384 bytes: send"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"431", b"than 16,384 bytes"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5_000 + b"\r\n", b"431", b" headers"),
         (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405", b"no proxy"),
+        (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405", b"\r\nAllow: "),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", b"501", b"chunked"),
         (
             POST.replace(b"1.1", b"1.0", 1) + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n",
@@ -288,6 +291,19 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
     ):
         got = talk(url, data)
         assert is_one_refusal(got, status) and says in got
+
+
+@pytest.mark.parametrize("blanks", [b"  ", b"   "])
+def test_more_blanks_than_one_in_a_first_line_part_its_words_as_one_does(url, blanks):
+    got = talk(
+        url, blanks.join([b"GET", b"/health/live", b"HTTP/1.1"]) + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    assert got.startswith(b"HTTP/1.1 200") and got.endswith(b'{"success":true}\n')
+
+
+@pytest.mark.parametrize("path", ["/%2Fhealth/live", "/health%2flive"])
+def test_a_slash_that_is_part_of_a_name_parts_no_names(url, path):
+    assert requests.get(url + path).status_code == 404
 
 
 def test_a_request_that_offers_another_protocol_is_answered_with_its_body(url):
