@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from helpers.serving.callers import CALLER
-from helpers.serving.lane import PATH
 from helpers.serving.model_slot import ModelSlot
+from helpers.serving.platforms import may_predict
 
 _IN_ENVIRON = "HTTP_" + CALLER.upper().replace("-", "_")
 _REMEMBERED = 4096  # callers
@@ -58,7 +58,7 @@ class Split:
         self.app, self.other, self.canary, self.counts = app, other, canary, counts
 
     def __call__(self, environ: dict, start_response: Callable):
-        if environ["PATH_INFO"] != PATH:
+        if not may_predict(environ["PATH_INFO"]):
             return self.app(environ, start_response)
         begin, code = time.perf_counter(), "500"
         is_canary = self.canary.answers(environ.get(_IN_ENVIRON) or environ.get("REMOTE_ADDR", ""))

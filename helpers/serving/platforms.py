@@ -149,5 +149,15 @@ def _as_lines(model: Callable, content: bytes, kind: str) -> str:
     return lines.getvalue()
 
 
+def content_of(answer: bytes, kind: str):
+    """What an answer holds: the objects of JSON lines, the cells of CSV, of which the last of a row is a number."""
+    kind = kind.partition(";")[0]
+    if kind in _LINES:
+        return list(map(json.loads, answer.splitlines()))
+    if kind == CSV:
+        return [[*cells[:-1], float(cells[-1])] for cells in csv.reader(io.StringIO(answer.decode()))]
+    return json.loads(answer)
+
+
 def _json(content) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

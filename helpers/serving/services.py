@@ -12,7 +12,7 @@ import hmac
 import logging
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote_to_bytes
@@ -86,11 +86,13 @@ def body_bytes(signature) -> int:
 class Part:
     """What an application has to know that is a part of another one: of a service of several models or versions.
 
-    model: its name there. metrics: those of the whole, or None where nothing it does is to be counted.
+    model: its name there. metrics: those of the whole, or None where nothing it does is to be counted. has_platforms:
+    whether it answers under the paths of platforms, which belong to a service of one model.
     """
 
     model: str
     metrics: Metrics | None
+    has_platforms: bool = False
 
 
 def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
@@ -177,7 +179,9 @@ def create_predict_app(
     inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
     if shadow or canary:
         rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
-        inner = app.extensions["inner"] = _with_other_versions(app, shadow, canary, metrics, model_name, rules)
+        inner = app.extensions["inner"] = _with_other_versions(
+            app, shadow, canary, part or Part(model_name, metrics, has_platforms=True), rules
+        )
     # for a server that answers without calling the application
     app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
     # within the layer that gives ids and counts
@@ -214,6 +218,7 @@ def create_predict_app(
 
     if part is None:
         serve_metrics(app, guard, metrics)
+    if part is None or part.has_platforms:
         add_platforms(app, slot, guard, ready, reader_of, _read_rows, _body)
 
     @app.get("/openapi.json")
@@ -243,24 +248,23 @@ def create_predict_app(
     return app
 
 
-def _with_other_versions(
-    app: Flask, shadow: Shadow | None, canary: Canary | None, metrics: Metrics, model_name: str, rules: dict
-) -> Callable:
+def _with_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | None, part: Part, rules: dict) -> Callable:
     """The application around that of the model which asks the shadow and hands the canary its callers.
 
-    Either is a whole application of its own, without a socket, which reads requests by its own signature.
+    Either is a whole application of its own, the `part`, without a socket, which reads requests by its own signature.
     """
+    model_name, metrics = part.model, part.metrics
     slot, inner = app.extensions["model"], app.extensions["inner"]
     for other in filter(None, (shadow, canary)):
         if reason := other_question(slot.current.signature.to_dict(), other.slot.current.signature.to_dict()):
             raise ValueError(f"{other.slot.version} cannot stand beside {slot.version}: {reason}")
         _end_where_promoted(slot, other, model_name)
     if shadow:
-        asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=Part(model_name, None))
+        asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=replace(part, metrics=None))
         inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version))
         app.extensions["lane"] = ShadowedLane(app.extensions["lane"], shadow)
     if canary:
-        other = create_predict_app(canary.slot, **rules, part=Part(model_name, metrics))
+        other = create_predict_app(canary.slot, **rules, part=part)
         lane = app.extensions["lane"]
         counts = [metrics.version(model_name, lambda each=each: each.version) for each in (slot, canary.slot)]
         lane.count, other.extensions["lane"].count = counts

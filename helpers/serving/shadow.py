@@ -7,15 +7,15 @@ nor fails with it: where the queue is full, the request is dropped, and counted.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from helpers.serving.lane import PATH, Answer, Lane
+from helpers.serving.lane import JSON, PATH, Answer, Lane
 from helpers.serving.model_slot import ModelSlot
+from helpers.serving.platforms import content_of, may_predict
 
 WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
 DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
@@ -24,12 +24,17 @@ _APART = {"notes", "errors", "success"}  # of an answer: what the model did not 
 log = logging.getLogger("helpers.serving.services")
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
+    """A request that was answered, and its answer, which is of the type `kind`."""
+
     method: str
     query: bytes
     body: bytes
     content_type: str
     answer: bytes
+    kind: str = JSON
+    path: str = PATH
+    accept: str = ""
 
 
 class Shadow:
@@ -42,7 +47,7 @@ class Shadow:
         self.slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
         self.waiting = waiting
         self.is_over = False
-        self._queue: deque[_Asked] = deque()
+        self._queue: deque[Asked] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -52,16 +57,16 @@ class Shadow:
         self._lane, self._app, self._metrics = asked.extensions["lane"], asked.extensions["inner"], metrics
         return _Shadowed(app, self, asked.config["MAX_CONTENT_LENGTH"])
 
-    def offer(self, method: str, query: bytes, body: bytes, content_type: str, answer: bytes) -> None:
+    def offer(self, asked: Asked) -> None:
         """Have the shadow asked what was answered, as soon as there is time."""
         if self.is_over:
             return
-        size = len(body) + len(answer)
+        size = len(asked.body) + len(asked.answer)
         with self._changed:
             if len(self._queue) >= self.waiting or self._bytes + size > WAITING_BYTES:
                 self._metrics["dropped"].inc()
                 return
-            self._queue.append(_Asked(method, query, body, content_type, answer))
+            self._queue.append(asked)
             self._bytes += size
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
@@ -76,7 +81,8 @@ class Shadow:
                 asked = self._queue.popleft()
                 self._bytes -= len(asked.body) + len(asked.answer)
             try:
-                largest, disagree = difference(json.loads(asked.answer), json.loads(self._ask(asked)))
+                both = asked.answer, self._ask(asked)
+                largest, disagree = difference(*(content_of(answer, asked.kind) for answer in both))
             except Exception as error:
                 log.info("the shadow %s did not answer: %s", self.slot.version, error)
                 self._metrics["errors"].inc()
@@ -85,9 +91,11 @@ class Shadow:
             if disagree:
                 self._metrics["disagreements"].inc()
 
-    def _ask(self, asked: _Asked) -> bytes:
+    def _ask(self, asked: Asked) -> bytes:
         """The shadow's answer; ValueError where it refuses."""
-        if asked.method == "GET":
+        if asked.path != PATH:
+            found = None
+        elif asked.method == "GET":
             found = self._lane.get(asked.query)
         else:
             found = self._lane.post(asked.query, asked.body, asked.content_type)
@@ -115,13 +123,13 @@ class ShadowedLane(Lane):
     def get(self, query: bytes) -> Answer | None:
         answer = super().get(query)
         if answer is not None:
-            self.shadow.offer("GET", query, b"", "", answer[0])
+            self.shadow.offer(Asked("GET", query, b"", "", answer[0]))
         return answer
 
     def post(self, query: bytes, body: bytes, content_type: str) -> Answer | None:
         answer = super().post(query, body, content_type)
         if answer is not None:
-            self.shadow.offer("POST", query, body, content_type, answer[0])
+            self.shadow.offer(Asked("POST", query, body, content_type, answer[0]))
         return answer
 
 
@@ -132,35 +140,37 @@ class _Shadowed:
         self.app, self.shadow, self.max_body_bytes = app, shadow, max_body_bytes
 
     def __call__(self, environ: dict, start_response: Callable):
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if environ["PATH_INFO"] != PATH or not length.isdecimal() or int(length) > self.max_body_bytes:
+        length, path = environ.get("CONTENT_LENGTH") or "0", environ["PATH_INFO"]
+        if not may_predict(path) or not length.isdecimal() or int(length) > self.max_body_bytes:
             return self.app(environ, start_response)
         body = environ["wsgi.input"].read(int(length)) if int(length) else b""
         environ["wsgi.input"] = io.BytesIO(body)
-        status = ""
+        status = kind = ""
 
         def respond(given, headers, *exc_info):
-            nonlocal status
-            status = given
+            nonlocal status, kind
+            status, kind = given, dict(headers).get("Content-Type", "")
             return start_response(given, headers, *exc_info)
 
         chunks = self.app(environ, respond)
         answer = b"".join(chunks)
         if hasattr(chunks, "close"):
             chunks.close()
-        if status.startswith("200") and environ["REQUEST_METHOD"] in ("GET", "POST"):
-            query, kind = environ["QUERY_STRING"].encode("latin-1"), environ.get("CONTENT_TYPE", "")
-            self.shadow.offer(environ["REQUEST_METHOD"], query, body, kind, answer)
+        method = environ["REQUEST_METHOD"]
+        if status.startswith("200") and method in ("GET", "POST"):
+            query, sent = environ["QUERY_STRING"].encode("latin-1"), environ.get("CONTENT_TYPE", "")
+            self.shadow.offer(Asked(method, query, body, sent, answer, kind, path, environ.get("HTTP_ACCEPT", "")))
         return [answer]
 
 
-def _environ(asked: _Asked) -> dict:
+def _environ(asked: Asked) -> dict:
     return {
         "REQUEST_METHOD": asked.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": PATH,
+        "PATH_INFO": asked.path,
         "QUERY_STRING": asked.query.decode("latin-1"),
         "CONTENT_TYPE": asked.content_type,
+        "HTTP_ACCEPT": asked.accept,
         "CONTENT_LENGTH": str(len(asked.body)),
         "SERVER_NAME": "shadow",
         "SERVER_PORT": "0",

@@ -16,6 +16,7 @@ from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import serve
+from helpers.serving.platforms import content_of
 from helpers.serving.services import create_predict_app
 
 NUMBERS = Signature((Feature("a", "real", 0, 10, 1), Feature("b", "binary"), Feature("c", "real", missing=True)), "y")
@@ -163,6 +164,15 @@ def test_classes_come_with_their_names():
     assert list(csv.reader(io.StringIO(lines))) == [["green, light", "0.5"]] * 2
     objects = client.post("/invocations", **body, headers={"Accept": "application/x-ndjson"}).text.splitlines()
     assert [json.loads(line)["label"] for line in objects] == ["green, light"] * 2
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/csv", "application/jsonlines"])
+def test_an_answer_of_each_kind_is_read_again_for_a_shadow(kind):
+    client = create_predict_app(Classes()).test_client()
+    answer = client.post("/invocations", json=[{"a": 1, "b": 0}], headers={"Accept": kind})
+    found = content_of(answer.data, answer.content_type)
+    [row] = found["predictions"] if kind == "application/json" else found
+    assert row == (["green, light", 0.5] if kind == "text/csv" else {"label": "green, light", "probability": 0.5})
 
 
 def test_kserve_asks_for_a_model_by_name(url, rows, predicted):

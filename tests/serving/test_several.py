@@ -290,6 +290,27 @@ def test_a_canary_in_a_notebook_answers_the_same_callers(games):
         assert [each["name"] for each in parameters] == ["X-Caller-ID"]
 
 
+PLATFORMS = ("/predict", "//predict", "/invocations", "/v1/models/games:predict", "/vertex")
+
+
+def test_a_canary_answers_the_same_callers_under_every_path_that_predicts(games, monkeypatch):
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex")
+    now, before = (load_predictor(each.path) for each in versions.versions(games))
+    canary = Canary(before, 0.3)
+    expected = [before.version if canary.answers(caller) else now.version for caller in CALLERS[:20]]
+    assert len(set(expected)) == 2
+    with serve(create_predict_app(now, canary=canary), port=0) as server:
+        for path in PLATFORMS:
+            answers = [
+                requests.post(server.url + path, json={"instances": [ROW]}, headers={"X-Caller-ID": caller})
+                for caller in CALLERS[:20]
+            ]
+            assert [answer.headers["X-Model-Version"] for answer in answers] == expected, path
+            assert len({answer.content for answer in answers}) == 2
+        counted = metric(server.url, f'model_requests_total{{code="200",version="{before.version}"}}')
+        assert counted == len(PLATFORMS) * expected.count(before.version)
+
+
 def test_a_canary_and_a_shadow_end_while_the_model_is_their_version(games, caplog):
     now, before = (load_predictor(each.path) for each in versions.versions(games))
     slot, canary, shadow = ModelSlot(now), Canary(before, 0.5), Shadow(before)
@@ -334,6 +355,23 @@ def test_a_shadow_is_asked_what_was_asked_and_the_metrics_tell_how_far_it_differ
         requests.post(f"{url}/predict?errors=rows", json=[ROW, ROW])  # through Flask
         requests.get(f"{url}/predict", params={"g1": 7})  # was not answered, and is not asked
         until(lambda: metric(url, "shadow_difference_count") == len(rows) + 1)
+
+
+def test_a_shadow_is_asked_under_every_path_that_predicts_and_in_every_shape(games, monkeypatch):
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex")
+    now, before = (load_predictor(each.path) for each in versions.versions(games))
+    apart = abs(now(now.signature.parse(ROW)) - before(now.signature.parse(ROW)))[0]
+    table, kinds = ",".join(map(str, ROW.values())), ("application/json", "text/csv", "application/jsonlines")
+    with serve(create_predict_app(now, shadow=Shadow(before)), port=0) as server:
+        for path in PLATFORMS:
+            assert requests.post(server.url + path, json=[ROW]).headers["X-Model-Version"] == now.version
+        for kind in kinds:
+            headers = {"Content-Type": "text/csv", "Accept": kind}
+            assert requests.post(f"{server.url}/invocations", data=table, headers=headers).ok
+        count = len(PLATFORMS) + len(kinds)
+        until(lambda: metric(server.url, "shadow_difference_count") == count)
+        assert metric(server.url, "shadow_difference_sum") == pytest.approx(count * apart, rel=1e-4)
+        assert metric(server.url, "shadow_errors_total") == 0
 
 
 class Failing:
