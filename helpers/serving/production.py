@@ -188,7 +188,9 @@ def _work(load: Callable[..., Callable], counts: Path | None, is_logged: bool, p
     from helpers.serving import access_log, protocol
     from helpers.serving.asgi import Gateway
     from helpers.serving.observability import count_as
+    from helpers.serving.sayings import hand_on
 
+    hand_on(place.say)
     sys.setswitchinterval(0.001)  # while a thread computes a long list, the others are asked to wait this long
     count_as(place.number, counts)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", TENSORFLOW_THREADS)  # read when TensorFlow starts, if it does

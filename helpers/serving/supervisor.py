@@ -21,6 +21,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from helpers.serving.callers import Callers
+from helpers.serving.sayings import Sayings
 from helpers.serving.stand_in import NOBODY, STARTING, StandIn
 
 log = logging.getLogger("helpers.serving.services")
@@ -34,11 +35,13 @@ ABSENT_SECONDS = 2  # without any worker where there was one, after which this p
 LOOK_SECONDS = 0.1  # between two looks at the workers
 MOST_STARTS = 3  # of each worker, before any was ready
 
-LIVES = b"."
+LIVES, SAYS, FAILS = b".", b">", b"!"  # what a worker's word begins with
+LONGEST_WORD = 16 * 1024  # bytes
 
 _BUSY = 2**31 - 1  # connections of a worker that cannot take any
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_one_word = threading.Lock()  # at a time, of a worker's threads; a place that travels to a new interpreter holds none
 
 
 class CannotServe(Exception):
@@ -54,9 +57,21 @@ class Place:
     def __init__(self, number: int, listener: socket.socket, pipe: Connection, board: memoryview | None):
         self.number, self.listener, self.pipe, self.board = number, listener, pipe, board
 
-    def tell(self, problem: str = "") -> None:
-        """Say that this worker is ready, or still lives; or why it cannot serve."""
-        self.pipe.send_bytes(problem.encode() or LIVES)
+    def tell(self) -> None:
+        """Say that this worker is ready, or still lives."""
+        self._send(LIVES)
+
+    def fail(self, problem: str) -> None:
+        """Say why this worker cannot serve."""
+        self._send(FAILS + problem.encode(errors="replace"))
+
+    def say(self, line: str) -> None:
+        """Say what is to be written, once where all workers say it; any thread may."""
+        self._send(SAYS + line.encode(errors="replace"))
+
+    def _send(self, word: bytes) -> None:
+        with _one_word:
+            self.pipe.send_bytes(word[:LONGEST_WORD])
 
     def holds(self, connections: int) -> bool:
         """Say how many connections this worker holds; whether another one holds fewer."""
@@ -107,6 +122,7 @@ class Supervisor:
         self._present = time.monotonic()  # when a worker was last there to answer
         self._instead = StandIn(listener, callers or Callers(), note)
         self._said = ""  # why a worker could not start, as it was last said
+        self._sayings = Sayings()
         # A forked worker shares what is imported already; elsewhere it is a new interpreter.
         forks = sys.platform == "linux"
         self._context = multiprocessing.get_context("fork" if forks else "spawn")
@@ -121,6 +137,7 @@ class Supervisor:
                     if worker.process is None and time.monotonic() >= worker.start_at:
                         self._start(worker)
                 self._listen(LOOK_SECONDS)
+                self._sayings.tell(worker.number for worker in self.workers if worker.process is not None)
                 for worker in self.workers:
                     if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
                         return 2
@@ -183,31 +200,39 @@ class Supervisor:
                 worker.process.kill()
 
     def _hear(self, worker: _Worker, word: bytes) -> None:
-        if word != LIVES:
-            worker.problem = word.decode()
+        kind, text = word[:1], word[1:].decode(errors="replace")
+        if kind == SAYS:
+            self._sayings.hear(text, worker.number)
+            return
+        if kind == FAILS:
+            worker.problem = text
             return
         if not worker.ready:
             self._said = ""
         worker.heard, worker.ready, worker.pause = time.monotonic(), True, RETRY_SECONDS[0]
         if not self.was_ready:
             self.was_ready = True
-            if self.on_ready:
+            if self.on_ready and not self._stop:
                 self.on_ready()
+
+    def _hear_last(self, worker: _Worker) -> None:
+        """Hear what a worker has said before it ended."""
+        while worker.pipe is not None and worker.pipe.poll():
+            try:
+                self._hear(worker, worker.pipe.recv_bytes())
+            except (EOFError, OSError):
+                break
+        if worker.pipe is not None:
+            worker.pipe.close()
+            worker.pipe = None
 
     def _replace(self, worker: _Worker) -> bool:
         """Make room for a new process where one has ended; False where the service cannot be started at all."""
         worker.process.join()
         code, worker.process = worker.process.exitcode, None
-        while worker.pipe is not None and worker.pipe.poll():  # what it said last
-            try:
-                self._hear(worker, worker.pipe.recv_bytes())
-            except (EOFError, OSError):
-                break
+        self._hear_last(worker)
         if self._board is not None:
             self._board[worker.number] = _BUSY
-        if worker.pipe is not None:
-            worker.pipe.close()
-            worker.pipe = None
         if worker.problem and worker.problem != self._said:  # it is tried again and again
             more = ", trying again; without any worker requests are answered with 503" if self.was_ready else ""
             print(f"serve: {worker.problem}{more}", file=sys.stderr, flush=True)
@@ -222,15 +247,17 @@ class Supervisor:
         return True
 
     def _end(self) -> None:
-        running = [worker.process for worker in self.workers if worker.process is not None]
-        for process in running:
-            process.terminate()
+        running = [worker for worker in self.workers if worker.process is not None]
+        for worker in running:
+            worker.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for worker in running:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            self._hear_last(worker)
+        self._sayings.tell((worker.number for worker in running), wait=0)
         self.listener.close()
 
 
@@ -245,7 +272,7 @@ def _run(work: Callable[[Place], None], place: Place) -> None:
     try:
         work(place)
     except CannotServe as error:
-        place.tell(str(error))
+        place.fail(str(error))
         sys.exit(CANNOT_SERVE)
 
 

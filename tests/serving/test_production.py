@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from subprocess import PIPE, STDOUT
 
 import notebook_tools as tools
 import numpy as np
@@ -541,7 +542,7 @@ def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, fre
         while not stop.is_set():
             seen.append(requests.get(f"{url}/predict", params=ARTICLE, timeout=10).json().get("prediction"))
 
-    with serving(model, free_port, "--workers", "2") as (_, url):
+    with serving(model, free_port, "--workers", "2") as (process, url):
         thread = threading.Thread(target=ask)
         thread.start()
         until(lambda: len(seen) > 20)
@@ -550,7 +551,39 @@ def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, fre
         stop.set()
         thread.join()
         assert requests.get(f"{url}/predict", params=ARTICLE).json()["prediction"] in legal - {seen[0]}
+        said = next(line for line in process.stdout if " replaced by " in line)
+        assert said.startswith(f"model {old.version} replaced by {new.version}, ")
+        assert 'model_swaps_total{result="ok"} 2.0' in requests.get(f"{url}/metrics").text
+        process.terminate()
+        assert " replaced by " not in process.stdout.read()  # once, though each worker has replaced it
     assert set(seen) == legal
+
+
+WORKERS = """
+import socket, sys, time
+from helpers.serving.sayings import hand_on, log
+from helpers.serving.supervisor import Supervisor
+
+def work(place):
+    hand_on(place.say)
+    if place.number != 1:
+        log.error("what worker 1 does not say")
+    log.warning("what all of them say")
+    place.tell()
+    time.sleep(60)
+
+listener = socket.create_server(("127.0.0.1", 0))
+sys.exit(Supervisor(listener, 3, work, lambda: print("ready", flush=True)).run())
+"""
+
+
+@posix_only
+def test_what_all_workers_say_is_said_once_and_what_some_say_with_their_numbers():
+    process = subprocess.Popen([sys.executable, "-c", WORKERS], cwd=PROJECT, stdout=PIPE, stderr=STDOUT, text=True)
+    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "what all of them say\n"
+    process.terminate()
+    assert process.stdout.read() == "workers 0, 2: what worker 1 does not say\n" and process.wait() == 0
 
 
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
