@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from helpers.data.reading import BLANK, MISSING, DataError, Reading, older_encoding, read_head
+from helpers.data.reading import ABSENT, BLANK, DataError, Reading, older_encoding, read_head
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
@@ -37,8 +37,6 @@ PIECE_BYTES = 32 * 1024**2  # of a text, at least
 HEAD_BYTES = 256 * 1024  # of a text from which is told how it is written
 LONGEST_BLOCK = 2 * TEXT_BYTES  # beyond it a quotation mark that is never closed is taken for a character
 QUOTES_TRIED = 8  # places to cut a text at, before more of it is read
-# What stands for "no value" in a CSV file, as for the reading of the table that a model was trained on.
-ABSENT = frozenset({*arrow_csv.ConvertOptions().null_values, "None", "<NA>", *MISSING})
 COMPRESSED = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\x00": lzma.LZMAFile}
 
 # (place, line): the rows, or bytes of text in UTF-8, that come before; the line, or the row's number, that follows
@@ -179,7 +177,7 @@ def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
                 if last < metadata.num_rows:
                     yield last, last + 1
 
-    return Source(path, key, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts)
+    return Source(path, key, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts, ABSENT)
 
 
 def _decoded(batch: pa.RecordBatch, before: int) -> Callable[[], Decoded]:

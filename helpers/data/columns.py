@@ -18,6 +18,7 @@ from helpers import wording
 from helpers.data import numerals
 from helpers.data.parameters import LARGEST
 from helpers.data.reading import ROW_NUMBERS, DataError, are_bytes
+from helpers.data.signature import own_and_pooled
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
 KINDS = (NUMBER, YES_NO, CATEGORY)
@@ -31,11 +32,15 @@ _ID_NAME = re.compile(
     r"(^|[\W_])(id|ids|uuid|guid|key|nr|no|number|index|ssn|iban|phone|account)$|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
 )
 _DATE = re.compile(
-    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2})?"
+    r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?"
     r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}"
     r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
     re.ASCII,
 )
+_TIME = re.compile(r"(?ai)(-?\d+ days?,? )?\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?")
+_DATES = "dates: put what matters of them into a number, days since then for example"
+_SEVERAL = "several values in each cell: put what matters of them into columns of their own"
+_TIMES = "times: put what matters of them into a number, minutes or hours for example"
 _INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
@@ -172,8 +177,12 @@ def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
 
 def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line: int) -> tuple[pd.Series, Column]:
     """A column's values, and what it was taken for."""
-    if pd.api.types.is_datetime64_any_dtype(raw.dtype) or pd.api.types.is_timedelta64_dtype(raw.dtype):
-        return raw, _left_out(raw, "dates: put what matters of them into a number, days since then for example")
+    if pd.api.types.is_datetime64_any_dtype(raw.dtype):
+        return raw, _left_out(raw, _DATES)
+    if pd.api.types.is_timedelta64_dtype(raw.dtype):
+        return raw, _left_out(raw, _TIMES)
+    if isinstance(next(iter(raw.dropna()), None), list | tuple | dict | np.ndarray):
+        return raw, _left_out(raw, _SEVERAL)
     if are_bytes(raw):
         shown = raw.map(repr, na_action="ignore")
         return raw, _left_out(raw, "bytes that are no text in UTF-8: write a text or a number in their place", shown)
@@ -265,7 +274,9 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
     if numeric:
         return _numeric_identifier(name, there, distinct)
     if there.str.fullmatch(_DATE.pattern).mean() > 0.9:
-        return "dates: put what matters of them into a number, days since then for example"
+        return _DATES
+    if there.str.fullmatch(_TIME.pattern).mean() > 0.9:
+        return _TIMES
     if len(there) >= ENOUGH_ROWS:
         if there.str.count(" ").mean() >= 4 and distinct > len(there) / 2:
             return "free text"
@@ -314,8 +325,9 @@ def _left_out(raw: pd.Series, reason: str, values: pd.Series | None = None) -> C
 def _described(values: pd.Series, kind: str) -> Column:
     missing = int(values.isna().sum())
     if kind == CATEGORY:
-        count = values.nunique()
-        used = f"a column of 0 and 1 for each of {count} value{'s' * (count != 1)}"
+        own, pooled = own_and_pooled(values.dropna().value_counts().to_dict(), len(values))
+        used = f"a column of 0 and 1 for each of {len(own)} value{'s' * (len(own) != 1)}"
+        used += f", and one for the {len(pooled):,} rarer ones" * bool(pooled)
     else:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
     used += ", and whether it is missing" * bool(missing)

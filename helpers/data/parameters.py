@@ -21,11 +21,13 @@ from helpers.data import numerals
 from helpers.wording import nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
-OTHER_YES = frozenset({"+", "ja", "j", "da", "ano", "evet", "igen", "да", "はい"})  # that sort before their no
+OTHER_YES = frozenset(  # that sort before their no
+    "+ ja j já jā da ano evet igen bai có ναι да այո כן بله ใช่ はい 네 有 aye ✓ ✔ ✅ 👍".split()
+)
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
 EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
-DASH = "-"  # but in a column of + and -
-MISSING = ("?", DASH, "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N", *EXCEL_ERRORS)
+DASHES = frozenset("-\u2013\u2014\u2212")  # but in a column of + and -
+MISSING = ("?", *sorted(DASHES), "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N", *EXCEL_ERRORS)
 ABSENT = frozenset({text.casefold() for text in MISSING} | {"na", "n/a", "nan", "null", "none", "#n/a", "<na>"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
 MOST_COUNTED = 10_000  # bad fields, after which a request is read no further

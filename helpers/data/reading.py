@@ -32,8 +32,8 @@ import requests
 
 from helpers import proxy_for
 from helpers.data.numerals import SIGNS, plain
-from helpers.data.parameters import DASH, MISSING
-from helpers.wording import no_file
+from helpers.data.parameters import DASHES, MISSING
+from helpers.wording import listed, no_file
 
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
 LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
@@ -45,6 +45,8 @@ MOST_TITLES = 10  # lines above the header
 MOST_HEADERS = 3  # lines below the first that name the columns once more: in words, by their units
 ROWS_TRIED = 1000  # rows of a column from which is told that it holds numbers
 
+HEAD = 1000  # bytes of a file from which is told that it is JSON
+
 ROW_NUMBERS = "row number"  # the name that a first column without a name of its own gets
 
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
@@ -54,18 +56,24 @@ _MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
-_JSON = rb'\s*(\[\s*)?\{\s*"'
-_FEATHER = b"ARROW1"
+_JSON_LINES = r"\s*(?P<open>[\[{])[^\n]*[\]}]\s*\n\s*(?P=open)"
+_JSON = rf'{_JSON_LINES}|\s*(\[\s*)*\{{\s*["}}]|\s*\[\s*[\[\]]'
+_FEATHER, _ARROW_STREAM = (b"ARROW1", b"FEA1"), b"\xff\xff\xff\xff"
+
+# What stands for "no value": what pandas takes for it in a text, and what other programs write.
+ABSENT = frozenset(
+    "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
+) | {*MISSING}
 
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
-    _FEATHER: "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
+    rb"ARROW1|FEA1|\xff{4}": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
     rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
-    rb"\s*\{[^\n]*\}\s*\n\s*\{": (
+    _JSON_LINES.encode(): (
         "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
     ),
-    _JSON: "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
+    _JSON.encode(): "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
     rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
         "a table drawn for reading: save it as CSV where it was made"
     ),
@@ -91,6 +99,17 @@ _NO_TEXT = {
         "packed in a way that is not read here: unpack it, and give the table in it"
     ),
     rb"(?s).{257}ustar": "a tar archive: unpack it, and give the table in it",
+}
+
+
+# What a zip archive is that has such a member.
+_NO_TABLE_IN_ZIP = {
+    "content.xml": "an OpenDocument file, as LibreOffice writes it: save it as .xlsx or CSV",
+    "xl/workbook.bin": "an Excel file in binary (.xlsb): save it as .xlsx or CSV",
+    "word/document.xml": "a document of Word: save the table in it as CSV",
+    "ppt/presentation.xml": "a presentation of PowerPoint: save the table in it as CSV",
+    "Index/Document.iwa": "a file of Apple's Numbers or Pages: export it as Excel or CSV",
+    "model.weights.h5": "a Keras model: serve it, by `python3 tutorial.py serve FILE`",
 }
 
 
@@ -134,13 +153,15 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
         content, name = _content_of(Path(source).expanduser()), str(source)
     content, inside = _unpacked(content, name)
     if content[:4] == b"PAR1":
-        reading = _parquet(content, name)
+        reading = Reading(_parsed(pd.read_parquet, content, name, "a Parquet"), name)
+    elif content.startswith(_FEATHER):
+        reading = Reading(_parsed(pd.read_feather, content, name, "a Feather"), name)
+    elif content.startswith(_ARROW_STREAM):
+        reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name)
     elif content[:4] == b"PK\x03\x04":
         reading = _excel(content, name, wanted)
-    elif content.startswith(_FEATHER):
-        reading = Reading(_parsed(pd.read_feather, content, name, "Feather"), name)
-    elif re.match(_JSON, content.removeprefix(codecs.BOM_UTF8)):
-        reading = _json(content.removeprefix(codecs.BOM_UTF8), name)
+    elif re.match(_JSON, content[:HEAD].decode(json.detect_encoding(content), "replace")):
+        reading = _json(content, name, wanted)
     else:
         reading = _text(content, name)
         _take_headers(reading, wanted)
@@ -224,6 +245,9 @@ def _bounded(stream, name: str) -> bytes:
 
 def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member, what in _NO_TABLE_IN_ZIP.items():
+            if member in archive.namelist():
+                raise DataError(f"{name} is {what}")
         if "[Content_Types].xml" in archive.namelist():  # an Excel workbook is a zip archive as well
             return content, ""
         members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX", "."))]
@@ -237,50 +261,121 @@ def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
 # ---- JSON ----
 
 
-def _json(content: bytes, name: str) -> Reading:
-    """Objects of names and values, in a list or one a line, or an object of whole columns, as pandas writes it."""
+def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
+    """The first table in it that holds the column which is wanted, else the first (see `_tables_in`)."""
+    said: list[str] = []
+    text = _decode(content, _encoding(content, name, said), name)
     try:
-        text = content.decode("utf-8")
-        if re.match(rb"\s*\{[^\n]*\}\s*\n\s*\{", content):
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            found = json.loads(text)
+        tables = list(_tables_in(_lines_of_json(text) if re.match(_JSON_LINES, text) else json.loads(text)))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not JSON that can be read: {error}") from None
-    if isinstance(found, dict):
-        lists = [part for part in found.values() if _are_rows(part)]
-        found = lists[0] if len(lists) == 1 else found  # {"data": [...]}, as services answer
-    if _are_rows(found):
-        frame = pd.DataFrame(found)
-    elif isinstance(found, dict) and all(isinstance(column, list | dict) for column in found.values()):
-        frame = pd.DataFrame({column: pd.Series(values) for column, values in found.items()})
-    else:
+    if not tables:
         raise DataError(
             f'{name} is JSON, but no table: give a list of objects, one for each row, as [{{"age": 22}}, ...]'
         )
-    for column in frame:
-        if any(isinstance(value, list | dict) for value in frame[column]):
-            raise DataError(
-                f"{name} holds a list or an object in the column {column!r}: take it apart, as "
-                "`pandas.json_normalize` does, and save the table as CSV"
-            )
-    return Reading(frame.reset_index(drop=True), name)
+    frame = next((table for table in tables if any(map(wanted, map(str, table.columns)))), tables[0])
+    if apart := frame.attrs.pop("apart", []):
+        said.append(f"objects within rows are taken apart: {listed(apart)}")
+    return Reading(_without_absent(frame.reset_index(drop=True)), name, said=said)
 
 
-def _are_rows(found) -> bool:
-    return isinstance(found, list) and bool(found) and all(isinstance(row, dict) for row in found)
+def _lines_of_json(text: str) -> list:
+    found = []
+    for i, line in enumerate(text.split("\n")):
+        try:
+            found += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise ValueError(f"{error.msg}: line {i + 1}") from None
+    return found
 
 
-# ---- Parquet and Excel ----
+def _tables_in(found) -> Iterator[pd.DataFrame]:
+    """The tables in what JSON holds, in each of the ways in which one is written.
+
+    A list of objects, one for each row, in which objects are taken apart; a list of lists below that of their names, or
+    beside it; an object of whole columns, or of rows by their names; any of these within an object.
+    """
+    if _are_all(found, dict):
+        frame = pd.json_normalize(found)
+        frame.attrs["apart"] = [name for name in frame.columns if name not in set().union(*found)]
+        yield frame
+    elif _are_all(found, list):
+        if _are_all(found[0], str):
+            yield from _below_names(found[0], found[1:])
+    elif isinstance(found, dict):
+        for rows in filter(lambda part: _are_all(part, list), found.values()):
+            for names in filter(None, map(_names_in, found.values())):
+                yield from _below_names(names, rows)
+        if _are_all(list(found.values()), list | dict) and not any(_are_all(part, dict) for part in found.values()):
+            yield pd.DataFrame({column: pd.Series(values) for column, values in found.items()})
+            if _are_all(list(found.values()), dict):
+                yield from _tables_in(list(found.values()))
+        for part in found.values():
+            if isinstance(part, dict) or _are_all(part, dict):
+                yield from _tables_in(part)
 
 
-def _parsed(read, content: bytes, name: str, kind: str):
+def _are_all(found, kind) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(each, kind) for each in found)
+
+
+def _names_in(found) -> list[str]:
+    """Names of columns in a list, which may tell more of each; none where it holds anything else."""
+    if _are_all(found, dict):
+        found = [next((each[key] for key in ("name", "id", "field") if key in each), None) for each in found]
+    return found if _are_all(found, str) else []
+
+
+def _below_names(names: list[str], rows: list[list]) -> Iterator[pd.DataFrame]:
+    if _are_all(rows, list) and {len(row) for row in rows} == {len(names)}:
+        yield pd.DataFrame(rows, columns=names)
+
+
+# ---- Parquet, Feather and Excel ----
+
+
+def _parsed(read: Callable[[io.BytesIO], pd.DataFrame], content: bytes, name: str, kind: str) -> pd.DataFrame:
+    """What `read` reads, its texts as those of any table; `DataError` for a file of its kind that cannot be read."""
+    frame = _read(read, content, name, kind)
+    frame = frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
+    for at, (_, column) in enumerate(frame.items()):
+        if are_bytes(column):  # as Spark and Impala may write texts
+            with contextlib.suppress(UnicodeDecodeError):
+                frame.isetitem(at, column.astype(object).map(bytes.decode, na_action="ignore"))
+    return _without_absent(frame)
+
+
+def _read(read: Callable, content: bytes, name: str, kind: str):
     """What pandas reads with `read`; `DataError` for whatever the library raises for a file that is none of its own."""
     try:
         return read(io.BytesIO(content))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{name} is not a {kind} file that can be read: {reason}") from None
+        raise DataError(f"{name} is not {kind} file that can be read: {reason}") from None
+
+
+def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:
+    from pyarrow import ipc
+
+    return ipc.open_stream(file).read_pandas()
+
+
+def _without_absent(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose texts that stand for no value are missing, as they are in CSV: it may have been one."""
+    for at, (_, column) in enumerate(frame.items()):
+        absent = _are_among(ABSENT - DASHES, column)
+        if absent.any():
+            frame.isetitem(at, column.astype(object).mask(absent))
+    return _without_dashes(frame)
+
+
+def _are_among(texts: frozenset[str], column: pd.Series) -> pd.Series:
+    """Which cells of a column, of any type, hold one of some texts, with blanks around it or without."""
+    if pd.api.types.is_string_dtype(column.dtype) and column.dtype != object:
+        return column.str.strip().isin(texts)
+    if column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(object).map(lambda cell: isinstance(cell, str) and cell.strip() in texts).astype(bool)
+    return pd.Series(False, index=column.index)
 
 
 def are_bytes(column: pd.Series) -> bool:
@@ -288,24 +383,16 @@ def are_bytes(column: pd.Series) -> bool:
     return isinstance(next(iter(column.dropna()), None), bytes)
 
 
-def _parquet(content: bytes, name: str) -> Reading:
-    def read(file: io.BytesIO) -> pd.DataFrame:
-        frame = pd.read_parquet(file)
-        frame = frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
-        for at, (_, column) in enumerate(frame.items()):
-            if are_bytes(column):  # as Spark and Impala may write texts
-                with contextlib.suppress(UnicodeDecodeError):
-                    frame.isetitem(at, column.astype(object).map(bytes.decode, na_action="ignore"))
-        return frame
-
-    return Reading(_parsed(read, content, name, "Parquet"), name)
-
-
 def _excel(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
-    absent = [text for text in MISSING if text != DASH]
-    sheets = _parsed(
-        lambda file: pd.read_excel(file, sheet_name=None, header=None, na_values=absent), content, name, "Excel"
-    )
+    absent = [text for text in MISSING if text not in DASHES]
+
+    def read(file: io.BytesIO) -> dict[str, pd.DataFrame]:
+        with pd.ExcelFile(file) as book:
+            shown = [sheet.title for sheet in book.book.worksheets if sheet.sheet_state == "visible"]
+            sheets = pd.read_excel(book, sheet_name=None, header=None, na_values=absent)
+        return {title: sheets[title] for title in sorted(sheets, key=lambda title: title not in shown)}
+
+    sheets = _read(read, content, name, "an Excel")
     readings = {title: _of_sheet(sheet, name) for title, sheet in sheets.items()}
     for reading in readings.values():
         _take_headers(reading, wanted)
@@ -315,10 +402,26 @@ def _excel(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     found = [(title, name) for title in filled for name in _clean_names(readings[title]) if wanted(name)]
     title, column = found[0] if found else (filled[0], "")
     reading = readings[title]
+    _check_formulas(reading, content, title, column)
     if len(sheets) > 1:
         which = f"that holds {column!r}" if column else "that holds rows"
         reading.said.append(f"read the sheet {title!r}, the first of {len(sheets)} {which}")
     return reading
+
+
+def _check_formulas(reading: Reading, content: bytes, title: str, label: str) -> None:
+    """Say, or refuse for the label, that formulas have no values: programs write them so, Excel computes them."""
+    empty = reading.frame.columns[reading.frame.isna().all()].tolist()
+    if not empty:
+        return
+    from openpyxl import load_workbook
+
+    rows = load_workbook(io.BytesIO(content), read_only=True)[title].iter_rows(max_row=ROWS_TRIED)
+    if any(cell.data_type == "f" for row in rows for cell in row):
+        told = f"has formulas that were never computed ({listed(empty)}): open it in Excel or LibreOffice, and save it"
+        if label in empty:
+            raise DataError(f"{reading.name} {told}")
+        reading.said.append(f"{Path(reading.name).name} {told}")
 
 
 def _shown(cell) -> str:
@@ -423,6 +526,8 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
     text = _decode(content, reading.encoding, name)
     lines = re.split(r"\r\n|\r|\n", text)  # at no other sign: texts may hold those that Unicode ends lines with
     skipped, delimiter = _before_the_header(lines)
+    if skipped < len(lines):
+        lines[skipped] = lines[skipped].removeprefix("#")  # of a header that is written as a comment
     at = [i for i in range(skipped, min(skipped + LINES_TRIED, len(lines))) if lines[i].strip()]
     if not at:
         raise DataError(f"{name} is empty: it needs a header line with column names, and rows")
@@ -452,7 +557,7 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
                 names=range(len(header)),
                 dtype=str,
                 skipinitialspace=True,
-                na_values=[text for text in MISSING if text != DASH],
+                na_values=[text for text in MISSING if text not in DASHES],
                 on_bad_lines=ragged,
                 quoting=csv.QUOTE_NONE if ragged == "skip" and "".join(lines).count('"') % 2 else csv.QUOTE_MINIMAL,
                 **options,
@@ -491,10 +596,8 @@ def _rows(header: list[str], lines: list[str], delimiter: str, width: int, said:
 def _without_dashes(frame: pd.DataFrame) -> pd.DataFrame:
     """A table whose cells of a dash are missing, but where a column holds + and - only."""
     for at, (_, column) in enumerate(frame.items()):
-        if pd.api.types.is_numeric_dtype(column.dtype):
-            continue
-        dashes = (column == DASH).fillna(False).astype(bool)
-        if dashes.any() and not (column[~dashes].dropna() == "+").all():
+        dashes = _are_among(DASHES, column)
+        if dashes.any() and not _are_among(frozenset("+"), column[~dashes].dropna()).all():
             frame.isetitem(at, column.mask(dashes))
     return frame
 
@@ -580,10 +683,10 @@ def _is_remark(line: str, delimiter: str, width: int) -> bool:
 
 
 def _is_header_of(comment: str, row: str) -> bool:
-    for delimiter in DELIMITERS:
+    for delimiter in (*DELIMITERS, None):  # None for blanks
         names, cells = comment.split(delimiter), row.split(delimiter)
         if len(names) == len(cells) > 1:
-            return all(map(_is_number, cells)) and not any(map(_is_number, names))
+            return any(map(_is_number, cells)) and not any(map(_is_number, names))
     return False
 
 
@@ -612,7 +715,8 @@ def _delimiter(lines: list[str]) -> str:
             score = (round(times / len(counts), 1), -header, delimiter != ",", width)
             if score > best_score:
                 best, best_score = delimiter, score
-    return best if best_score[-1] or not _are_apart_by_blanks(lines) else BLANK
+    cuts_the_first_line = best_score[-1] and not best_score[1]
+    return best if cuts_the_first_line or not _are_apart_by_blanks(lines) else BLANK
 
 
 def _are_apart_by_blanks(lines: list[str]) -> bool:
@@ -628,7 +732,7 @@ def _are_apart_by_blanks(lines: list[str]) -> bool:
 
 def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[str], int, dict]:
     """The names of the columns, how many lines they take, and what pandas must know where rows are longer."""
-    reader = _fields([sample[0].removeprefix("#"), *sample[1:]], delimiter)
+    reader = _fields(sample, delimiter)
     names = next(reader)
     taken = reader.line_num  # several, where a name in quotation marks has a line's end in it
     if taken > MOST_TITLES:  # a mark that is never closed

@@ -9,6 +9,7 @@ missing one more that says so. Values are matched by name, never by position.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -371,17 +372,22 @@ def _text_feature(name: str, texts: list[str | None]) -> Feature:
     usual = max(sorted(counts), key=counts.__getitem__)
     if len(counts) == 2:
         return Feature(name, BINARY, default=usual, values=in_order(counts), missing=missing)
-    rare = max(2, math.ceil(RARE * len(texts)))
+    own, pooled = own_and_pooled(counts, len(texts))
+    return Feature(name, CATEGORY, default=usual, values=tuple(own), pooled=tuple(pooled), missing=missing)
+
+
+def own_and_pooled(counts: Mapping[str, int], rows: int) -> tuple[list[str], list[str]]:
+    """The texts of a category that get a column of their own, and the rarer ones that share one, each sorted."""
+    rare = max(2, math.ceil(RARE * rows))
     own = sorted(sorted(counts), key=counts.__getitem__, reverse=True)[:OWN_COLUMNS]
     own = [text for text in own if counts[text] >= rare] or own[:1]
-    pooled = sorted(set(counts) - set(own))
-    return Feature(name, CATEGORY, default=usual, values=tuple(sorted(own)), pooled=tuple(pooled), missing=missing)
+    return sorted(own), sorted(set(counts) - set(own))
 
 
 def in_order(two: Iterable[str]) -> tuple[str, str]:
     """Two texts, the one that stands for 0 first: no before yes, otherwise as sorted, numbers by their size."""
     first, second = sorted(two)
-    if first.lower() in OTHER_YES or (first.lower() in YES and second.lower() in NO):
+    if first.lower() in OTHER_YES or (first.lower() in YES and second.lower() in NO) or _denies(second, first):
         return second, first
     if not {first.lower(), second.lower()} & (YES | NO):
         try:
@@ -389,6 +395,11 @@ def in_order(two: Iterable[str]) -> tuple[str, str]:
         except ValueError:
             pass
     return first, second
+
+
+def _denies(text: str, other: str) -> bool:
+    """Whether it says that it is not the other: Not_Canceled, no default, notckd."""
+    return re.fullmatch(rf"(not?|non|nicht|keine?|un|sans|sin|without)[\W_]*{re.escape(other)}", text, re.I) is not None
 
 
 def _center_and_scale(numbers: np.ndarray) -> tuple[float, float]:

@@ -87,7 +87,9 @@ def load_table(
     )
     if not len(features.columns):
         reasons = "; ".join(f"{c.name}: {c.used_as}" for c in described[:6])
-        raise DataError(f"{name} has no column that a model can learn from ({reasons})")
+        raise DataError(
+            f"{name} has no column that a model can learn from ({reasons}): add one of numbers, or of a few texts"
+        )
     frame = features.assign(**{label: answers[known].astype(int)}).reset_index(drop=True)
     _check_rows(frame[label], label, positive, name)
     at = list(reading.frame.columns).index(label)

@@ -6,6 +6,7 @@ import pytest
 
 from helpers.data.columns import LEFT_OUT, report, usable
 from helpers.data.reading import DataError
+from helpers.data.signature import Signature
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)
@@ -66,6 +67,12 @@ def test_the_kind_is_seen_from_the_values(values, kind):
         ("x", RANDOM.permutation(ROWS) + 1, "an identifier: each row has a number of its own"),
         ("customer_id", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
         ("CustomerID", RANDOM.permutation(ROWS) * 37 + 1000, "an identifier"),
+        ("x", texts("1:30", "12:05", "100:00"), "times: put what matters of them into a number, minutes or hours"),
+        ("x", texts("8:30 AM", "11:45 pm", "0:00 a.m."), "times: put what matters"),
+        ("x", pd.Series(pd.to_timedelta(RANDOM.integers(1, 9, ROWS), "h")), "times: put what matters"),
+        ("x", pd.Series([[1, i] for i in range(ROWS)]), "several values in each cell: put what matters of them into"),
+        ("x", pd.Series([None, *[{"a": i % 3} for i in range(ROWS - 1)]]), "several values in each cell"),
+        ("x", pd.Series([np.array([1, i]) for i in range(ROWS)]), "several values in each cell"),
         ("card", RANDOM.integers(10**15, 9 * 10**15, ROWS), "an identifier"),
         ("hash", RANDOM.integers(10**15, 2**63 - 1, ROWS), "an identifier"),
         ("EmployeeNumber", np.cumsum(RANDOM.integers(1, 4, ROWS)), "an identifier"),
@@ -102,6 +109,12 @@ def test_measured_amounts_stay_though_they_differ_in_nearly_every_row(name, valu
 def test_bytes_that_are_no_text_are_left_out_with_the_reason():
     column, kept = become([b"\xff\xd8", b"\xff\xd9"] * (ROWS // 2))
     assert column.kind == LEFT_OUT and column.used_as.startswith("bytes that are no text in UTF-8: write a text")
+
+
+def test_which_values_of_a_category_share_a_column_is_said():
+    column, kept = become([*"abc" * 18, *"defghi"])
+    assert column.used_as == "a column of 0 and 1 for each of 3 values, and one for the 6 rarer ones"
+    assert Signature.from_table(pd.DataFrame({"x": kept})).width == 4
 
 
 def test_missing_values_are_counted_and_stay_missing():

@@ -11,7 +11,9 @@ import os
 import zipfile
 
 import numpy as np
+import openpyxl
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from helpers.data.columns import typed
@@ -30,6 +32,19 @@ def zipped(*names: str) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         for name in names:
             archive.writestr(name, CSV)
+    return file.getvalue()
+
+
+def with_sheets(*sheets: tuple[list, str]) -> bytes:
+    """A workbook of sheets, each its rows and whether it is "visible" or "hidden"."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    book.remove(book.active)
+    for rows, state in sheets:
+        sheet = book.create_sheet()
+        sheet.sheet_state = state
+        for row in rows:
+            sheet.append(row)
+    book.save(file)
     return file.getvalue()
 
 
@@ -52,6 +67,13 @@ def parquet(table: pd.DataFrame = TABLE) -> bytes:
 def feather() -> bytes:
     file = io.BytesIO()
     TABLE.to_feather(file)
+    return file.getvalue()
+
+
+def arrow_stream() -> bytes:
+    table, file = pa.Table.from_pandas(TABLE), io.BytesIO()
+    with pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
     return file.getvalue()
 
 
@@ -87,6 +109,8 @@ SAME = {
     "pipe": joined("|"),
     "blank": joined(" "),
     "columns below each other": TABLE.to_string(index=False),
+    "blank and decimal comma": TABLE.to_csv(index=False, sep=" ", decimal=","),
+    "blank, the header as a comment": "# " + joined(" "),
     "blanks after commas": joined(", "),
     "blanks around": joined("  ,  "),
     "a comment first": "# exported by größe\n" + CSV,
@@ -116,6 +140,9 @@ SAME = {
     "Excel, below a title and off the edge": excel(startrow=4, startcol=2, Sheet1=TABLE, title="Sales"),
     "Excel, with numbers for names": excel(Sheet1=TABLE.rename(columns={"a": 2024})),
     "Excel, below cells that were merged": excel(startrow=1, Sheet1=TABLE, title="measured"),
+    "Excel, behind a sheet that is hidden": with_sheets(
+        ([list(TABLE), [1, 2, 0], [3, 4, 1]], "hidden"), ([list(TABLE), *TABLE.values.tolist()], "visible")
+    ),
     "JSON": TABLE.to_json(orient="records"),
     "JSON, indented": TABLE.to_json(orient="records", indent=2),
     "JSON in lines": TABLE.to_json(orient="records", lines=True),
@@ -125,7 +152,20 @@ SAME = {
     "JSON, as a service answers": json.dumps({"count": len(TABLE), "data": TABLE.to_dict("records")}),
     "JSON, numbers as texts": TABLE.astype(str).to_json(orient="records"),
     "JSON, compressed": gzip.compress(TABLE.to_json(orient="records", lines=True).encode()),
+    "JSON, lists below their names": json.dumps([list(TABLE), *TABLE.values.tolist()]),
+    "JSON, lists beside their names": TABLE.to_json(orient="split"),
+    "JSON, lists beside what tells of them": json.dumps(
+        {"fields": [{"id": name, "type": "num"} for name in TABLE], "records": TABLE.values.tolist()}
+    ),
+    "JSON, lists in lines": "\n".join(map(json.dumps, [list(TABLE), *TABLE.values.tolist()])),
+    "JSON, rows by their names": TABLE.to_json(orient="index"),
+    "JSON, with a schema": TABLE.to_json(orient="table", index=False),
+    "JSON, the second list in an answer": json.dumps(
+        {"help": {"a": 1}, "result": {"fields": [{"id": "a"}], "records": TABLE.to_dict("records")}}
+    ),
+    "JSON, UTF-16": TABLE.to_json(orient="records").encode("utf-16"),
     "Feather": feather(),
+    "Arrow's stream": arrow_stream(),
     "Parquet": parquet(),
     "Parquet, names of two levels": parquet(
         TABLE.set_axis(pd.MultiIndex.from_tuples([(name, "") for name in TABLE]), axis=1)
@@ -232,11 +272,39 @@ def test_a_first_row_without_numbers_that_holds_a_value_of_others_is_a_row(tmp_p
     assert len(reading.frame) == 31
 
 
-def test_a_dash_is_a_value_beside_a_plus(tmp_path):
-    table = "a,label\n1,+\n-,-\n3,-\n"
-    assert read(tmp_path, table).frame.label.tolist() == ["+", "-", "-"]
+@pytest.mark.parametrize("dash", ["-", "\u2013", "\u2212"])  # as typesetting has it, too
+def test_a_dash_is_a_value_beside_a_plus(tmp_path, dash):
+    table = f"a,label\n1,+\n{dash},{dash}\n3,{dash}\n"
+    assert read(tmp_path, table).frame.label.tolist() == ["+", dash, dash]
     frame = read(tmp_path, table.replace("+", "x")).frame
     assert frame.isna().to_numpy().tolist() == [[False, False], [True, True], [False, True]]
+
+
+@pytest.mark.parametrize("form", ["JSON", "Parquet", "Excel"])
+def test_what_stands_for_no_value_in_texts_is_missing_in_whatever_holds_them(tmp_path, form):
+    cells = ["1.5", "NA", "?", "", "-", None, " n/a "]
+    table = pd.DataFrame({"a": cells, "b": [[1, 2]] * 7, "label": list("0101010")})
+    written = {"JSON": lambda: table.to_json(orient="records"), "Parquet": lambda: parquet(table)}
+    written["Excel"] = lambda: excel(Sheet1=table[["a", "label"]])
+    frame = read(tmp_path, written[form]()).frame
+    assert frame.a.isna().tolist() == [False] + [True] * (6 if form != "Excel" else 5) + [False] * (form == "Excel")
+
+
+def test_objects_within_rows_are_taken_apart_and_that_is_said(tmp_path):
+    rows = [{"who": {"age": age, "at": {"city": "Ulm"}}, "label": 0} for age in (30, 40)]
+    reading = read(tmp_path, json.dumps([*rows, {"who": None, "tags": ["a"], "label": 1}]))
+    assert reading.said == ["objects within rows are taken apart: who.age, who.at.city"]
+    assert reading.frame["who.age"].tolist()[:2] == [30, 40] and reading.frame["tags"].iloc[2] == ["a"]
+
+
+def test_formulas_that_were_never_computed_are_said_or_refused_where_they_are_the_label(tmp_path):
+    rows = [[i, f"=A{i + 2}/2", i % 2] for i in range(9)]
+    said = read(tmp_path, with_sheets(([["a", "half", "label"], *rows], "visible"))).said
+    assert said == [
+        "mine.csv has formulas that were never computed (half): open it in Excel or LibreOffice, and save it"
+    ]
+    with pytest.raises(DataError, match=r"has formulas that were never computed \(Label\): open it in Excel"):
+        read(tmp_path, with_sheets(([["a", "Label", "b"], *rows], "visible")))
 
 
 def test_lines_of_a_text_in_quotation_marks_are_no_comments_and_end_where_the_file_says(tmp_path):
@@ -271,7 +339,13 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (b"ARROW1" + bytes(99), "is not a Feather file that can be read"),
         (TABLE.to_json(orient="records")[:60], "is not JSON that can be read: .* line 1 column"),
         ('{"a": 1, "label": 0}', "is JSON, but no table: give a list of objects, one for each row"),
-        ('[{"a": {"b": 1}, "label": 0}]', "holds a list or an object in the column 'a': take it apart"),
+        ("[]", "is JSON, but no table: give a list of objects, one for each row"),
+        ("[[1, 0], [2, 1]]", "is JSON, but no table: give a list of objects, one for each row"),
+        ('{"a": 1}\n\n{"a": 2\n', "is not JSON that can be read: Expecting ',' delimiter: line 3"),
+        (zipped("mimetype", "content.xml"), "is an OpenDocument file, as LibreOffice writes it: save it as .xlsx"),
+        (zipped("[Content_Types].xml", "xl/workbook.bin"), r"is an Excel file in binary \(.xlsb\): save it as .xlsx"),
+        (zipped("[Content_Types].xml", "word/document.xml"), "is a document of Word: save the table in it as CSV"),
+        (zipped("config.json", "model.weights.h5"), "is a Keras model: serve it, by"),
         (b"SQLite format 3\0" + bytes(99), "is an SQLite database: save the table in it as CSV"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: save it as Parquet"),
         (bytes(257) + b"ustar" + bytes(99), "is a tar archive: unpack it"),
