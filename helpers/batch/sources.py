@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
-from helpers.data.reading import ABSENT, BLANK, DataError, Reading, older_encoding, read_head
+from helpers.data.reading import BLANK, NO_VALUE, DataError, Reading, older_encoding, read_head
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
@@ -177,7 +177,7 @@ def _parquet(path: Path, keep: Callable[[str], bool]) -> Source:
                 if last < metadata.num_rows:
                     yield last, last + 1
 
-    return Source(path, key, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts, ABSENT)
+    return Source(path, key, schema, metadata.num_rows, "row", (0, 1), _reading(path, blocks), cuts, NO_VALUE)
 
 
 def _decoded(batch: pa.RecordBatch, before: int) -> Callable[[], Decoded]:
@@ -277,7 +277,7 @@ def _text(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str], b
 
     can_seek = layout.encoding == "utf-8" and not _is_packed(path)  # a packed text can only be read from its beginning
     at_first_row = (0, layout.first_line)
-    return Source(path, key, schema, None, "line", at_first_row, _reading(path, blocks), cuts, ABSENT, layout.commas)
+    return Source(path, key, schema, None, "line", at_first_row, _reading(path, blocks), cuts, NO_VALUE, layout.commas)
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

@@ -31,6 +31,7 @@ import pandas as pd
 import requests
 
 from helpers import proxy_for
+from helpers.data import json_tables
 from helpers.data.numerals import SIGNS, plain
 from helpers.data.parameters import DASHES, MISSING
 from helpers.wording import listed, no_file
@@ -56,12 +57,10 @@ _MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
-_JSON_LINES = r"\s*(?P<open>[\[{])[^\n]*[\]}]\s*\n\s*(?P=open)"
-_JSON = rf'{_JSON_LINES}|\s*(\[\s*)*\{{\s*["}}]|\s*\[\s*[\[\]]'
 _FEATHER, _ARROW_STREAM = (b"ARROW1", b"FEA1"), b"\xff\xff\xff\xff"
 
 # What stands for "no value": what pandas takes for it in a text, and what other programs write.
-ABSENT = frozenset(
+NO_VALUE = frozenset(
     "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null".split("|")
 ) | {*MISSING}
 
@@ -70,10 +69,10 @@ _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
     rb"ARROW1|FEA1|\xff{4}": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
     rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
-    _JSON_LINES.encode(): (
+    json_tables.LINES.encode(): (
         "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
     ),
-    _JSON.encode(): "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
+    json_tables.BEGINNING.encode(): "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
     rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
         "a table drawn for reading: save it as CSV where it was made"
     ),
@@ -160,7 +159,7 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
         reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name)
     elif content[:4] == b"PK\x03\x04":
         reading = _excel(content, name, wanted)
-    elif re.match(_JSON, content[:HEAD].decode(json.detect_encoding(content), "replace")):
+    elif re.match(json_tables.BEGINNING, content[:HEAD].decode(json.detect_encoding(content), "replace")):
         reading = _json(content, name, wanted)
     else:
         reading = _text(content, name)
@@ -262,11 +261,11 @@ def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
 
 
 def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
-    """The first table in it that holds the column which is wanted, else the first (see `_tables_in`)."""
+    """The first table in it that holds the column which is wanted, else the first."""
     said: list[str] = []
     text = _decode(content, _encoding(content, name, said), name)
     try:
-        tables = list(_tables_in(_lines_of_json(text) if re.match(_JSON_LINES, text) else json.loads(text)))
+        tables = list(json_tables.tables_in(text))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is not JSON that can be read: {error}") from None
     if not tables:
@@ -277,58 +276,6 @@ def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     if apart := frame.attrs.pop("apart", []):
         said.append(f"objects within rows are taken apart: {listed(apart)}")
     return Reading(_without_absent(frame.reset_index(drop=True)), name, said=said)
-
-
-def _lines_of_json(text: str) -> list:
-    found = []
-    for i, line in enumerate(text.split("\n")):
-        try:
-            found += [json.loads(line)] if line.strip() else []
-        except ValueError as error:
-            raise ValueError(f"{error.msg}: line {i + 1}") from None
-    return found
-
-
-def _tables_in(found) -> Iterator[pd.DataFrame]:
-    """The tables in what JSON holds, in each of the ways in which one is written.
-
-    A list of objects, one for each row, in which objects are taken apart; a list of lists below that of their names, or
-    beside it; an object of whole columns, or of rows by their names; any of these within an object.
-    """
-    if _are_all(found, dict):
-        frame = pd.json_normalize(found)
-        frame.attrs["apart"] = [name for name in frame.columns if name not in set().union(*found)]
-        yield frame
-    elif _are_all(found, list):
-        if _are_all(found[0], str):
-            yield from _below_names(found[0], found[1:])
-    elif isinstance(found, dict):
-        for rows in filter(lambda part: _are_all(part, list), found.values()):
-            for names in filter(None, map(_names_in, found.values())):
-                yield from _below_names(names, rows)
-        if _are_all(list(found.values()), list | dict) and not any(_are_all(part, dict) for part in found.values()):
-            yield pd.DataFrame({column: pd.Series(values) for column, values in found.items()})
-            if _are_all(list(found.values()), dict):
-                yield from _tables_in(list(found.values()))
-        for part in found.values():
-            if isinstance(part, dict) or _are_all(part, dict):
-                yield from _tables_in(part)
-
-
-def _are_all(found, kind) -> bool:
-    return isinstance(found, list) and bool(found) and all(isinstance(each, kind) for each in found)
-
-
-def _names_in(found) -> list[str]:
-    """Names of columns in a list, which may tell more of each; none where it holds anything else."""
-    if _are_all(found, dict):
-        found = [next((each[key] for key in ("name", "id", "field") if key in each), None) for each in found]
-    return found if _are_all(found, str) else []
-
-
-def _below_names(names: list[str], rows: list[list]) -> Iterator[pd.DataFrame]:
-    if _are_all(rows, list) and {len(row) for row in rows} == {len(names)}:
-        yield pd.DataFrame(rows, columns=names)
 
 
 # ---- Parquet, Feather and Excel ----
@@ -363,7 +310,7 @@ def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:
 def _without_absent(frame: pd.DataFrame) -> pd.DataFrame:
     """A table whose texts that stand for no value are missing, as they are in CSV: it may have been one."""
     for at, (_, column) in enumerate(frame.items()):
-        absent = _are_among(ABSENT - DASHES, column)
+        absent = _are_among(NO_VALUE - DASHES, column)
         if absent.any():
             frame.isetitem(at, column.astype(object).mask(absent))
     return _without_dashes(frame)

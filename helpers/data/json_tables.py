@@ -1,0 +1,76 @@
+"""JSON as tables: each way in which a table is written in it, by pandas, by services, by people.
+
+A text comes in, data frames go out, in the order in which they stand there. What is no table is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+# How a text begins that is JSON, and that holds JSON in each of its lines.
+LINES = r"\s*(?P<open>[\[{])[^\n]*[\]}]\s*\n\s*(?P=open)"
+BEGINNING = rf'{LINES}|\s*(\[\s*)*\{{\s*["}}]|\s*\[\s*[\[\]]'
+
+
+def tables_in(text: str) -> Iterator[pd.DataFrame]:
+    """The tables in a JSON text, or in its lines. Raises `ValueError`, or `RecursionError`, where it is none.
+
+    The columns that were objects within rows and were taken apart stand in `frame.attrs["apart"]`.
+    """
+    return _tables(_lines(text) if re.match(LINES, text) else json.loads(text))
+
+
+def _lines(text: str) -> list:
+    found = []
+    for i, line in enumerate(text.split("\n")):
+        try:
+            found += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise ValueError(f"{error.msg}: line {i + 1}") from None
+    return found
+
+
+def _tables(found) -> Iterator[pd.DataFrame]:
+    """The tables in what JSON holds.
+
+    A list of objects, one for each row, in which objects are taken apart; a list of lists below that of their names, or
+    beside it; an object of whole columns, or of rows by their names; any of these within an object.
+    """
+    if _are_all(found, dict):
+        frame = pd.json_normalize(found)
+        frame.attrs["apart"] = [name for name in frame.columns if name not in set().union(*found)]
+        yield frame
+    elif _are_all(found, list):
+        if _are_all(found[0], str):
+            yield from _below_names(found[0], found[1:])
+    elif isinstance(found, dict):
+        for rows in filter(lambda part: _are_all(part, list), found.values()):
+            for names in filter(None, map(_names_in, found.values())):
+                yield from _below_names(names, rows)
+        if _are_all(list(found.values()), list | dict) and not any(_are_all(part, dict) for part in found.values()):
+            yield pd.DataFrame({column: pd.Series(values) for column, values in found.items()})
+            if _are_all(list(found.values()), dict):
+                yield from _tables(list(found.values()))
+        for part in found.values():
+            if isinstance(part, dict) or _are_all(part, dict):
+                yield from _tables(part)
+
+
+def _are_all(found, kind) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(each, kind) for each in found)
+
+
+def _names_in(found) -> list[str]:
+    """Names of columns in a list, which may tell more of each; none where it holds anything else."""
+    if _are_all(found, dict):
+        found = [next((each[key] for key in ("name", "id", "field") if key in each), None) for each in found]
+    return found if _are_all(found, str) else []
+
+
+def _below_names(names: list[str], rows: list[list]) -> Iterator[pd.DataFrame]:
+    if _are_all(rows, list) and {len(row) for row in rows} == {len(names)}:
+        yield pd.DataFrame(rows, columns=names)
