@@ -100,7 +100,8 @@ class Connection(HttpToolsProtocol):
         self.since = time.monotonic()  # the beginning of the request that is arriving, or of the idle time
         self.unread_since: float | None = None
         self.receiving = False  # a request has begun and is not whole yet
-        self.head_bytes = 0  # of the request whose headers are arriving
+        self.head_bytes = 0  # received of the request whose headers are arriving
+        self.header_bytes = 0  # of its headers that are whole
         self.is_in_address = False  # the first line of that request is not whole yet
         self.plain: bytearray | None = None  # the body of a request for the lane
         self.seen_headers: list[tuple[bytes, bytes]] | None = None  # those that were looked at last
@@ -312,7 +313,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self.receiving = True
-        self.head_bytes = self.silent_bytes = 0
+        self.head_bytes = self.header_bytes = self.silent_bytes = 0
         self.since = time.monotonic()
 
     def on_url(self, url: bytes) -> None:
@@ -328,8 +329,9 @@ class Connection(HttpToolsProtocol):
         self.headers.append((name, value))
         if name == b"expect" and value.strip().lower() == b"100-continue":
             self.expect_100_continue = True
-        if len(self.headers) > HEADERS or len(value) > HEADER_BYTES:
-            self.problem = 431, LARGE_HEADERS if len(value) > HEADER_BYTES else MANY_HEADERS
+        self.header_bytes += len(name) + len(value)
+        if len(self.headers) > HEADERS or self.header_bytes > HEADER_BYTES:
+            self.problem = 431, LARGE_HEADERS if self.header_bytes > HEADER_BYTES else MANY_HEADERS
             raise ValueError
 
     def on_headers_complete(self) -> None:

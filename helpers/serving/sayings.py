@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-AGREE_SECONDS = 10  # for which a line waits for the workers that have not said it
+AGREE_SECONDS = (
+    3  # for which a line waits for the workers that have not said it; each looks for a new model once a second
+)
 
 log = logging.getLogger("helpers.serving.services")
 

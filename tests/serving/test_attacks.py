@@ -278,6 +278,11 @@ def test_what_is_refused_before_it_is_a_request_has_the_services_shape(url):
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414", b"longer than 16,384 bytes: send"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 20_000 + b"\r\n\r\n", b"431", b"than 16,384 bytes"),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: a\r\n" * 5_000 + b"\r\n", b"431", b" headers"),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (b"X: " + b"a" * 999 + b"\r\n") * 18 + b"\r\n",
+            b"431",
+            b"than 16,384 bytes",
+        ),
         (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405", b"no proxy"),
         (b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405", b"\r\nAllow: "),
         (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n", b"501", b"chunked"),
