@@ -548,7 +548,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.place = place
         self.servers = []
-        self._deferred = False
+        self._deferred = self._is_full = False
         self._tasks: set[asyncio.Task] = set()  # connections that are being set up
 
     async def startup(self, sockets=None) -> None:
@@ -594,9 +594,12 @@ class Server(uvicorn.Server):
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return  # another worker has taken it, or it is gone
             except OSError as error:  # no descriptor is free: connections wait in the kernel until one is
-                log.error("no new connection: %s", error.strerror)
+                if not self._is_full:  # said once: the next try is near
+                    log.error("no new connection until others have ended: %s", error.strerror)
+                self._is_full = True
                 self._pause(FULL_SECONDS)
                 return
+            self._is_full = False
             connection.setblocking(False)
             self._tasks.add(self._loop.create_task(self._set_up(connection)))
 

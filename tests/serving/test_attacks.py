@@ -868,7 +868,7 @@ def test_a_stopped_worker_leaves_new_connections_to_the_other_and_is_replaced(ex
 def test_few_descriptors_are_no_reason_to_spin(exported, free_port):
     shell = f"ulimit -n 64; exec {sys.executable} -m helpers serve --model {exported} --port {free_port} --workers 1"
     process = subprocess.Popen(
-        ["bash", "-c", shell], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        ["bash", "-c", shell], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
         url = f"http://127.0.0.1:{free_port}"
@@ -879,12 +879,14 @@ def test_few_descriptors_are_no_reason_to_spin(exported, free_port):
         before = sum(worker.cpu_times()[:2])
         time.sleep(2)
         assert sum(worker.cpu_times()[:2]) - before < 1
+        said = os.read(process.stderr.fileno(), 65536).decode()
+        assert said.count("no new connection until others have ended: Too many open files") == 1
         for connection in many:
             connection.close()
         until(lambda: is_ready(url))
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=20)
 
 
 def test_a_key_that_no_header_can_carry_is_refused(exported, free_port, tmp_path):
