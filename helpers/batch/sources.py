@@ -208,6 +208,11 @@ def _layout(head: bytes, path: Path, is_feature: Callable[[str], bool]) -> Readi
     layout = read_head(head, str(path), lambda name: bool(is_feature(" ".join(name.split()))))
     if layout.delimiter == BLANK and re.search(rb"(?m)^ |  ", head):
         raise DataError(f"{path} fills its columns up with blanks, and is read in pieces here: save it as CSV")
+    if layout.escapes:
+        raise DataError(
+            f"{path} has backslashes before the quotation marks within texts, and is read in pieces here: double the "
+            "marks instead, as in Spark's option escape='\"'"
+        )
     return layout
 
 

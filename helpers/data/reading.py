@@ -53,6 +53,10 @@ ROW_NUMBERS = "row number"  # the name that a first column without a name of its
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")  # "1.234,5", never "1,234"
 
+MARK, NO_WIDTH = "\ufeff", "\u200b"  # that Unicode begins files with; that web pages let lines break at
+_ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"(?![,;\t|\r\n]|$)')  # "say \"no\"", as Spark and MySQL write it
+_RULE = re.compile(r"[-=+|,;\t ]*(--|==)[-=+|,;\t ]*")  # a line below the names, as sqlcmd and psql draw it
+
 _MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
@@ -121,7 +125,8 @@ class Reading:
     """A table as it was read. `first_line`: the line that holds the first row. `said`: what was done, in words.
 
     commas: the columns whose numbers are written with a decimal comma. encoding, delimiter: how a text is written.
-    ends_open: whether a delimiter ends each row, after the last column.
+    ends_open: whether a delimiter ends each row, after the last column. escapes: whether a text's quotation marks have
+    a backslash before them, where others double them.
     """
 
     frame: pd.DataFrame
@@ -131,6 +136,7 @@ class Reading:
     encoding: str = "utf-8"
     delimiter: str = ","
     ends_open: bool = False
+    escapes: bool = False
     said: list[str] = field(default_factory=list)
 
 
@@ -470,12 +476,16 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
             raise DataError(f"{name} is {what}")
     reading = Reading(pd.DataFrame(), name)
     reading.encoding = _encoding(content, name, reading.said)
-    text = _decode(content, reading.encoding, name)
+    text = _decode(content, reading.encoding, name).replace(MARK, "")  # within files that were joined, too
+    reading.escapes = bool(_ESCAPED.search(text))
+    if reading.escapes:
+        text = text.replace('\\"', '""')
     lines = re.split(r"\r\n|\r|\n", text)  # at no other sign: texts may hold those that Unicode ends lines with
     skipped, delimiter = _before_the_header(lines)
     if skipped < len(lines):
         lines[skipped] = lines[skipped].removeprefix("#")  # of a header that is written as a comment
-    at = [i for i in range(skipped, min(skipped + LINES_TRIED, len(lines))) if lines[i].strip()]
+    tried = range(skipped, min(skipped + LINES_TRIED, len(lines)))
+    at = [i for i in tried if lines[i].strip() and not _RULE.fullmatch(lines[i])]
     if not at:
         raise DataError(f"{name} is empty: it needs a header line with column names, and rows")
     delimiter = reading.delimiter = delimiter or _delimiter([lines[i] for i in at])
@@ -492,6 +502,7 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
         shown = {"\t": "tabs", BLANK: "blanks"}.get(delimiter, repr(delimiter))
         reading.said.append(f"columns are separated by {shown}")
     header, taken, options = _header(sample, delimiter, reading)
+    taken += bool(_RULE.fullmatch("".join(lines[skipped + taken : skipped + taken + 1])))
     reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
     rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)
     try:
@@ -778,7 +789,7 @@ def _clean_names(reading: Reading) -> list[str]:
     names: list[str] = []
     for i, raw in enumerate(reading.frame.columns):
         text = " ".join(map(str, raw)) if isinstance(raw, tuple) else str(raw)  # as pandas has names of several levels
-        name = " ".join(unicodedata.normalize("NFC", text).split())
+        name = " ".join(unicodedata.normalize("NFC", text).replace(NO_WIDTH, "").split())
         if not name or re.fullmatch(r"Unnamed: \d+", name):
             name = ROW_NUMBERS if i == 0 else f"column {i + 1}"
         if name in names:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -94,6 +95,8 @@ def test_a_csv_comes_out_with_its_columns_the_probability_and_the_version(score,
             ),
         ),
         ("blanks.txt", lambda frame: frame.to_csv(index=False, sep=" ", na_rep="NA").encode()),
+        ("ruled.csv", lambda frame: re.sub("\n", "\n--,---,--\n", frame.to_csv(index=False), count=1).encode()),
+        ("texts.parquet", lambda frame: frame.astype(str).where(frame.notna(), "?").to_parquet()),
         ("title.csv", lambda frame: b"Passengers, 1912\n\n" + frame.to_csv(index=False).encode()),
         ("r.csv", lambda frame: frame.to_csv(index=True).encode().lstrip(b",")),
         ("open.csv", lambda frame: frame.to_csv(index=False).replace("\n", ",\n").replace(",\n", "\n", 1).encode()),

@@ -142,14 +142,16 @@ def test_only_columns_that_are_wanted_are_read(tmp_path):
         assert [list(row) for row in read(source)[0]] == [["a", "c"]]
 
 
-def test_a_workbook_and_an_archive_of_several_files_are_named(tmp_path):
+def test_what_is_not_read_in_pieces_is_named(tmp_path):
     import zipfile
 
     pd.DataFrame({"a": [1]}).to_excel(tmp_path / "book.xlsx")
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", "a\n1\n")
         archive.writestr("b.csv", "a\n1\n")
-    for name, says in (("book.xlsx", "Excel workbook"), ("two.zip", "holds 2 files")):
+    (tmp_path / "spark.csv").write_text('a,b\n"say \\"no\\", or",1\n')
+    kinds = {"book.xlsx": "Excel workbook", "two.zip": "holds 2 files", "spark.csv": "backslashes before the quotation"}
+    for name, says in kinds.items():
         with pytest.raises(DataError, match=says):
             open_source(tmp_path / name)
 

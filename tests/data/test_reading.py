@@ -125,6 +125,14 @@ SAME = {
     "UTF-16": joined("\t").encode("utf-16"),
     "UTF-16, big end first": b"\xfe\xff" + CSV.encode("utf-16-be"),
     "UTF-16 without a mark": CSV.encode("utf-16-le"),
+    "a line below the names": f"{HEADER}\n---,---,------\n" + "\n".join(LINES),
+    "blanks, a line below the names": TABLE.to_string(index=False).replace("label\n", "label\n------ -- -----\n"),
+    "as psql shows it": "\n".join(
+        [HEADER.replace(",", " | "), "---+---+---", *(f" {line} ".replace(",", " | ") for line in LINES)]
+    ),
+    "two files joined, each with a mark": (
+        "\ufeff" + "\n\ufeff".join([HEADER, *LINES[:20], HEADER, *LINES[20:]])
+    ).encode(),
     "Windows line ends": CSV.replace("\n", "\r\n"),
     "old Macintosh line ends": CSV.replace("\n", "\r"),
     "a comma ends each row": "\n".join([HEADER, *(line + "," for line in LINES)]),
@@ -230,6 +238,7 @@ def test_each_column_tells_its_own_decimal_mark(tmp_path, separator, others, wri
         (CSV.replace("a,b", f"{'a' * 200_000},b"), ["a" * 200_000, "b", "label"]),
         (CSV.replace("a,b", "größe,b").encode("cp1252"), ["größe", "b", "label"]),
         (CSV.replace("a,b", "größe,b").encode("cp1250"), ["größe", "b", "label"]),
+        (CSV.replace("a,b", "\u200ba,b\u200b"), ["a", "b", "label"]),
         (CSV.replace("a,b", "gro\u0308\u00dfe,b"), ["gr\u00f6ße", "b", "label"]),  # composed
         (CSV.replace("a,b", "日本語,b").encode("shift_jis"), None),
         ("\n".join(line + "," for line in [HEADER, *LINES]), ["a", "b", "label", "column 4"]),
@@ -311,6 +320,13 @@ def test_lines_of_a_text_in_quotation_marks_are_no_comments_and_end_where_the_fi
     texts = ["one\n#two", "three\u2028four", "five\x0csix"]
     frame = read(tmp_path, pd.DataFrame({"a": texts, "b": [1, 2, 3], "label": [0, 1, 0]}).to_csv(index=False)).frame
     assert frame.a.tolist() == texts and frame.label.tolist() == ["0", "1", "0"]
+
+
+def test_quotation_marks_within_texts_may_have_a_backslash_before_them(tmp_path):
+    texts = ['say "no", or', "C:\\", 'a 5" disk', "plain"]
+    rows = ['"say \\"no\\", or",0', '"C:\\",1', '"a 5\\" disk",0', "plain,1"]
+    assert read(tmp_path, "\n".join(["a,label", *rows[:1], *rows[2:]])).frame.a.tolist() == [texts[0], *texts[2:]]
+    assert read(tmp_path, "\n".join(["a,label", rows[1], rows[3]])).frame.a.tolist() == [texts[1], texts[3]]
 
 
 def test_what_was_done_to_the_file_is_said(tmp_path):
