@@ -150,7 +150,8 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     elif not wishes.features and isinstance(before, Signature) and before.width == width:
         return before.features
     else:
-        names = wishes.features or getattr(model, "features", ()) or tuple(f"x{i + 1}" for i in range(width))
+        own = tuple(filter(None, _named(model))) if width == 1 else ()  # of one number the input's name is its name
+        names = wishes.features or getattr(model, "features", ()) or own or tuple(f"x{i + 1}" for i in range(width))
         features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
         given = "--features"
     found = sum(feature.width for feature in features)

@@ -26,11 +26,15 @@ INTO_ONNX = "load it with the library that wrote it, and bring what that writes 
 FROM_PYTORCH = "load it in PyTorch, and bring what torch.onnx.export writes of it"
 FROM_PICKLE = "load it where it was made, and bring what skl2onnx (or a converter like it) makes of it"
 UNPACK = "unpack it first"
+FROM_TREES = "load it with the library that wrote it, and bring what onnxmltools (or a converter like it) makes of it"
+MADE_OF = "bring the ONNX file that it was made of"
 CHECKPOINT = "load it into the model that it came from, and save that as .h5"
 # What the first bytes say, as a pattern; what that is; and what to do.
 KINDS = [
     (rb"version https://git-lfs", "a Git LFS pointer, the model is elsewhere", "run `git lfs pull` in its folder"),
     (rb"(?i)\s*<(!doctype html|html|head|body)", "a web page (HTML)", DOWNLOAD),
+    (rb"(?s)\s*<\?xml[^>]*>\s*(<!--.*?-->\s*)*<PMML", "a model in PMML", FROM_TREES),
+    (rb"(?s)\s*<\?xml[^>]*>\s*<net\s", "a model of OpenVINO", MADE_OF),
     (rb"\s*<\?xml", "an XML file", DOWNLOAD),
     (
         rb"\s*[\[{]",
@@ -41,6 +45,9 @@ KINDS = [
     (rb"(?s)\x80[\x02-\x05].*joblib", "a joblib file (a Python pickle)", FROM_PICKLE),
     (rb"\x80[\x02-\x05]", "a Python pickle", FROM_PICKLE),
     (rb"model_checkpoint_path", "the list of a TensorFlow checkpoint", CHECKPOINT),
+    (rb"tree\nversion=", "a model of LightGBM", FROM_TREES),
+    (rb"CBM1", "a model of CatBoost", 'bring what its save_model(..., format="onnx") writes'),
+    (rb"(?s)....ORTM", "a model in ORT format", MADE_OF),
     (rb"(?s)....TFL3", "a LiteRT model", "serve it as it is, or get the Keras file that it was made from"),
     (rb"\x93NUMPY", "a NumPy array", OTHER_READER),
     (rb"\x08\x01\x12", "a TensorFlow graph (.pb)", "a SavedModel is read with its folder: give that"),

@@ -159,7 +159,7 @@ class ForeignModel:
 
     def __str__(self) -> str:
         maker = f" made by {self.maker}" if self.maker else ""
-        texts = f"; {', '.join(self.texts)}, which is text, is left out" if self.texts else ""
+        texts = f"; {', '.join(self.texts)}, which is text or a class's number, is left out" if self.texts else ""
         return f"{self.file}: {self.kind} file{maker}, {self.parameters:,} parameters{texts}"
 
 
@@ -226,7 +226,7 @@ class OnnxFile(ForeignModel):
             with suppress(ValueError):  # what is no JSON was not left by `formats.write_onnx`
                 self.features, self.label = tuple(json.loads(told["features"])), told["label"]
         self._classes = _named_classes(self._model.graph)
-        texts = _in_numbers(self._model.graph)
+        texts = _in_numbers(self._model.graph, is_classifier=bool(self._classes))
         self.texts = texts or ()
         if not outside and texts is None:
             return content
@@ -253,6 +253,11 @@ class LiteRTFile(ForeignModel):
         except Exception as error:
             raise ArtifactError(f"{path.name} cannot be run by LiteRT: {first_line(error)}") from error
         tensors, operations = _litert_graph(self.content)
+        if lent := sorted({each.kind.removeprefix("Flex") for each in operations if each.kind.startswith("Flex")}):
+            raise ArtifactError(
+                f"{path.name} cannot be run by LiteRT: it holds operations of TensorFlow that LiteRT does not have "
+                f"({', '.join(lent[:6])}): bring the model that it was made of"
+            )
         written = {name for each in operations for name in each.writes}
         given = {str(each["index"]) for each in run.inputs.values()}
         constants = {
@@ -302,9 +307,10 @@ def _named_classes(graph) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _in_numbers(graph) -> list[str] | None:
+def _in_numbers(graph, is_classifier: bool = False) -> list[str] | None:
     """Let a graph answer arrays of numbers: shares as an array instead of maps, and without texts beside numbers.
 
+    is_classifier: whether shares of named classes are there, so that the number of the likeliest one tells no more.
     Returns the outputs that are left out, None where nothing was changed.
     """
     import onnx
@@ -319,10 +325,19 @@ def _in_numbers(graph) -> list[str] | None:
         outputs[node.output[0]].type.CopyFrom(kind)
         changed = True
     texts = [each for each in graph.output if each.type.tensor_type.elem_type == onnx.TensorProto.STRING]
+    texts += filter(_is_label, graph.output if is_classifier else ())
     if len(texts) < len(graph.output):
         for each in texts:
             graph.output.remove(each)
     return [each.name for each in texts] if changed or texts else None
+
+
+def _is_label(output) -> bool:
+    """Whether an output holds the number of a class for each row, as converters from scikit-learn call it."""
+    import onnx
+
+    kind = output.type.tensor_type
+    return kind.elem_type == onnx.TensorProto.INT64 and len(kind.shape.dim) < 2 and "label" in output.name
 
 
 def _told_shape(path: Path, model, tensor) -> list:

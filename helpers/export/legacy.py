@@ -25,7 +25,15 @@ from pathlib import Path
 from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
 from helpers.export.errors import ArtifactError, NeedsMoreError, NoConversionError, last_line, needs_rebuilding
-from helpers.export.file_kinds import archive_size, container_of, describe_archive, refuse_bomb, weights_size
+from helpers.export.file_kinds import (
+    FROM_TREES,
+    LOOK,
+    archive_size,
+    container_of,
+    describe_archive,
+    refuse_bomb,
+    weights_size,
+)
 from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED, REWRITE
 from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive
@@ -491,7 +499,10 @@ def read_architecture(path: Path) -> tuple[str, dict]:
     try:
         if path.stat().st_size > LARGEST_ARCHITECTURE:
             raise ValueError("too large for the description of a model")
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if b"learner" in content[:LOOK]:  # in text, or in binary
+            raise ArtifactError(f"{path.name} is a model of XGBoost: {FROM_TREES}")
+        tree = json.loads(content.decode("utf-8"))
         if "modelTopology" in tree:
             raise ArtifactError(f"{path.name} is a model of TensorFlow.js: {FROM_JAVASCRIPT}")
         version = str(tree.pop("keras_version", "3" if "module" in tree else "2"))

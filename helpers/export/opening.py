@@ -63,7 +63,8 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
         return Brought(model, model, model.digest)
     weights, architecture = _parts(path, weights)
     with _in_words_of_a_command():
-        model = _with_an_input(load_keras(weights, custom_objects=custom, compile=False, architecture=architecture))
+        model = load_keras(weights, custom_objects=custom, compile=False, architecture=architecture)
+    model = _with_open_rows(_with_an_input(model))
     digest = hashlib.sha256(weights.read_bytes())
     if architecture:
         digest.update(architecture.read_bytes())
@@ -71,15 +72,45 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
 
 
 def _with_an_input(model):
-    """A model that is a class of its own, around an input of the shape that it was called with where it was saved."""
-    shape = None if getattr(model, "inputs", None) else (model.get_build_config() or {}).get("input_shape")
-    is_one = isinstance(shape, list | tuple) and len(shape) > 1 and all(isinstance(s, int | None) for s in shape)
-    if not is_one:
+    """A model that is a class of its own, around inputs of the shapes that it was called with where it was saved."""
+    shapes = None if getattr(model, "inputs", None) else (model.get_build_config() or {}).get("input_shape")
+    return _around(model, shapes) if shapes else model
+
+
+def _with_open_rows(model):
+    """A model for any number of rows at a time around one that was built for so many, but for one with a memory.
+
+    Whether it computes each row by itself is seen where it is asked.
+    """
+    inputs = getattr(model, "inputs", None) or []
+    is_stateful = any(getattr(layer, "stateful", False) for layer in getattr(model, "layers", ()))
+    if is_stateful or all(each.shape[0] is None for each in inputs):
         return model
+    return _around(model, inputs[0] if len(inputs) == 1 else model.input)
+
+
+def _around(model, inputs):
+    """A model around another, whose tensors or shapes `inputs` are, in dicts or lists; that itself where none fits."""
     import keras
 
-    rows = keras.Input(shape[1:])
-    return keras.Model(rows, model(rows), name=model.name)
+    def opened(each, name: str | None = None):
+        if hasattr(each, "shape"):
+            return keras.Input(each.shape[1:], dtype=each.dtype, name=name or each.name)
+        return keras.Input(each[1:], name=name)
+
+    try:
+        if isinstance(inputs, dict):
+            rows = {key: opened(each, key) for key, each in inputs.items()}
+        else:
+            rows = keras.tree.map_shape_structure(opened, inputs)
+        answers = model(rows)
+        names = getattr(model, "output_names", [])
+        if isinstance(answers, list | tuple) and len(names) == len(answers) == len(set(names)):
+            answers = dict(zip(names, answers, strict=True))
+        around = keras.Model(rows, answers, name=model.name)
+    except Exception:  # whatever a class of one's own raises: why the model is not served is said later
+        return model
+    return around if all(each.shape[0] is None for each in around.outputs) else model
 
 
 @contextmanager

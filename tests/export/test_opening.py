@@ -146,6 +146,76 @@ def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes,
         assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
 
 
+@pytest.mark.parametrize(("as_dict", "names"), [(True, ["n", "words"]), (False, ["input_1", "input_2"])])
+def test_a_class_of_its_own_may_have_been_called_with_several_inputs(as_dict, names, tmp_path):
+    import keras
+
+    @keras.saving.register_keras_serializable("tests")
+    class Joined(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.first, self.last = keras.layers.Embedding(9, 2), keras.layers.Dense(1, "sigmoid")
+
+        def call(self, inputs):
+            numbers, words = (inputs["n"], inputs["words"]) if isinstance(inputs, dict) else inputs
+            means = keras.ops.mean(self.first(words), axis=1)
+            return self.last(keras.ops.concatenate([numbers, means], axis=1))
+
+    model, rows = Joined(), [np.float32([[1, 2], [3, 4]]), np.int32([[0, 1, 8], [3, 3, 3]])]
+    expected = np.asarray(model({"n": rows[0], "words": rows[1]} if as_dict else rows))
+    model.save(tmp_path / "m.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, predictor = brought(tmp_path / "m.keras", tmp_path / "m")
+    assert [each.name for each in predictor.signature.inputs] == names
+    sent = [dict(zip(names, (n.tolist(), w.tolist()), strict=True)) for n, w in zip(*rows, strict=True)]
+    answer = create_predict_app(predictor).test_client().post("/predict", json={"instances": sent}).get_json()
+    np.testing.assert_allclose(answer["predictions"], expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_model_that_was_built_for_so_many_rows_takes_any_number_where_each_counts_by_itself(suffix, tmp_path):
+    import keras
+
+    layers = keras.layers
+    adapted = layers.Normalization()
+    adapted.adapt(np.float32([[5, 7], [7, 11]]))
+    inputs = keras.Input(batch_shape=(1, 2))
+    model = keras.Model(inputs, layers.Dense(1, "sigmoid")(adapted(inputs)))
+    rows = np.float32([[1, 2], [8, 9], [5, 7]])
+    expected = [float(model(rows[i : i + 1])[0, 0]) for i in range(3)]
+    model.save(tmp_path / f"net{suffix}")
+    card, predictor = brought(tmp_path / f"net{suffix}", tmp_path / "m")
+    assert "onnx" in card["formats"] and predictor.signature.names == ("x1", "x2")
+    np.testing.assert_allclose(predictor(rows), expected, atol=1e-6)
+
+
+def test_one_that_counts_rows_together_or_remembers_them_is_refused(tmp_path):
+    import keras
+
+    layers = keras.layers
+    pair, steps = keras.Input(batch_shape=(2, 4)), keras.Input(batch_shape=(1, 5, 2))
+    for outputs, says in (
+        (keras.ops.reshape(pair, (2, 2, 2)), r"takes exactly 2 row\(s\) at a time .*: build it again with keras.Input"),
+        (pair - keras.ops.mean(pair, axis=0, keepdims=True), "answers a row otherwise where others stand beside it"),
+        (layers.LSTM(3, stateful=True)(steps), "stateful, so that an answer depends on the requests before it"),
+    ):
+        inputs = steps if "stateful" in says else pair
+        keras.Model(inputs, layers.Dense(1)(layers.Flatten()(outputs))).save(tmp_path / "net.keras")
+        with pytest.raises(ArtifactError, match=says):
+            export_file(tmp_path / "net.keras", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_single_number_is_called_as_the_input_that_takes_it(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((1,), name="age"), keras.layers.Dense(1)])
+    assert signature_of(model, Wishes(), "y").names == ("age",)
+    unnamed = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    assert signature_of(unnamed, Wishes(), "y").names == ("x1",)
+
+
 @pytest.mark.parametrize("takes", ["numbers", "words"])
 def test_a_model_that_is_a_class_of_its_own_takes_what_it_was_called_with(takes, tmp_path):
     import keras
@@ -803,8 +873,9 @@ def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
             '{"format": "layers-model", "modelTopology": {}, "weightsManifest": []}',
             "a model of TensorFlow.js: save it as Keras's",
         ),
+        ('{"learner": {"attributes": {}}, "version": [2, 0, 0]}', "a model of XGBoost: .* onnxmltools"),
     ],
-    ids=["package.json", "a list", "cut short", "TensorFlow.js"],
+    ids=["package.json", "a list", "cut short", "TensorFlow.js", "XGBoost"],
 )
 def test_json_that_is_no_model_is_told_so_before_its_weights_are_asked_for(tmp_path, content, says):
     (tmp_path / "found.json").write_text(content)
@@ -961,7 +1032,7 @@ def test_a_classifier_of_scikit_learn_answers_with_the_names_of_its_classes(tmp_
     _, predictor = brought(tmp_path / "texts.onnx", tmp_path / "m")
     (output,) = predictor.signature.outputs
     assert (output.kind, output.classes) == ("classes", ("a", "b", "c"))
-    assert "label, which is text, is left out" in found_in(tmp_path / "texts.onnx")
+    assert "label, which is text or a class's number, is left out" in found_in(tmp_path / "texts.onnx")
     rows = predictor.signature.sample(5)
     scores = rows @ np.array([[1.0, 0.5, -1.0], [-2.0, 1.5, 0.0]]) + [0.1, 0.0, -0.1]
     shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
@@ -969,9 +1040,9 @@ def test_a_classifier_of_scikit_learn_answers_with_the_names_of_its_classes(tmp_
 
     classifier_of_sklearn(tmp_path / "numbers.onnx", [4, 5, 9], zipped)
     _, predictor = brought(tmp_path / "numbers.onnx", tmp_path / "n")
-    label, output = predictor.signature.outputs
-    assert (label.kind, output.classes) == ("number", ("4", "5", "9"))
-    np.testing.assert_array_equal(predictor(rows)[0], np.array([4, 5, 9])[shares.argmax(axis=1)])
+    (output,) = predictor.signature.outputs
+    assert (output.kind, output.classes) == ("classes", ("4", "5", "9"))
+    np.testing.assert_allclose(predictor(rows), shares, atol=1e-6)
 
 
 def one_operation(path: Path, kind: str, takes=("n", 2), answers=("n", 2), dtype=TensorProto.FLOAT, **options) -> None:
@@ -1052,6 +1123,22 @@ def test_a_litert_file_is_served_with_the_names_in_it(tmp_path):
     found = dict(zip([each.name for each in predictor.signature.outputs], predictor(sample), strict=True))
     for name, answers in found.items():
         np.testing.assert_allclose(np.reshape(answers, expected[name].shape), expected[name], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_litert_file_with_operations_of_tensorflow_names_them(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    looked_up = keras.layers.StringLookup(vocabulary=["a"], output_mode="multi_hot")
+    model = keras.Sequential([keras.Input((5,), dtype="string"), looked_up, keras.layers.Dense(1)])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    (tmp_path / "net.tflite").write_bytes(converter.convert())
+    with pytest.raises(
+        ArtifactError, match=r"that LiteRT does not have \(DenseBincount\): bring the model that it was"
+    ):
+        export_file(tmp_path / "net.tflite", tmp_path / "m")
 
 
 @pytest.mark.slow
