@@ -982,7 +982,7 @@ def test_a_mask_of_steps_that_count_never_leaves_all_of_them_out(tmp_path):
     with pytest.raises(
         ArtifactError, match="or, if one of input_ids, x1 says which steps count, call it attention_mask"
     ):
-        export_file(tmp_path / "m.onnx", tmp_path / "m")
+        export_file(tmp_path / "m.onnx", tmp_path / "other")
 
 
 def test_a_mask_of_true_and_false_takes_one_and_nought_too(tmp_path):
