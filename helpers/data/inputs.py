@@ -26,7 +26,8 @@ from helpers.data.signature import Signature, outputs_from, outputs_to_dict
 OPEN = 16  # the size that stands for an open one in samples and examples
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
 MOST_SHOWN = 4096  # numbers of an example; a longer array is described, not shown
-TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "", "Ünïcode too, and more of it")
+# No empty one: where padding is masked, as by Embedding(mask_zero=True), a mean over no words is no number.
+TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "no", "Ünïcode too, and more of it")
 
 
 class BadValue(ValueError):
@@ -164,7 +165,14 @@ class Array(_Shaped):
             counted = random.integers(1, shape[1] + 1, (k, 1))  # a row whose steps all do not count has no answer
             return (np.arange(shape[1]) < counted).astype(self.dtype)
         low, high = (self.low, self.high) if self.low is not None else (0, 1)
-        return random.integers(low, high + 1, shape).astype(self.dtype)
+        numbers = random.integers(low, high + 1, shape)
+        if self.low == 0 < self.high and len(shape) == 2:
+            numbers[~numbers.any(axis=1), 0] = 1  # no row of padding alone, which is no text either
+        return numbers.astype(self.dtype)
+
+    def is_nothing(self, row: np.ndarray) -> bool:
+        """Whether it is padding alone, where the numbers stand for words."""
+        return self.low == 0 and not row.any()
 
     def example(self):
         """A value as a request holds it, or None where it would be too long to show."""
@@ -299,6 +307,10 @@ class Text(_Shaped):
         texts, shape = self.values or TEXTS, (k, *self.sample_shape)
         return np.array([texts[i] for i in random.integers(0, len(texts), math.prod(shape))], object).reshape(shape)
 
+    def is_nothing(self, row) -> bool:
+        """Whether it holds no word."""
+        return not any(text.strip() for text in np.ravel(row))
+
     def example(self) -> str:
         return (self.values or TEXTS)[0]
 
@@ -339,6 +351,17 @@ class Texts(Text):
             ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
             schema = {"type": "array", "items": schema, **ends}
         return schema
+
+
+def refuse_empty(signature, rows, is_list: bool) -> None:
+    """Raise `InvalidRequest` where rows, which a model did not answer, hold a text without words, or padding alone."""
+    problems = Named()
+    for which, array in zip(getattr(signature, "inputs", ()), getattr(rows, "arrays", ()), strict=True):
+        for i, value in enumerate(array):
+            if which.is_nothing(value):
+                where = f"[{i}].{which.name}" if is_list else which.name
+                problems.add(where, "is empty, and the model has no answer to that")
+    problems.refuse()
 
 
 def _known(name: str, values, kind: type) -> tuple:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from helpers.data.inputs import refuse_empty
 from helpers.data.outputs import CLASSES, ONE_PROBABILITY, as_arrays
 from helpers.data.parameters import InvalidRequest, Rows
 
@@ -27,16 +28,15 @@ class ModelFailure(RuntimeError):
 def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     """The body of the answer to `rows` from `model`, of one row or of a list; raises `ModelFailure`.
 
+    Where it has none to what holds nothing, no word or padding alone, `InvalidRequest` says so.
     What there is to note about the rows goes along, and what was wrong with rows that were left out: their place in
     the list holds null.
     """
-    if model.signature.outputs is ONE_PROBABILITY:
-        watch = slot.watch
-        if watch is not None and watch.model is not model:  # it was replaced since the request was read
-            watch = None
-        body = _predictions(model, rows, watch) if is_list else _prediction(model, rows.matrix, watch)
-    else:
-        body = _listed(model, rows) if is_list else _alone(model, rows.matrix)
+    try:
+        body = _body(slot, model, rows, is_list)
+    except ModelFailure:
+        refuse_empty(model.signature, rows.matrix, is_list)
+        raise
     if rows.notes:
         body += f',"notes":{_json(rows.notes)}'
     if rows.refused:
@@ -44,6 +44,15 @@ def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     slot.ready = True
     # half of a surrogate pair, which only a caller's name can hold, becomes the escape that JSON has for it
     return f'{{{body},"success":true}}\n'.encode(errors="backslashreplace")
+
+
+def _body(slot, model: Callable, rows: Rows, is_list: bool) -> str:
+    if model.signature.outputs is not ONE_PROBABILITY:
+        return _listed(model, rows) if is_list else _alone(model, rows.matrix)
+    watch = slot.watch
+    if watch is not None and watch.model is not model:  # it was replaced since the request was read
+        watch = None
+    return _predictions(model, rows, watch) if is_list else _prediction(model, rows.matrix, watch)
 
 
 def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str:

@@ -146,6 +146,32 @@ def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes,
         assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
 
 
+@pytest.mark.parametrize("takes", ["text", "ids"])
+def test_a_model_without_an_answer_to_padding_alone_is_served_and_says_so_to_whoever_sends_it(takes, tmp_path):
+    import keras
+
+    layers = keras.layers
+    if takes == "text":
+        words = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
+        words.adapt(["a good one", "the cat"])
+        inputs = keras.Input((1,), dtype="string", name="review")
+        ids = words(inputs)
+    else:
+        ids = inputs = keras.Input((2,), dtype="int32", name="review")
+    means = layers.GlobalAveragePooling1D()(layers.Embedding(20, 3, mask_zero=True)(ids))
+    keras.Model(inputs, layers.Dense(1, "sigmoid")(means)).save(tmp_path / "m.keras")
+    _, predictor = brought(tmp_path / "m.keras", tmp_path / "m")
+    client = create_predict_app(predictor).test_client()
+    assert client.post("/predict", json={"review": "the dog" if takes == "text" else [3, 0]}).status_code == 200
+    nothing = " " if takes == "text" else [0, 0]
+    answer = client.post("/predict", json={"review": nothing})
+    says = "review: is empty, and the model has no answer to that"
+    assert (answer.status_code, answer.get_json()["error"]) == (422, f"1 bad field: {says}")
+    rows = [{"review": "the cat" if takes == "text" else [3, 1]}, {"review": nothing}]
+    answer = client.post("/predict", json=rows)
+    assert (answer.status_code, answer.get_json()["error"]) == (422, f"1 bad field: [1].{says}")
+
+
 @pytest.mark.parametrize(("as_dict", "names"), [(True, ["n", "words"]), (False, ["input_1", "input_2"])])
 def test_a_class_of_its_own_may_have_been_called_with_several_inputs(as_dict, names, tmp_path):
     import keras
