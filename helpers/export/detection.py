@@ -7,6 +7,7 @@ scaled. Whatever cannot be served is an `ArtifactError` that says why.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,8 +60,8 @@ def signature_of(
 ) -> Signature | InputSignature:
     """The signature of a Keras model. label: what is predicted where `wishes` do not say it.
 
-    before: the signature of a model whose callers this one is to answer: what `wishes` leave open is as there, where
-    that fits.
+    before: the signature of the model in whose place or beside which this one is to answer: what `wishes` leave open is
+    as there, where that fits.
     """
     _check(model)
     names, outputs = _named(model), ()
@@ -143,15 +144,20 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
             f"the model takes {model.inputs[0].dtype} of shape {shape}, which is no row of features: leave --features "
             "and --like out, and a request holds an array"
         )
+    if twice := [name for name, times in Counter(wishes.features).items() if times > 1]:
+        raise ArtifactError(f"--features names {', '.join(twice)} twice: a request could not tell them apart")
     width = int(np.prod(shape))
+    told = getattr(model, "features", ())
     if wishes.like:
         features = _like(wishes, width)
         given = f"the columns of {Path(wishes.like).name}"
-    elif not wishes.features and isinstance(before, Signature) and before.width == width:
+    elif (
+        not wishes.features and isinstance(before, Signature) and before.width == width and told in ((), before.columns)
+    ):
         return before.features
     else:
         own = tuple(filter(None, _named(model))) if width == 1 else ()  # of one number the input's name is its name
-        names = wishes.features or getattr(model, "features", ()) or own or tuple(f"x{i + 1}" for i in range(width))
+        names = wishes.features or told or own or tuple(f"x{i + 1}" for i in range(width))
         features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
         given = "--features"
     found = sum(feature.width for feature in features)

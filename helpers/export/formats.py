@@ -2,14 +2,18 @@
 
 A Keras model comes in with the signature of its features; each `write_*(model, path, signature)` writes one file (or
 folder) and raises whatever the road to that format raises for a model that it cannot hold. The same model gives
-the same bytes in all of them but `.keras` and a SavedModel, which carry the time or ids of their own.
+the same bytes in all of them but a SavedModel, which carries ids of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
+import os
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +48,33 @@ def write_keras(model, path: Path, signature: Signature) -> None:
     """Keras's own file of today, `.keras`: architecture, weights, and how it was compiled."""
     _refuse_code(model)
     model.save(path)
+    _leave_time_out(path)
+
+
+def _leave_time_out(path: Path) -> None:
+    """Write a `.keras` file again without the time at which it was saved, which nothing reads."""
+    aside = path.with_name(f".{path.name}")
+    with zipfile.ZipFile(path) as saved, zipfile.ZipFile(aside, "w") as timeless:
+        for member in saved.infolist():
+            content = saved.open(member)
+            if member.filename == "metadata.json":
+                told = {key: value for key, value in json.load(content).items() if key != "date_saved"}
+                content = io.BytesIO(json.dumps(told).encode())
+            entry = zipfile.ZipInfo(member.filename)  # of 1980
+            with content, timeless.open(entry, "w", force_zip64=member.file_size >= zipfile.ZIP64_LIMIT) as target:
+                shutil.copyfileobj(content, target)
+    os.replace(aside, path)
 
 
 def write_h5(model, path: Path, signature: Signature) -> None:
     """The HDF5 file of the Keras of 2018, which Keras still writes."""
     _refuse_code(model)
+    compiled = getattr(getattr(model, "_compile_config", None), "config", {})
+    before = dict(compiled)
     with hushed(), quiet():
         model.save(path)
+    compiled.clear()  # Keras has taken the optimizer out of it, and what is saved next would have none
+    compiled.update(before)
 
 
 def _refuse_code(model) -> None:

@@ -24,7 +24,7 @@ WIDEST = 1024
 def with_width(brought: Brought, wishes: Wishes, before: Signature | InputSignature | None = None) -> Brought:
     """What was brought, as wide as it answers, else as its owner tells; as it is where a width is there, or is none.
 
-    before: the signature of a model beside which it is kept.
+    before: the signature of the model in whose place or beside which it is to answer.
     """
     inputs = getattr(brought.ends, "inputs", None) or ()
     shapes = [tuple(each.shape) for each in inputs]

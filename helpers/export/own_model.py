@@ -72,9 +72,9 @@ def export_file(
     what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are scaled, a
     key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module with layers
     of your own, `my_layers`. weights: the file with those of a model in JSON, where they do not lie beside it.
-    metrics: what you measured, for the card, with the data it was measured on under "data". replace: also where the
-    folder holds another model. beside: keep it as a version beside the model that the folder holds; what is not said
-    here (label, features, classes, pixels) is as there, where it fits.
+    metrics: what you measured, for the card, with the data it was measured on under "data". beside: keep it as a
+    version beside the model that the folder holds. What is not said here (label, features, classes, pixels) is as in
+    that model, where it fits. replace: also where that is another one, of which nothing is taken over.
 
     Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
     """
@@ -84,7 +84,7 @@ def export_file(
     classes = _distinct(tuple(classes))
     wishes = Wishes(tuple(features), str(like), classes, label, pixels, takes)
     custom = import_layers(imports, path.parent) if imports else {}
-    there = _card_of(directory) if beside else None
+    there = _card_of(directory) if beside or not replace else None
     before = signature_from(there["signature"]) if there else None
     brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes, before)
     signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
@@ -93,7 +93,10 @@ def export_file(
     if not isinstance(brought.model, ForeignModel):
         _rename_inputs(brought.model, signature)
         _rename_layers(brought.model)
-    source = {"file": path.name, "sha256": brought.digest, "wishes": asdict(wishes)}
+    said = there.get("source", {}).get("wishes", {}) if there else {}
+    anew = ("features", "like") if wishes.features or wishes.like else ()  # of which one would overrule the other
+    said = {name: wish or (said.get(name, wish) if name not in anew else wish) for name, wish in asdict(wishes).items()}
+    source = {"file": path.name, "sha256": brought.digest, "wishes": said}
     if imports:
         source["imports"] = imports
     foreign = isinstance(brought.model, ForeignModel)
@@ -175,8 +178,8 @@ def _check_callers(directory: Path, signature: Signature | InputSignature, diges
     if card and card.get("source", {}).get("sha256") != digest:
         if reason := other_question(card["signature"], signature.to_dict()):
             raise ArtifactError(
-                f"{registry.shown(directory)} holds the model that this file was before, and {reason}: say --replace, "
-                "or name this one otherwise with --to"
+                f"{registry.shown(directory)} holds the model that this file was before, and now {reason}: say "
+                "--replace, or name this one otherwise with --to"
             )
 
 
@@ -199,7 +202,8 @@ def told(card: dict, signature: Signature | InputSignature) -> list[str]:
     answers = "; ".join(_output_in_words(output, only or output.name) for output in signature.outputs)
     if signature.outputs == ONE_PROBABILITY:
         answers = f"the probability of {signature.outcome}"
-    lines = [f"takes: {takes_in_words(signature)}", f"answers: {answers}"]
+    scaling_was_said = bool(card.get("source", {}).get("wishes", {}).get("pixels"))
+    lines = [f"takes: {takes_in_words(signature, scaling_was_said)}", f"answers: {answers}"]
     reasons = [f"{entry['file']}: {entry['reason']}" for entry in card["not_exported"].values()]
     lines += [f"left out: {reason}" for reason in reasons]
     if "keras" in card["not_exported"]:
@@ -223,16 +227,16 @@ def _parity_in_words(card: dict) -> str:
     return agrees if parity["proved"] else f"{agrees}, which proves nothing (see above)"
 
 
-def takes_in_words(signature: Signature | InputSignature) -> str:
+def takes_in_words(signature: Signature | InputSignature, scaling_was_said: bool = False) -> str:
     if isinstance(signature, Signature):
         names = ", ".join(signature.names[:8]) + (", ..." if signature.n > 8 else "")
         ids = [f"{each.name} {each.low:.0f} to {each.high:.0f}" for each in signature.features if each.whole]
         whole = f", whole numbers: {', '.join(ids[:4])}{', ...' if len(ids) > 4 else ''}" if ids else ""
         return f"a row of {signature.n} feature{'s' * (signature.n > 1)} ({names}){whole}"
-    return "; ".join(map(_input_in_words, signature.inputs))
+    return "; ".join(_input_in_words(each, scaling_was_said) for each in signature.inputs)
 
 
-def _input_in_words(which) -> str:
+def _input_in_words(which, scaling_was_said: bool) -> str:
     values = ", ".join(map(str, (which.values or ())[:6])) + (", ..." if len(which.values or ()) > 6 else "")
     if which.kind == "text":
         return f"one of {len(which.values)} texts ({which.name}): {values}" if values else f"a text ({which.name})"
@@ -244,7 +248,8 @@ def _input_in_words(which) -> str:
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
         pixels = scaled.get(which.pixels, f"to {which.pixels}")
         assumed = "no layer tells: " if which.pixels == "0..1" else ""
-        return f"a picture ({which.name}) of {size}, pixels scaled {pixels} ({assumed}--pixels says otherwise)"
+        hint = "" if scaling_was_said else f" ({assumed}--pixels says otherwise)"
+        return f"a picture ({which.name}) of {size}, pixels scaled {pixels}{hint}"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
     return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"

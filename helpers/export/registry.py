@@ -150,6 +150,18 @@ def beside_none(directory: Path) -> str:
     return f"there is no model {name} yet{wording.meant(name, names())}: this one waits beside none, and answers"
 
 
+def what_became_of(directory: Path, there_were: list[versions.Version], beside: bool) -> list[str]:
+    """What an export has made of the versions that there were: which was replaced, and which is no longer kept."""
+    there, was = versions.versions(directory), there_were[0] if there_were else None
+    said = [gone] if (gone := no_longer_kept(directory, there_were)) else []
+    if was and beside and {each.version for each in there} <= {each.version for each in there_were}:
+        said.append("it is a version that is there already: none was added")
+    if was and was.version in [each.version for each in there[1:]]:
+        back = line("models", "rollback", word(directory))
+        said.append(f"in the place of {was.version} of {was.card.get('created', '?')[:10]}; back again: {back}")
+    return said
+
+
 def no_longer_kept(directory: Path, there_were: list[versions.Version]) -> str:
     """Which of the versions that waited or had been replaced are gone, as newer ones came; "" where all are there."""
     there = {each.version for each in versions.versions(directory)}

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers import wording
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of, replacing
 from helpers.export.kept import BEFORE, BESIDE, copy, kept, version_of
@@ -122,10 +123,10 @@ def other_question(before: Mapping, now: Mapping) -> str:
     Signatures as cards hold them. They ask alike where they take the same features by name (or the same inputs),
     predict the same label, and answer with the same outputs; ranges and categories may differ.
     """
-    was, are = ({each["name"] for each in signature.get("features", ())} for signature in (before, now))
-    added, gone = sorted(are - was), sorted(was - are)
+    was, are = ([each["name"] for each in signature.get("features", ())] for signature in (before, now))
+    added, gone = ([name for name in these if name not in others] for these, others in ((are, was), (was, are)))
     if added or gone:
-        told = (f"{word}: {', '.join(names)}" for word, names in (("new", added), ("gone", gone)) if names)
+        told = (f"{word}: {wording.listed(names, 6)}" for word, names in (("new", added), ("gone", gone)) if names)
         return f"it takes other features ({'; '.join(told)})"
     if _outcome(before) != _outcome(now):
         return f"it predicts {_outcome(now)} where the one before predicts {_outcome(before)}"

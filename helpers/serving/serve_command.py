@@ -201,7 +201,7 @@ def _in_a_process(command: list[str], **options) -> tuple[int, str]:
 
 def export_own(chosen: argparse.Namespace) -> None:
     """Export the model's file that is named, in a process of its own, which prints what it finds. `CannotServe`."""
-    command = [sys.executable, "-m", "helpers", "export", str(chosen.file), "--to", str(chosen.to)]
+    command = [sys.executable, "-m", "helpers.tools.export_command", str(chosen.file), "--to", str(chosen.to)]
     for name in ("like", "label", "pixels", "takes", "weights"):
         command += [f"--{name}={getattr(chosen, name)}"] if getattr(chosen, name) else []
     command += [f"--features={','.join(chosen.features)}"] if chosen.features else []

@@ -14,10 +14,11 @@ import warnings
 
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
+from helpers.tools import command_line
 
 
-def main(chosen: argparse.Namespace) -> int:
-    """Export, and say what was found; returns the exit code."""
+def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
+    """Export, and say what was found; returns the exit code. is_served: whether who runs this serves the model next."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from helpers.data.inputs import signature_from
     from helpers.data.reading import DataError
@@ -54,7 +55,16 @@ def main(chosen: argparse.Namespace) -> int:
     unproved = [sentence for sentence in said if "not proved" in sentence]
     done = [each for each in said if "have one name" in each or "left out of the answers" in each]
     print("\n".join([*unproved[:1], *done, *own_model.told(card, signature_from(card["signature"]))]))
-    if gone := registry.no_longer_kept(chosen.to, there_were):
-        print(gone)
-    print(f"exported to {registry.shown(chosen.to)}; {registry.how_to_serve(chosen.to, card)}", flush=True)
+    kept = [f"--{name}" for name, wish in card["source"]["wishes"].items() if wish and not getattr(chosen, name)]
+    if kept:
+        print(f"as said before: {', '.join(kept)}; say anew what has changed")
+    print(f"exported to {registry.shown(chosen.to)}")
+    for remark in registry.what_became_of(chosen.to, there_were, chosen.beside):
+        print(remark)
+    if not is_served:
+        print(registry.how_to_serve(chosen.to, card))
     return 0
+
+
+if __name__ == "__main__":  # what `serve FILE` runs, in a process of its own
+    sys.exit(main(command_line.parse(["export", *sys.argv[1:]]), is_served=True))

@@ -75,8 +75,8 @@ def main(chosen: argparse.Namespace) -> int:
     if chosen.report:
         write_report(table, trained, chosen.report)
         print(f"the figures: {chosen.report}")
-    if gone := registry.no_longer_kept(chosen.model, there_were):
-        print(gone)
+    for remark in registry.what_became_of(chosen.model, there_were, chosen.beside):
+        print(remark)
     print(registry.how_to_serve(chosen.model, card))
     return 0
 

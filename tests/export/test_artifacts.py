@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +148,14 @@ def test_tensorflows_own_tool_reads_and_runs_the_saved_model(exported, tmp_path,
 
 @pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(trained, tmp_path):
-    same = ("h5", "onnx", "tflite", "npz")
+    same = ("keras", "h5", "onnx", "tflite", "npz")
     for folder in ("a", "b"):
         export_model(trained, tmp_path / folder, formats=same)
     a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
     assert {name for name in a if a[name] != b[name]} <= {"card.json"}
+    with zipfile.ZipFile(tmp_path / "a" / "model.keras") as saved:  # also of a second that both were written in
+        assert {member.date_time[0] for member in saved.infolist()} == {1980}
+        assert [*json.loads(saved.read("metadata.json"))] == ["keras_version"]
 
 
 # ---- any model ----

@@ -231,6 +231,7 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
         said = process.communicate(timeout=30)[0]
     assert gone(members)
     assert "takes: " in said and "parity: agrees with Keras" in said and "Serving " in said
+    assert "serve it: " not in said  # it does so already
     assert (tmp_path / f"{name}.keras").read_bytes() == before
 
 
@@ -287,6 +288,35 @@ def test_a_file_that_takes_something_else_by_now_does_not_replace_its_model_unle
     assert command(tmp_path, "export", "m.onnx", "--to", "./m", "--replace").returncode == 0
 
 
+def test_what_was_said_of_a_file_once_holds_until_it_is_said_anew(tmp_path):
+    make("three_classes", tmp_path)
+    named = ["--features=a,b,c,d", "--classes=setosa,versicolor,virginica", "--label=iris"]
+    assert command(tmp_path, "export", "three_classes.keras", "--to", "./m", *named).returncode == 0
+    first = load_predictor(tmp_path / "m")
+    again = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
+    assert "as said before: --features, --classes, --label;" in again.stdout and "in the place" not in again.stdout
+    assert load_predictor(tmp_path / "m").version == first.version  # the same file, and the same bytes
+    beside = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--beside")
+    assert "it is a version that is there already: none was added" in beside.stdout
+    other = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--features=a,b,c,e")
+    assert "as said before: --classes, --label;" in other.stdout
+    assert f"in the place of {first.version} of 20" in other.stdout and "back again: python3 " in other.stdout
+    signature = load_predictor(tmp_path / "m").signature
+    assert signature.names == ("a", "b", "c", "e") and signature.outputs == first.signature.outputs
+    anew = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--replace")
+    assert "a row of 4 features (x1, x2, x3, x4)" in anew.stdout and "as said before" not in anew.stdout
+
+
+def test_pixels_that_were_said_are_not_called_assumed(tmp_path):
+    make("picture_classifier", tmp_path)
+    file, directory = tmp_path / "picture_classifier.keras", tmp_path / "m"
+    card = export_file(file, directory)
+    assert "(--pixels says otherwise)" in "".join(told(card, load_predictor(directory).signature))
+    for said in ({"pixels": "0..255"}, {}):  # and remembered
+        card = export_file(file, directory, **said)
+        assert "otherwise" not in "".join(told(card, load_predictor(directory).signature))
+
+
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     make("regression", tmp_path)
     make("three_classes", tmp_path)
@@ -301,6 +331,7 @@ def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     ("options", "says"),
     [
         ({"features": ("a", "b")}, "make 2 numbers .*, the model takes 5: name as many"),
+        ({"features": ("a", "b", "c", "d", "a")}, "--features names a twice: a request"),
         ({"classes": ("a", "b", "c")}, r"3 classes are named, and the model's answers have the shape \(1,\)"),
         ({"imports": "no_such_module_here"}, "the module no_such_module_here cannot be imported"),
         ({"takes": "image"}, "is no picture of a fixed size"),
