@@ -156,8 +156,7 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     ):
         return before.features
     else:
-        own = tuple(filter(None, _named(model))) if width == 1 else ()  # of one number the input's name is its name
-        names = wishes.features or told or own or tuple(f"x{i + 1}" for i in range(width))
+        names = wishes.features or told or tuple(f"x{i + 1}" for i in range(width))
         features = tuple(Feature(name, REAL, *UNBOUNDED) for name in names)
         given = "--features"
     found = sum(feature.width for feature in features)

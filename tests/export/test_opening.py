@@ -233,15 +233,6 @@ def test_one_that_counts_rows_together_or_remembers_them_is_refused(tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-def test_a_single_number_is_called_as_the_input_that_takes_it(tmp_path):
-    import keras
-
-    model = keras.Sequential([keras.Input((1,), name="age"), keras.layers.Dense(1)])
-    assert signature_of(model, Wishes(), "y").names == ("age",)
-    unnamed = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    assert signature_of(unnamed, Wishes(), "y").names == ("x1",)
-
-
 @pytest.mark.parametrize("takes", ["numbers", "words"])
 def test_a_model_that_is_a_class_of_its_own_takes_what_it_was_called_with(takes, tmp_path):
     import keras

@@ -364,14 +364,12 @@ def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path):
     import keras
 
     layers = keras.layers
-    fixed = keras.Sequential([keras.Input(batch_shape=(3, 4)), layers.Dense(1)])
     stateful = keras.Sequential([keras.Input(batch_shape=(1, 5, 2)), layers.LSTM(2, stateful=True), layers.Dense(1)])
     nan = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
     nan.set_weights([np.full_like(weight, np.nan) for weight in nan.get_weights()])
     # Keras builds and saves it all the same
     never = keras.Sequential([keras.Input((4,)), layers.Dense(1, "threshold")])
     cases = (
-        (fixed, "takes exactly 3 row"),
         (stateful, "is stateful"),
         (nan, "not finite"),
         (never, r"Keras itself cannot compute the model \(threshold\(\) missing 2 required .*: mend that layer"),
