@@ -25,9 +25,14 @@ ASKS_NOBODY = (  # JupyterLab would look for a newer release and for news whenev
 def main(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments or ["--help"])
     try:
-        return COMMANDS[chosen.command](chosen) or 0
+        code = COMMANDS[chosen.command](chosen) or 0
+        print(end="", flush=True)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who reads the output has ended, as `head` does when it has its lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself would complain at its end
+        return 128 + 13
+    return code
 
 
 def run(chosen: Namespace) -> int:

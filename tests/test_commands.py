@@ -373,6 +373,19 @@ def test_what_cannot_be_meant_is_said_and_changes_nothing(project, here, taken, 
     assert listing(project, here) == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_stack_trace(here, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = tools.environment_in(PROJECT, PYTHONUNBUFFERED=unbuffered)
+    command = [sys.executable, "-m", "helpers", "models"]
+    run = {"cwd": here, "env": environment, "stdout": writer, "stderr": subprocess.PIPE, "text": True}
+    done = subprocess.run(command, check=False, **run)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + 13, "")
+
+
 def test_no_command_and_no_option_is_left_out():
     """What the list above lacks: an option that is new must be typed wrongly, too."""
     for command in command_line.COMMANDS:
