@@ -189,21 +189,23 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stop.wait(self.seconds):
-            stamp = self.stamp(self.directory)
-            if stamp == self._seen or not stamp:
-                continue
-            time.sleep(min(self.seconds, 0.2))
-            if self.stamp(self.directory) != stamp:
-                continue  # still being written
-            self._seen = stamp
             try:
-                swap = self.slot.swap(self.load)
-                log.warning(
-                    "%smodel %s replaced by %s, answers moved by at most %.3g",
-                    self._of,
-                    swap.old,
-                    swap.new,
-                    swap.largest_change,
-                )
-            except ModelRejected as error:
-                log.error("%s%s", self._of, error)
+                self._look()
+            except Exception:  # of what is told of a swap, say: the next new model must be found all the same
+                log.exception("%ssomething failed while a new model was taken up", self._of)
+
+    def _look(self) -> None:
+        stamp = self.stamp(self.directory)
+        if stamp == self._seen or not stamp:
+            return
+        time.sleep(min(self.seconds, 0.2))
+        if self.stamp(self.directory) != stamp:
+            return  # still being written
+        self._seen = stamp
+        try:
+            swap = self.slot.swap(self.load)
+        except ModelRejected as error:
+            log.error("%s%s", self._of, error)
+            return
+        moved = swap.largest_change
+        log.warning("%smodel %s replaced by %s, answers moved by at most %.3g", self._of, swap.old, swap.new, moved)

@@ -258,6 +258,11 @@ class Observed:
             client, path = environ.get("REMOTE_ADDR", ""), environ.get("PATH_INFO", "")
             self.note(environ["REQUEST_METHOD"], path, code, seconds, request_id, client)
 
+    def begin(self) -> None:
+        """Open the files of the counts, if any, now: at the first request there may be no descriptor for them."""
+        if self.metrics.place is not None:
+            self._counters("GET", next(iter(self.paths)), "200")
+
     def identify(self, given: str | None) -> str:
         """The caller's `X-Request-ID`, or one made of a random part of this process and a count."""
         if own := own_id(given):

@@ -453,6 +453,8 @@ def new_application(
 
 
 def serve_metrics(app: Flask, guard: Callable, metrics: Metrics) -> None:
+    app.extensions["observed"].begin()
+
     @app.get("/metrics")
     @guard
     def prometheus():

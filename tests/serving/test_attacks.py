@@ -753,6 +753,23 @@ def test_what_is_written_while_a_worker_loads_is_noticed(tmp_path):
     watcher.stop()
 
 
+def test_a_failure_beside_a_swap_does_not_end_the_watch_for_the_next_one(tmp_path):
+    (tmp_path / "card.json").write_text("old")
+    slot, told = ModelSlot(Anything()), []
+
+    def tell(result):
+        told.append(result)
+        raise OSError("no memory is free for the count")
+
+    slot.on_swap.append(tell)
+    watcher = Watcher(slot, tmp_path, Anything, seconds=0.02)
+    for content in ("new", "newer"):
+        count = len(told)
+        (tmp_path / "card.json").write_text(content)
+        until(lambda count=count: len(told) > count)
+    watcher.stop()
+
+
 @posix_only
 def test_without_a_place_for_shared_metrics_predictions_go_on_and_it_is_said(exported, free_port, tmp_path):
     """No file can grow beyond some kilobytes, as on a full disk."""
@@ -884,6 +901,22 @@ def test_few_descriptors_are_no_reason_to_spin(exported, free_port):
         for connection in many:
             connection.close()
         until(lambda: is_ready(url))
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@posix_only
+def test_the_first_request_is_counted_where_no_descriptor_is_free_any_more(exported):
+    shell = f"ulimit -n 64; exec {sys.executable} -m helpers serve --model {exported} --port 0 --workers 1"
+    process = subprocess.Popen(["bash", "-c", shell], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(re.search(r"http://127.0.0.1:(\d+)", process.stdout.readline())[1])
+        with ExitStack() as stack:
+            many = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 10)) for _ in range(120)]
+            time.sleep(0.5)
+            many[0].sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert many[0].recv(65536).startswith(b"HTTP/1.1 200")
     finally:
         process.terminate()
         process.communicate(timeout=20)
