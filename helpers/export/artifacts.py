@@ -209,6 +209,8 @@ def _are_alike(answers: np.ndarray, others: np.ndarray) -> bool:
 
 def _not_finite(signature) -> str:
     said = "the model answers some legal inputs with numbers that are not finite: train it again"
+    if isinstance(signature, Signature) and any(feature.is_unbounded for feature in signature.features):
+        return f"{said}; or, where it takes certain numbers only, a table of such rows tells them: --like TABLE"
     unknown = [each.name for each in getattr(signature, "inputs", ()) if each.kind == "array" and each.is_whole]
     if len(unknown) < FEWEST_WITH_MASK:
         return said

@@ -418,6 +418,13 @@ class _Contents:
         """Why Keras could not build the model, in one sentence."""
         import keras
 
+        around = [layer for layer in layers_of(self.tree) if layer["class_name"] == "TFSMLayer"]
+        if around:  # which Keras reads from wherever the folder lies
+            folder = around[0]["config"].get("filepath", "that it reads")
+            return ArtifactError(
+                f"{self.path.name} only names a SavedModel ({label_of(around[0])}), which is not in the file: serve "
+                f"that folder itself, {folder}"
+            )
         known = {*vars(keras.layers), *vars(keras.models), *self.custom, *keras.saving.get_custom_objects()}
         known |= {*CONVERSIONS, *RENAMED, "Functional"}
         foreign = sorted({layer["class_name"] for layer in (self.tree, *layers_of(self.tree))} - known)

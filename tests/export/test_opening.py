@@ -477,6 +477,16 @@ def test_a_keras_file_with_a_graph_in_it_is_refused_as_code_unless_it_is_trusted
     assert np.ravel(again(np.float32([[1, 2]]))).tolist() == [2, 4]
 
 
+def test_a_keras_file_that_only_names_a_saved_model_asks_for_that(tmp_path):
+    import keras
+
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).export(tmp_path / "sm", verbose=False)
+    layer = keras.layers.TFSMLayer(str(tmp_path / "sm"), call_endpoint="serve", name="inner")
+    keras.Sequential([keras.Input((2,)), layer]).save(tmp_path / "net.keras")
+    with pytest.raises(ArtifactError, match=r"only names a SavedModel \(inner .*: serve that folder itself, .*/sm$"):
+        export_file(tmp_path / "net.keras", tmp_path / "m")
+
+
 def saved_model(path: Path, answer) -> Path:
     """A SavedModel that answers rows of any width, or of one that its file does not tell."""
     import tensorflow as tf

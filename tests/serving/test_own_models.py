@@ -371,7 +371,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path):
     never = keras.Sequential([keras.Input((4,)), layers.Dense(1, "threshold")])
     cases = (
         (stateful, "is stateful"),
-        (nan, "not finite"),
+        (nan, "not finite: train it again; or, where it takes certain numbers only, .* --like TABLE"),
         (never, r"Keras itself cannot compute the model \(threshold\(\) missing 2 required .*: mend that layer"),
     )
     for model, says in cases:
