@@ -154,6 +154,10 @@ def compare(new: Callable, old: Callable, rows: pd.DataFrame, label: np.ndarray)
     if reason := other_question(old.signature.to_dict(), new.signature.to_dict()):
         return Finding(False, f"{reason}: callers of {old.version} would be refused, or would misread it")
     (scores, knows), (others, others_know) = _scores(new, rows), _scores(old, rows)
+    if len(rows) and not knows.any():
+        client, [first] = create_predict_app(new, warm_up=False).test_client(), requests_of(rows[:1], new.signature)
+        why = _answer(client, first)[1]
+        return Finding(False, f"none of the {len(rows):,} test rows is answered: the first one is {why}")
     both = knows & others_know
     try:
         area, other = (roc_auc(label[both], each[both]) for each in (scores, others))

@@ -25,7 +25,7 @@ def main(chosen: argparse.Namespace) -> int:
     """Hold a version against golden requests, the version before it, or both; returns the exit code."""
     directory, version = chosen.model
     try:
-        new, before = _versions(directory, version)
+        new, before = _versions(directory, version, is_draft=bool(chosen.draft))
         predictor = load_predictor(new.path)
         known = (predictor.signature, chosen.label, chosen.positive)
         rows = gate.held_out_rows(chosen.data, *known) if chosen.data else None
@@ -59,14 +59,15 @@ def main(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _versions(directory: Path, version: str | None) -> tuple[Version, Version | None]:
+def _versions(directory: Path, version: str | None, is_draft: bool) -> tuple[Version, Version | None]:
     """The version to be held back or not, and the one that it is compared with, if there is one.
 
-    Without a number it is the newest of those that wait beside the current one, or else the current one. What waits is
-    compared with the current one, and the current one with the one before it.
+    Without a number it is the newest of those that wait beside the current one, or else the current one, by whose
+    answers the others are drafted, too. What waits is compared with the current one, and the current one with the one
+    before it.
     """
     there_are = versions.versions(directory)
-    waiting = [each for each in there_are if each.place == versions.BESIDE]
+    waiting = [each for each in there_are if each.place == versions.BESIDE and not is_draft]
     new = versions.find(directory, version) if version else (waiting or there_are)[0]
     others = [each for each in there_are if each.place == (versions.BEFORE if new.place == CURRENT else CURRENT)]
     return new, others[0] if others else None

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -212,6 +213,21 @@ def test_a_version_that_takes_other_features_is_held_back_without_an_auc(exporte
     assert not finding.holds and "it takes other features (gone: G10): callers of" in finding.says
 
 
+def test_a_version_that_refuses_every_row_is_held_back_with_the_reason(passengers_model, tmp_path):
+    good, bad = load_predictor(passengers_model), load_predictor(passengers_model)
+    features = {feature.name: feature for feature in good.signature.features}
+    texts = [name for name, feature in features.items() if feature.kind == "category"]
+    values = tuple(f"no {value}" for value in features[texts[0]].values)
+    features[texts[0]] = replace(features[texts[0]], values=values, default=values[0])
+    bad.signature = replace(good.signature, features=tuple(features.values()))
+    rows = passengers().drop(columns="survived")[:50]
+    finding = gate.compare(bad, good, rows, np.arange(50) % 2)
+    assert (
+        not finding.holds and "none of the 50 test rows is answered: the first one is refused with 422" in finding.says
+    )
+    assert f"{texts[0]}: must be one of no " in finding.says
+
+
 def test_rows_of_one_answer_have_no_auc(exported, held_out):
     predictor = load_predictor(exported)
     with pytest.raises(CannotGate, match="too few for an AUC .*: give a larger table"):
@@ -300,6 +316,8 @@ def test_without_a_number_it_is_the_version_that_promote_would_take(games, tmp_p
     passed = run_gate("--model", games, "--data", "sample")
     assert f"where {now.version} has" in " ".join(passed.stdout.split())
     assert passed.stdout.endswith(f"models promote {games} {waiting.version}\n")
+    drafted = run_gate("--model", games, "--data", "sample", "--draft", tmp_path / "golden.json")
+    assert f"from the answers of {now.version}" in drafted.stdout  # which is what is known to answer well
     again = run_gate("--model", f"{games}@{before.version[:6]}", "--data", "sample")
     assert f"@{before.version} may pass" in again.stdout
     shutil.rmtree(games.parent / ".games.versions")
