@@ -16,10 +16,14 @@ from pathlib import Path
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of the words known that is nearest to `word` in any case, or None where none is near."""
-    folded = {each.casefold(): each for each in known}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1)
-    return folded[near[0]] if near else None
+    """The one of the words known that is nearest to `word` in any case, or None where none is near.
+
+    Who mistypes a word mostly has its first letter: without it, a like ending alone (Aachen, München) is not enough.
+    """
+    folded, word = {each.casefold(): each for each in known}, word.casefold()
+    near = difflib.get_close_matches(word, folded)
+    is_meant = (each for each in near if each[:1] == word[:1] or difflib.get_close_matches(word, [each], cutoff=0.75))
+    return next((folded[each] for each in is_meant), None)
 
 
 def named(word: str, known: Iterable[str]) -> str | None:

@@ -16,6 +16,7 @@ def test_the_nearest_of_the_words_known_is_found_in_any_case():
     assert meant("vertrage", known) == " (did you mean Verträge?)"
     assert meant("churn", known) == ' (did you mean "Churn?"?)'
     assert meant("titanic", known) == "" == meant("titanic", [])
+    assert meant("Aachen", ["München", "Köln"]) == "" and meant("achen", ["Aachen"]) == " (did you mean Aachen?)"
 
 
 def test_a_name_is_taken_in_any_case_where_only_one_is_meant():

@@ -7,6 +7,7 @@ one sentence and exit code 2, and the same command goes on from there.
 from __future__ import annotations
 
 import argparse
+import csv
 import errno
 import functools
 import os
@@ -119,6 +120,9 @@ def _came_of_it(parts, before: int, seconds: float) -> str:
         lines.append(f"{noted:,} {row_holds} a number outside of its usual range: see the column notes")
     if rejected:
         lines.append(f"{rejected:,} row{'s' * (rejected != 1)} rejected, each with the reason: {parts.rejected}")
+    if rejected and rejected == rows:
+        with parts.rejected.open(encoding="utf-8", newline="") as file:
+            lines.append(f"no row was scored; of the first one it says: {next(csv.DictReader(file))['reason']}")
     return "\n".join(lines)
 
 

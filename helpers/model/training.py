@@ -153,6 +153,8 @@ def fit(
             bar.update()
             callback_list.on_epoch_end(epoch, logs)
             if model.stop_training:
+                bar.total = bar.n  # all that were needed: it looked interrupted
+                bar.refresh()
                 break
     model.optimizer.finalize_variable_values(model.trainable_variables)  # for optimizers that average the weights
     callback_list.on_train_end(logs)

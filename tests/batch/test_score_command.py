@@ -125,7 +125,7 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
     ]
     (tmp_path / "mine.csv").write_text("\n".join(lines), encoding="utf-8")
     done = score("mine.csv", "scores.csv")
-    assert done.returncode == 0
+    assert done.returncode == 0 and "no row was scored" not in done.stdout
     assert f"4 rows rejected, each with the reason: {tmp_path / 'scores.csv.rejected'}" in done.stdout
     assert "1 row holds a number outside of its usual range: see the column notes" in done.stdout
     scores = pd.read_csv(tmp_path / "scores.csv")
@@ -144,6 +144,13 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
         ("8", "5", "8 fields where the header has 7"),
     ]
     assert {row["file"] for row in bad} == {str(tmp_path / "mine.csv")}
+
+
+def test_where_no_row_was_scored_it_is_said_why(score, people, tmp_path):
+    people.assign(gender="unknown").to_csv(tmp_path / "people.csv", index=False)
+    done = score("people.csv", "scores.csv")
+    assert done.returncode == 0 and done.stdout.startswith("0 rows scored")
+    assert "no row was scored; of the first one it says: gender: must be one of female, male\n" in done.stdout
 
 
 def test_strict_stops_at_the_first_bad_row_and_publishes_nothing(score, people, tmp_path):

@@ -407,6 +407,9 @@ def test_the_progress_bar_shows_the_running_auc_and_is_quiet_on_request(table, c
     shown = capfd.readouterr().err
     assert "2/2" in shown
     assert f"val_auc={history['val_auc'][-1]:.3f}" in shown
+    stop = keras.callbacks.EarlyStopping("loss", patience=0, baseline=0.0)  # which no epoch reaches
+    training.fit(logistic_regression(), *table, epochs=9, callbacks=[stop], verbose=1)
+    assert capfd.readouterr().err.rstrip().rpartition("\r")[2].startswith("Training: 100%")  # of those that it took
 
 
 @pytest.mark.slow
