@@ -19,8 +19,9 @@ import time
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urlsplit
 
-from helpers import BYPASS_PROXY, PROXY, proxy_for
+from helpers import BYPASS_PROXY, PROXY, proxy_for, wording
 from helpers.cloud import imds
+from helpers.export import registry, served
 from helpers.serving.callers import is_loopback
 
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
@@ -168,6 +169,7 @@ class _Target:
 
 def _parse(url: str) -> _Target:
     text = re.sub(r"^:?(?=\d{1,5}$)", "127.0.0.1:", url.strip())  # a port alone is one of this machine
+    text = re.sub(r"^(https?):/(?!/)", r"\1://", text)
     text = text if "://" in text else f"http://{text}"
     try:
         parts: SplitResult = urlsplit(text)
@@ -252,6 +254,8 @@ def _refused(target: _Target, address: str) -> _Finding:
             f"nothing listens on port {port} of this machine, which a URL without a port means: write the service's "
             f"into it, as in {target.scheme}://{target.host}:5000.",
         )
+    if not listening and (elsewhere := _running()):
+        return _Finding("refused", f"nothing listens on port {port} of this machine: `serve` answers at {elsewhere}.")
     if not listening:
         return _Finding(
             "refused",
@@ -259,11 +263,21 @@ def _refused(target: _Target, address: str) -> _Finding:
             f"on the instance `sudo systemctl start {SERVICE}`).",
         )
     where = " and ".join(sorted(listening))
+    if ":" in address and is_loopback(address):
+        other = replace(target, host="127.0.0.1").spoken(target.scheme)
+        says = f"the service on port {port} listens on {where}, not on {address}: use {other}"
+        return _Finding("loopback_only", says)
     return _Finding(
         "loopback_only",
         f"the service on port {port} listens on {where} only, so {address} is refused: "
         "start it with --host 0.0.0.0 (in a notebook `serve(app, host='0.0.0.0')`).",
     )
+
+
+def _running() -> str:
+    """Where the services of this project run that were started by `serve`, as the end of a sentence."""
+    found = [service.url for name in registry.names() for service in served.services(registry.MODELS / name)]
+    return wording.listed(dict.fromkeys(found))
 
 
 def _is_private(address: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,6 +104,32 @@ def services(directory: Path) -> list[Service]:
                 _remove(entry)
                 lock.release()
     return sorted(found, key=lambda service: service.port)
+
+
+def holder(port: int, directories: Iterable[Path]) -> tuple[Path, Service] | None:
+    """The service that has a port, and the export that it answers from, as entries tell whose process there is.
+
+    Asks for no lock, as nothing may be installed yet; so it is for a port that is known to be taken.
+    """
+    for directory in directories:
+        for entry in _entries(directory).glob(f"*-{port}.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                service = Service(**json.loads(entry.read_text()))
+                if _is_there(service.pid):
+                    return directory, service
+    return None
+
+
+def _is_there(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # a signal of 0 would end it
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def pinned(directory: Path) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import functools
 import signal
 import socket
@@ -126,6 +127,13 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
+        known = (registry.MODELS / name for name in registry.names())
+        if error.errno == errno.EADDRINUSE and (there := served.holder(port, known)):
+            raise CannotServe(
+                f"cannot listen on {served.pair(host, port)}: `serve` answers there with {registry.shown(there[0])} "
+                f"already (process {there[1].pid}, which takes up a newer one by itself); end that, or try another "
+                "--port (0 takes one that is free)"
+            ) from error
         raise CannotServe(
             f"cannot listen on {served.pair(host, port)} ({error.strerror.partition(' (while')[0]}): "
             "try another --port (0 takes one that is free) or --host"

@@ -387,6 +387,14 @@ def test_a_service_on_127_0_0_1_asked_by_another_address_of_the_machine_is_told(
     assert "listens on 127.0.0.1 only" in found.sentence and "--host 0.0.0.0" in found.sentence
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs ::1")
+def test_the_other_loopback_address_is_sent_to_the_one_that_is_listened_on(service):
+    found = diagnose(f"http://[::1]:{service.port}/predict", TIMEOUT)
+    if found.case != "unreachable":  # where IPv6 is switched off
+        assert found.case == "loopback_only"
+        assert found.sentence.endswith(f"not on ::1: use http://127.0.0.1:{service.port}/predict")
+
+
 def test_a_service_that_accepts_and_says_nothing_is_silent():
     with raw_server(None) as port:
         assert case_of(f"http://127.0.0.1:{port}") == "silent"
