@@ -11,9 +11,10 @@ import argparse
 import json
 import math
 import os
+import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -102,7 +103,21 @@ class _Parser(argparse.ArgumentParser):
         self.names += [name] if name.startswith("-") else []
 
     def error(self, message: str) -> NoReturn:
-        refuse(self.command, message.removeprefix("argument "))
+        refuse(self.command, self._in_words(message.removeprefix("argument ")))
+
+    def _in_words(self, message: str) -> str:
+        """What argparse says, with what to do about it."""
+        if chosen := re.fullmatch(r"(.*): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+            which, word, known = chosen[1], chosen[2], chosen[3].replace("'", "").split(", ")
+            at = "" if which == "action" else f"{which}: "
+            return f"{at}{word!r} is none of {', '.join(known)}{wording.meant(word, known)}"
+        if message.endswith(": expected one argument"):
+            return f"{message.partition(':')[0]} needs a value: see {self.prog} --help"
+        if message.startswith("the following arguments are required: "):
+            names = message.partition(": ")[2].split(", ")
+            helps = {action.metavar: action.help for action in self._get_positional_actions()}
+            return "it needs " + ", and ".join(f"{name}, {helps[name]}" for name in names)
+        return message
 
     def read(self, options: list[str]) -> argparse.Namespace:
         if self.hands_on:
@@ -120,7 +135,7 @@ class _Parser(argparse.ArgumentParser):
                     self.error(self._unknown(word))
             chosen, unknown = self.parse_known_args(options)
             if unknown:
-                self.error(self._unknown(unknown[0]))
+                self.error(self._unknown(unknown[0], options))
             if self.hands_on_rest:
                 chosen.rest = rest
         try:
@@ -130,7 +145,7 @@ class _Parser(argparse.ArgumentParser):
             self.error(str(error))
         return chosen
 
-    def _unknown(self, word: str) -> str:
+    def _unknown(self, word: str, options: Sequence[str] = ()) -> str:
         if word.startswith("-"):
             name = word.partition("=")[0]
             other = next((each for each in ALSO_CALLED.get(name, ()) if each in self.names), "")
@@ -138,6 +153,11 @@ class _Parser(argparse.ArgumentParser):
             return f"there is no option {name}{meant}: the options are {', '.join(self.names)}"
         likely = ("--data", "--model") if Path(word).suffix else ("--model", "--data")
         names = [name for name in likely if name in self.names]
+        for name, given, apart in zip(options, options[1:], options[2:], strict=False):
+            action = self._option_string_actions.get(name)
+            if apart == word and action and action.metavar == "A,B":
+                together = wording.quoted(f"{given.rstrip(',')},{word}")
+                return f"{word!r} stands apart: {name} takes names with commas and no blanks between, as in {together}"
         hint = f"did you mean {wording.line(names[0], word)}?" if names else f"see {self.prog} --help"
         return f"{word!r} is none of its options: {hint}"
 
@@ -477,8 +497,8 @@ def _gate(cli: _Parser) -> None:
         "--model",
         type=registry.choose,
         default=str(registry.DEFAULT),
-        help="NAME@VERSION, or NAME: the newest version beside the current one, or else the current one (default: "
-        "games)",
+        help="NAME@VERSION, or NAME: the newest version beside the current one, or else the current one, which --draft "
+        "asks in any case (default: games)",
     )
     cli.option(
         "--golden", type=_golden, default=(), metavar="FILE", help="golden requests, and bounds of their answers"
@@ -773,7 +793,7 @@ def _canary(word: str) -> tuple[registry.Choice, float]:
     except ValueError:
         share = math.nan
     if not equals or not 0 < share < 1:
-        _wrong(f"{word!r} does not end in a part of the callers above 0 and below 100 percent, as in games@5f2e=10")
+        _wrong(f"{word!r} is not like games@5f2e=10, which lets that version answer 10 % of the callers")
     return _version(name), share
 
 
