@@ -20,6 +20,7 @@ ASKS_NOBODY = (  # JupyterLab would look for a newer release and for news whenev
     "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
     "--LabApp.news_url=None",
 )
+NEVER_ASKS = PROJECT / "helpers" / "tools" / "jupyter"  # settings, by which it does not ask whether it may, either
 
 
 def main(arguments: list[str]) -> int:
@@ -127,6 +128,8 @@ def lab(chosen: Namespace) -> int:
     notebook = Path(named[0]).absolute() if named else PROJECT / "notebooks" / "00_start-here.ipynb"
     options = [word for word in chosen.options if word not in named]
     os.chdir(PROJECT)
+    settings = [str(NEVER_ASKS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(settings)
     return replace_process(
         "-m", "jupyterlab", *ASKS_NOBODY, "--ServerApp.root_dir", str(PROJECT), str(notebook), *options
     )

@@ -44,7 +44,7 @@ serve.wait()
 """
 
 LAB = """
-import subprocess, sys, time, urllib.request
+import json, subprocess, sys, time, urllib.request
 port = sys.argv[1]
 lab = subprocess.Popen([sys.executable, "-m", "helpers", "lab", "--no-browser", "--allow-root", "--port", port,
                         "--IdentityProvider.token=learner"])
@@ -59,6 +59,8 @@ while True:
         time.sleep(0.05)
 assert b'"news": {"disabled": true}' in page("lab")
 assert b"null" in page("lab/api/update")  # what the page asks for when it is opened
+notification = json.loads(page("lab/api/settings/@jupyterlab/apputils-extension:notification"))
+assert notification["schema"]["properties"]["fetchNews"]["default"] == "false"  # else it asks the reader whether to ask
 lab.terminate()
 lab.wait()
 """
