@@ -412,7 +412,9 @@ def _own_model_options(cli: _Parser) -> None:
     own = "a module with your layers, and with the functions of Lambda layers by the names of these"
     cli.option("--import", type=_module, dest="imports", metavar="MODULE", help=own)
     cli.option("--weights", type=_weights_file, metavar="FILE", help="of a model.json (default: found beside it)")
-    cli.option("--replace", action="store_true", help="also where another model has that name")
+    cli.option(
+        "--replace", action="store_true", help="also where another model has that name; forgets what was said of it"
+    )
 
 
 def _check_own_model(chosen: argparse.Namespace) -> None:
