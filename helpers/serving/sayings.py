@@ -10,9 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-AGREE_SECONDS = (
-    3  # for which a line waits for the workers that have not said it; each looks for a new model once a second
-)
+# For which a line waits for the workers that have not said it; each looks for a new model once a second.
+AGREE_SECONDS = 3
 
 log = logging.getLogger("helpers.serving.services")
 
