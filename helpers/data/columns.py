@@ -66,7 +66,8 @@ def usable(
 
     commas: columns whose numbers are written with a decimal comma. drop: names to leave out. treat_as:
     {"zip": "category"} where the kind that is seen in the values is not meant. first_line: the line of the file in
-    which the first row stands. Raises `DataError` for names that are not there, and for numbers that are none.
+    which the first row stands, 0 where it has none. Raises `DataError` for names that are not there, and for numbers
+    that are none.
     """
     drop, treat_as = list(drop), dict(treat_as or {})
     there = _named(frame, [*drop, *treat_as])
@@ -310,9 +311,9 @@ def _check_range(values: pd.Series, first_line: int) -> None:
     numbers = values.to_numpy()
     wrong = np.isinf(numbers) | (np.abs(np.nan_to_num(numbers)) > LARGEST)
     if wrong.any():
-        line = int(np.argmax(wrong)) + first_line
+        where = _place(int(np.argmax(wrong)), first_line)
         raise DataError(
-            f"column {values.name!r} holds {numbers[wrong][0]:g} in line {line}, beyond what a model can compute with "
+            f"column {values.name!r} holds {numbers[wrong][0]:g} in {where}, beyond what a model can compute with "
             f"({LARGEST:g}): correct it, or leave the column out with --drop {values.name}"
         )
 
@@ -394,4 +395,9 @@ def _shown(value) -> str:
 
 
 def _where(values: pd.Series, text: str, first_line: int) -> str:
-    return f"line {int(np.argmax((values == text).to_numpy())) + first_line}"
+    return _place(int(np.argmax((values == text).to_numpy())), first_line)
+
+
+def _place(row: int, first_line: int) -> str:
+    """Where a row of the table, from 0, stands in its file."""
+    return f"line {row + first_line}" if first_line else f"row {row + 1}"

@@ -13,25 +13,26 @@ import pandas as pd
 
 # How a text begins that is JSON, and that holds JSON in each of its lines.
 LINES = r"\s*(?P<open>[\[{])[^\n]*[\]}]\s*\n\s*(?P=open)"
+_APART = re.compile(r"[\s,]*")
 BEGINNING = rf'{LINES}|\s*(\[\s*)*\{{\s*["}}]|\s*\[\s*[\[\]]'
 
 
 def tables_in(text: str) -> Iterator[pd.DataFrame]:
-    """The tables in a JSON text, or in its lines. Raises `ValueError`, or `RecursionError`, where it is none.
+    """The tables in a JSON text, of which each row may be a value of its own.
 
+    Raises `ValueError`, or `RecursionError`, where it is none.
     The columns that were objects within rows and were taken apart stand in `frame.attrs["apart"]`.
     """
-    return _tables(_lines(text) if re.match(LINES, text) else json.loads(text))
+    found = list(_values(text))
+    return _tables(found[0] if len(found) == 1 else found)
 
 
-def _lines(text: str) -> list:
-    found = []
-    for i, line in enumerate(text.split("\n")):
-        try:
-            found += [json.loads(line)] if line.strip() else []
-        except ValueError as error:
-            raise ValueError(f"{error.msg}: line {i + 1}") from None
-    return found
+def _values(text: str) -> Iterator:
+    """The values in a text, of which there may be several: in lines, as mongoexport and jq write them."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := _APART.match(text, at).end()) < len(text):
+        value, at = decoder.raw_decode(text, at)
+        yield value
 
 
 def _tables(found) -> Iterator[pd.DataFrame]:

@@ -70,7 +70,7 @@ NO_VALUE = frozenset(
 
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
-    rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls): save it as .xlsx or CSV",
+    rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls), or with a password: save it as .xlsx without, or CSV",
     rb"ARROW1|FEA1|\xff{4}": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
     rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
     json_tables.LINES.encode(): (
@@ -122,8 +122,9 @@ class DataError(ValueError):
 
 @dataclass
 class Reading:
-    """A table as it was read. `first_line`: the line that holds the first row. `said`: what was done, in words.
+    """A table as it was read. `said`: what was done, in words.
 
+    first_line: the line that holds the first row, 0 where the file has no lines, or rows of several.
     commas: the columns whose numbers are written with a decimal comma. encoding, delimiter: how a text is written.
     ends_open: whether a delimiter ends each row, after the last column. escapes: whether a text's quotation marks have
     a backslash before them, where others double them.
@@ -158,11 +159,11 @@ def read_table(source: str | Path, holds: str = "") -> Reading:
         content, name = _content_of(Path(source).expanduser()), str(source)
     content, inside = _unpacked(content, name)
     if content[:4] == b"PAR1":
-        reading = Reading(_parsed(pd.read_parquet, content, name, "a Parquet"), name)
+        reading = Reading(_parsed(_parquet, content, name, "a Parquet"), name, first_line=0)
     elif content.startswith(_FEATHER):
-        reading = Reading(_parsed(pd.read_feather, content, name, "a Feather"), name)
+        reading = Reading(_parsed(pd.read_feather, content, name, "a Feather"), name, first_line=0)
     elif content.startswith(_ARROW_STREAM):
-        reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name)
+        reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name, first_line=0)
     elif content[:4] == b"PK\x03\x04":
         reading = _excel(content, name, wanted)
     elif re.match(json_tables.BEGINNING, content[:HEAD].decode(json.detect_encoding(content), "replace")):
@@ -267,7 +268,7 @@ def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
 
 
 def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
-    """The first table in it that holds the column which is wanted, else the first."""
+    """The first table in it that holds the column which is wanted, else the largest."""
     said: list[str] = []
     text = _decode(content, _encoding(content, name, said), name)
     try:
@@ -278,10 +279,11 @@ def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
         raise DataError(
             f'{name} is JSON, but no table: give a list of objects, one for each row, as [{{"age": 22}}, ...]'
         )
-    frame = next((table for table in tables if any(map(wanted, map(str, table.columns)))), tables[0])
+    holding = [table for table in tables if any(map(wanted, map(str, table.columns)))]
+    frame = holding[0] if holding else max(tables, key=lambda table: table.size)
     if apart := frame.attrs.pop("apart", []):
         said.append(f"objects within rows are taken apart: {listed(apart)}")
-    return Reading(_without_absent(frame.reset_index(drop=True)), name, said=said)
+    return Reading(_without_absent(frame.reset_index(drop=True)), name, first_line=0, said=said)
 
 
 # ---- Parquet, Feather and Excel ----
@@ -305,6 +307,12 @@ def _read(read: Callable, content: bytes, name: str, kind: str):
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{name} is not {kind} file that can be read: {reason}") from None
+
+
+def _parquet(file: io.BytesIO) -> pd.DataFrame:
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(file).read().to_pandas()  # pandas itself reads none with a name twice
 
 
 def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:

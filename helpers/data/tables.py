@@ -131,7 +131,7 @@ def _find_label(reading: Reading, label: str, name: str) -> str:
     there = [str(column) for column in reading.frame.columns]
     if found := wording.named(label, there):
         return found
-    todo = _no_header(reading, there, label) or "Name the label with --label"
+    todo = (reading.first_line and _no_header(reading, there, label)) or "Name the label with --label"
     meant = wording.meant(label, there)
     raise DataError(f"{name} has no column {label!r}{meant}; its columns are {wording.listed(there)}. {todo}")
 

@@ -14,6 +14,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers.data.columns import typed
@@ -61,6 +62,12 @@ def excel(startrow: int = 0, startcol: int = 0, title: str = "", **sheets: pd.Da
 def parquet(table: pd.DataFrame = TABLE) -> bytes:
     file = io.BytesIO()
     table.to_parquet(file)
+    return file.getvalue()
+
+
+def parquet_with(table: pd.DataFrame, more: str) -> bytes:
+    file, columns = io.BytesIO(), [*(pa.array(table[name]) for name in table), pa.array(table.b)]
+    pq.write_table(pa.table(columns, names=[*table, more]), file)
     return file.getvalue()
 
 
@@ -171,6 +178,8 @@ SAME = {
     "JSON, the second list in an answer": json.dumps(
         {"help": {"a": 1}, "result": {"fields": [{"id": "a"}], "records": TABLE.to_dict("records")}}
     ),
+    "JSON, one value below the other": "\n".join(json.dumps(row, indent=1) for row in TABLE.to_dict("records")),
+    "JSON, values with commas between them": ",\n".join(map(json.dumps, TABLE.to_dict("records"))),
     "JSON, UTF-16": TABLE.to_json(orient="records").encode("utf-16"),
     "Feather": feather(),
     "Arrow's stream": arrow_stream(),
@@ -178,6 +187,7 @@ SAME = {
     "Parquet, names of two levels": parquet(
         TABLE.set_axis(pd.MultiIndex.from_tuples([(name, "") for name in TABLE]), axis=1)
     ),
+    "Parquet, a name twice": parquet_with(TABLE, more="a"),
     "Parquet, texts as bytes": parquet(TABLE.assign(a=[str(value).encode() for value in TABLE.a])),
     "Parquet, a column of it the index": parquet(TABLE.set_index("a")),
 }
@@ -351,13 +361,13 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (CSV.replace("\n", "\n4,", 1), "mine.csv has 4 fields in line 2 where the header has 3: quote a text"),
         ("a,b,label\n" + "1,2,0,4,5\n" * 9, "mine.csv has 5 fields in line 2 where the header has 3: quote a text"),
         (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"an Excel file of the old kind \(.xls\): save it as .xlsx"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"of the old kind \(.xls\), or with a password: save it as"),
         (b"ARROW1" + bytes(99), "is not a Feather file that can be read"),
         (TABLE.to_json(orient="records")[:60], "is not JSON that can be read: .* line 1 column"),
         ('{"a": 1, "label": 0}', "is JSON, but no table: give a list of objects, one for each row"),
         ("[]", "is JSON, but no table: give a list of objects, one for each row"),
         ("[[1, 0], [2, 1]]", "is JSON, but no table: give a list of objects, one for each row"),
-        ('{"a": 1}\n\n{"a": 2\n', "is not JSON that can be read: Expecting ',' delimiter: line 3"),
+        ('{"a": 1}\n\n{"a": 2\n', "is not JSON that can be read: Expecting ',' delimiter: line 4 column 1"),
         (zipped("mimetype", "content.xml"), "is an OpenDocument file, as LibreOffice writes it: save it as .xlsx"),
         (zipped("[Content_Types].xml", "xl/workbook.bin"), r"is an Excel file in binary \(.xlsb\): save it as .xlsx"),
         (zipped("[Content_Types].xml", "word/document.xml"), "is a document of Word: save the table in it as CSV"),

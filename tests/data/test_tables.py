@@ -1,5 +1,7 @@
 """A table with a yes/no question: its label becomes 0 and 1, its rows are split fairly, and what is wrong is said."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -210,3 +212,14 @@ def test_rows_that_share_a_name_are_rows_of_their_own():
 def test_a_test_set_that_is_too_small_to_tell_is_said():
     assert remark_on_test(np.array([0, 1] * 50)) == ""
     assert remark_on_test(np.array([0] * 90 + [1] * 5)).startswith("only 5 of the test rows have the rarer answer")
+
+
+def test_a_file_without_lines_is_said_to_have_rows_and_names(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"hits": {"hits": [{"_source": {"a": i * i, "label": i % 2}} for i in range(30)]}}))
+    with pytest.raises(DataError, match=r"its columns are _source.a, _source.label. Name the label with --label$"):
+        load_table(path)
+    assert load_table(path, "_source.label").label == "_source.label"
+    pd.DataFrame({"a": [1.0, 2.0, np.inf] * 10, "label": [0, 1, 0] * 10}).to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match="column 'a' holds inf in row 3, beyond"):
+        load_table(tmp_path / "mine.parquet")
