@@ -216,7 +216,7 @@ def test_its_workers_count_together_where_nothing_else_can_be_written(podman, ha
         (BARE, ("serve", "--model", "/typo"), r"/typo holds no exported model: mount"),
         (BARE, ("--model=/opt/service",), r"/opt/service holds no exported model that user 10001 can read: mount"),
         (SERVICE, ("--strct",), r"there is no option --strct \(did you mean --strict\?\)"),
-        (SERVICE, ("--model",), r"--model: expected one argument"),
+        (SERVICE, ("--model",), r"--model needs a value"),
     ],
     ids=["no model", "a path that is none", "a folder that is none", "an option that is none", "a value left out"],
 )
