@@ -206,8 +206,9 @@ def download(url: str) -> bytes:
     except requests.RequestException as error:
         parts = urlsplit(url)
         proxy = proxy_for(parts.scheme, parts.hostname or "")
-        todo = f"{proxy} sends this to a proxy, check that" if proxy else "check the network"
-        raise DataError(f"{url} cannot be reached ({type(error).__name__}): {todo}, or use the sample") from None
+        through = f", through the proxy that {proxy} names" if proxy else ""
+        why = f"{type(error).__name__}{through}"
+        raise DataError(f"{url} cannot be reached ({why}): check the network, or use the sample") from None
 
 
 # ---- bytes ----

@@ -118,7 +118,7 @@ def test_a_failed_download_says_why_and_leaves_nothing(files, tmp_path, monkeypa
 
 def test_a_proxy_through_which_nothing_is_reached_is_named(monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="cannot be reached .*: https_proxy sends this to a proxy, check that"):
+    with pytest.raises(DataError, match="cannot be reached .*, through the proxy that https_proxy names.: check"):
         reading.read_table("https://example.com/games.csv")
 
 
