@@ -37,6 +37,7 @@ def test_the_sample_resembles_the_articles_data(sample, article_csv):
     assert (sample.corr() - article.corr()).abs().max().max() < 0.08
 
 
+@pytest.mark.slow
 def test_the_label_of_the_ten_games_has_a_name_for_people_and_no_other_has(tmp_path, sample):
     assert load_table().signature().outcome == "buying the offered game"
     assert load_table(display_name="a sale").signature().outcome == "a sale"

@@ -170,6 +170,7 @@ def test_a_model_that_standardizes_real_features_inside_fits_every_format(tmp_pa
     assert card["parity"]["largest_difference"] <= 1e-6
 
 
+@pytest.mark.slow
 def test_one_feature_far_from_zero_is_not_rounded_away(tmp_path):
     """LiteRT's converter would work the mean and spread of a Normalization into the weights, and lose digits."""
     from keras import layers
@@ -206,6 +207,7 @@ def test_numpy_knows_the_usual_layers_and_activations(tmp_path):
     assert card["formats"] == ["keras", *FAST]
 
 
+@pytest.mark.slow
 def test_a_layer_that_numpy_does_not_know_is_named_and_the_others_are_written(tmp_path):
     from keras import layers
 

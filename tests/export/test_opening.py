@@ -508,6 +508,7 @@ def minus(x):
     return (x - tf.constant([[1.0, 2.0]])) @ tf.ones((2, 1))
 
 
+@pytest.mark.slow
 def test_how_wide_a_row_is_that_a_graph_leaves_open_is_found_by_asking_it(tmp_path):
     folder = saved_model(tmp_path / "sm", minus)
     card, predictor = brought(folder, tmp_path / "m")
@@ -521,6 +522,7 @@ def test_how_wide_a_row_is_that_a_graph_leaves_open_is_found_by_asking_it(tmp_pa
         export_file(folder, tmp_path / "other", features=("a", "b", "c"))
 
 
+@pytest.mark.slow
 def test_how_wide_a_row_is_of_a_graph_that_answers_any_is_what_its_owner_says(tmp_path):
     import tensorflow as tf
 
@@ -543,6 +545,7 @@ def test_a_graph_of_an_open_width_that_answers_none_that_was_tried_asks_for_its_
         export_file(folder, tmp_path / "m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_a_file_of_another_kind_may_leave_the_width_open_too(format, tmp_path):
     path = tmp_path / f"mine.{format}"
@@ -613,6 +616,7 @@ def functions(path: Path, *specs, **signatures) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shapes", "found"),
     [([(None, None)], [(3,)]), ([(None, None, None)], [(None, 3)]), ([(None, None), (None, 2)], [(3,), (2,)])],
@@ -1253,6 +1257,7 @@ def test_a_number_beyond_the_list_in_which_a_file_looks_it_up_is_named_to_whoeve
     assert client.get("/predict?x1=0.5&x2=2").json["fields"] == {"x2": "must be a whole number from 0 to 1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "name"), [("tf_saved_model", "net"), ("litert", "net.tflite"), ("onnx", "net.onnx")]
 )

@@ -123,6 +123,7 @@ import sklearn, matplotlib  # whoever wants them later has them
 """
 
 
+@pytest.mark.slow
 def test_a_command_imports_keras_alone_and_hardly_looks_for_garbage_meanwhile():
     """Else half of a start: a third looks for garbage that is not there, a fifth imports what no command uses."""
     done = subprocess.run([sys.executable, "-c", IMPORT_KERAS], capture_output=True, text=True, check=True)
