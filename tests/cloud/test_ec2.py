@@ -62,6 +62,7 @@ def test_every_step_twice_makes_everything_once(account):
     assert kinds(account) == ["instance", "key pair", "security group", "volume"]
 
 
+@pytest.mark.slow
 def test_the_instance_demands_tokens_for_its_metadata_and_has_an_encrypted_disk(account):
     instance = every_step(account)
     found = instance_of(account, instance)
@@ -235,6 +236,7 @@ def test_stopped_at_any_call_the_next_run_completes_it_and_the_teardown_leaves_n
     ec2.teardown(account)
 
 
+@pytest.mark.slow
 def test_stopped_at_any_call_the_teardown_alone_leaves_nothing(account):
     interruption, at = Interruption(account), 1
     while interruption.during(at, lambda: every_step(account)):

@@ -34,6 +34,8 @@ from helpers.serving.notebook_server import serve
 from helpers.serving.serve_command import free_port
 from helpers.serving.services import create_predict_app
 
+pytestmark = pytest.mark.slow  # each works on zips of some 80 MB, or starts one
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is there for Linux only")
 GAMES = "&".join(f"g{i}={i % 2}" for i in range(1, 11))
 ROW = {f"g{i}": i % 2 for i in range(1, 11)}
@@ -302,7 +304,6 @@ def test_nobody_without_a_place_to_write_answers_and_leaves_no_file(package, pyt
 # ---- what is in it ----
 
 
-@pytest.mark.slow
 def test_a_zip_is_the_same_to_the_byte_whenever_it_is_made(package, exported, tmp_path):
     again = build(exported, tmp_path / "again.zip", Target.here(), "onnx")
     assert hashlib.sha256(again.path.read_bytes()).digest() == hashlib.sha256(package.path.read_bytes()).digest()
@@ -321,7 +322,6 @@ def test_a_zip_holds_the_application_as_it_is_and_nothing_that_is_never_opened(p
     assert not [name for name in names if name.startswith(("helpers/cloud", "helpers/tools", "helpers/model"))]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["litert", "numpy"])
 def test_the_other_runtimes_answer_too(backend, exported, tmp_path):
     package = build(exported, tmp_path / f"{backend}.zip", Target.here(), backend)
@@ -332,7 +332,6 @@ def test_the_other_runtimes_answer_too(backend, exported, tmp_path):
     assert answer["probability"] == pytest.approx(float(expected(row)[0]), abs=1e-7)
 
 
-@pytest.mark.slow
 def test_a_model_of_pictures_takes_pillow_with_it(tmp_path):
     export = picture_classifier(tmp_path)
     package = build(export, tmp_path / "pictures.zip", Target.here())
@@ -391,7 +390,6 @@ def test_tensorflow_would_not_fit():
     assert lambda_zip.tensorflow_bytes() > 3 * MOST_UNZIPPED
 
 
-@pytest.mark.slow
 def test_a_zip_for_another_processor_holds_libraries_of_that_one(exported, tmp_path):
     package = build(exported, tmp_path / "games.zip", Target.on_lambda("arm64"))
     with zipfile.ZipFile(package.path) as archive:
@@ -417,7 +415,6 @@ def test_a_python_that_pyenv_keeps_off_the_path_is_found(monkeypatch):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     (Target.here().system, Target.here().machine) != ("linux", "x86_64"), reason="the zip is for Linux on x86-64"
 )

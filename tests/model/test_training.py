@@ -74,6 +74,7 @@ def test_auc_of_a_batch_with_one_label_knows_nothing():
     assert float(training.auc(np.zeros((4, 1)), np.random.random((4, 1)))) == 0.5
 
 
+@pytest.mark.slow
 def test_auc_works_as_a_metric_of_model_fit(table):
     history = training.build_classifier(6).fit(*table, epochs=1, validation_split=0.2, verbose=0)
     assert set(history.history) == {"loss", "auc", "val_loss", "val_auc"}
@@ -209,6 +210,7 @@ class CountRows(keras.layers.Layer):
         return x
 
 
+@pytest.mark.slow
 def test_the_rows_come_in_another_order_in_each_epoch_and_with_each_seed(table):
     x, y = table
     recorder = Record(steps=20, width=6)
@@ -224,6 +226,7 @@ def test_the_rows_come_in_another_order_in_each_epoch_and_with_each_seed(table):
     assert recorder.seen.numpy()[:10].tolist() != first
 
 
+@pytest.mark.slow
 def test_auc_is_over_the_whole_epoch_and_val_auc_over_all_held_out_rows(table):
     y = table[1]
     x = np.random.default_rng(1).normal(size=(530, 6)).astype("float32")  # no ties
@@ -375,6 +378,7 @@ def test_callbacks_hear_of_training_and_of_each_epoch(table):
     ]
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_the_training_and_restores_the_best_weights(table):
     x, y = table
     model = logistic_regression(keras.optimizers.SGD(300.0))  # steps so large that the loss soon gets worse

@@ -22,6 +22,8 @@ from helpers.serving.model_slot import ModelRejected, ModelSlot
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
 
+pytestmark = pytest.mark.slow  # all ask one model that is trained for them
+
 SOMEBODY = {"Größe": 171, "gender": "female", "class": "2nd", "smoker": "no", "siblings": 1}
 
 
@@ -44,7 +46,6 @@ def ask(service, **changes):
     return requests.get(f"{service}/predict", params={**SOMEBODY, **changes}, timeout=10)
 
 
-@pytest.mark.slow
 def test_every_row_of_the_table_is_answered_as_the_model_answers_it(service, folder):
     table = load_table(folder / "passengers.csv", "survived")
     predictor = load_predictor(folder / "model")
@@ -146,7 +147,6 @@ def workers(folder):
     process.wait(timeout=20)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("server", ["service", "workers"])
 @pytest.mark.parametrize("encoded", ["größe=171", "gr%C3%B6%C3%9Fe=171", "GRÖSSE=171", "gro\u0308ße=171"])
 def test_curl_may_send_unicode_as_it_is_in_an_address_and_in_a_form(server, encoded, request):
@@ -186,7 +186,6 @@ def test_the_description_speaks_the_tables_language(service):
     assert "The probability of survived = yes, given 5 features" in document["info"]["description"]
 
 
-@pytest.mark.slow
 def test_a_new_model_of_the_table_is_swapped_in_and_one_that_answers_the_opposite_is_not(folder, tmp_path):
     """A table that grew: another category, another range."""
     table = passengers()
