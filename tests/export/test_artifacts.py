@@ -119,7 +119,7 @@ def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
     write_onnx(model, tmp_path / "model.onnx", signature)
     rows = np.float32([[-0.5, 0, 1, 2], [-3, -0.1, 0.9, 3], [-4, 8, 0.3, -0.6]])  # some lie on a boundary
     answers = onnx_function(onnx_session((tmp_path / "model.onnx").read_bytes()))(rows)
-    np.testing.assert_allclose(answers, np.ravel(model(rows)), atol=1e-6)
+    np.testing.assert_allclose(answers, np.ravel(model(rows)), rtol=1e-6, atol=5e-6)  # weights are drawn anew
 
 
 def test_onnx_is_valid_and_names_its_features(exported):
