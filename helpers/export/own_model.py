@@ -89,7 +89,7 @@ def export_file(
     brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes, before)
     signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
     if not (replace or beside):
-        _check_callers(directory, signature, brought.digest)
+        _check_callers(directory, there, signature, brought.digest)
     if not isinstance(brought.model, ForeignModel):
         _rename_inputs(brought.model, signature)
         _rename_layers(brought.model)
@@ -169,12 +169,11 @@ def check_owner(directory: Path, path: Path, replace: bool) -> None:
         )
 
 
-def _check_callers(directory: Path, signature: Signature | InputSignature, digest: str) -> None:
+def _check_callers(directory: Path, card: dict | None, signature: Signature | InputSignature, digest: str) -> None:
     """`ArtifactError` where a file has changed so that the callers of the model made of it before are not answered.
 
-    The same file may be described anew, as with the names of its features.
+    card: that of the model before, if any. The same file may be described anew, as with the names of its features.
     """
-    card = _card_of(directory)
     if card and card.get("source", {}).get("sha256") != digest:
         if reason := other_question(card["signature"], signature.to_dict()):
             raise ArtifactError(
