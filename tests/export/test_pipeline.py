@@ -114,4 +114,5 @@ def test_notebook_04_serves_a_readers_own_table(tmp_path):
     train_and_export(tmp_path / "mine", tmp_path / "mine.csv", "bought", epochs=2, formats=served)
     notebook = runner.read(runner.NOTEBOOKS / "04_serve-predictions.ipynb")
     runner.set_parameters(notebook, {"MODEL": str(tmp_path / "mine")})
+    tools.shorten_loads(notebook)
     runner.execute(notebook, "04_serve-predictions")
