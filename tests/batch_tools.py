@@ -10,7 +10,8 @@ from pathlib import Path
 
 from helpers import PROJECT
 
-ENV = {**os.environ, "PYTHONPATH": str(PROJECT)}
+KEEPS_NOTHING = "PYTHONDONTWRITEBYTECODE"
+ENV = {k: v for k, v in os.environ.items() if k != KEEPS_NOTHING} | {"PYTHONPATH": str(PROJECT)}
 IMPORTED = ("local", "parts", "score_command", "scoring", "sources")  # by each `score`, with pandas and PyArrow
 
 

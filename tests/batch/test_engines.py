@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batch_tools import ENV, command, rejected
+from batch_tools import ENV, KEEPS_NOTHING, command, rejected
 from conftest import passengers
 
 from helpers import PROJECT
@@ -41,7 +41,9 @@ def ran(words: list[str], cwd: Path | None = None, check: bool = False) -> subpr
 
 
 def python_of(engine: str, made_once) -> str:
-    made_once(f"engine-{engine}", lambda _: engines.install(engine))
+    with pytest.MonkeyPatch.context() as patch:  # an environment that keeps what it compiles is made sooner
+        patch.delenv(KEEPS_NOTHING, raising=False)
+        made_once(f"engine-{engine}", lambda _: engines.install(engine))
     return engines.python_of(engine)
 
 
