@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 @pytest.fixture(scope="module")
 def report(exported, tmp_path_factory):
     output = tmp_path_factory.mktemp("bench")
-    assert bench.main(exported, seconds=0.2, rounds=1, epochs=1, output=output) == 0
+    assert bench.main(exported, seconds=0.1, rounds=1, epochs=1, output=output) == 0
     return output
 
 
