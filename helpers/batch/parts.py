@@ -103,17 +103,14 @@ class Parts:
 
     def check(self, schema: pa.Schema) -> None:
         """Raise `DataError` where a column holds what the output cannot."""
-        types = pa.types
-        no_cell = (
-            *(types.is_nested, types.is_string_view, types.is_binary_view),  # Arrow's writer knows none of these
-            *(types.is_binary, types.is_large_binary, types.is_fixed_size_binary),  # bytes need not be a text
-        )
-        wrong = [field for field in schema if any(is_kind(field.type) for is_kind in no_cell)]
-        if wrong and self.suffix != PARQUET:
-            raise DataError(
-                f"the column {wrong[0].name!r} holds {wrong[0].type}, which CSV cannot: "
-                "let the output end in .parquet, or name the columns to --keep"
-            )
+        for field in schema:
+            if not _can_hold(self.suffix, field):
+                kind = "Parquet" if self.suffix == PARQUET else "CSV"
+                instead = "" if self.suffix == PARQUET else "let the output end in .parquet, or "
+                raise DataError(
+                    f"the column {field.name!r} holds {field.type}, which {kind} cannot: "
+                    f"{instead}name the columns to --keep"
+                )
 
     @contextmanager
     def part(self, schema: pa.Schema, name: str | None = None) -> Iterator[Part]:
@@ -210,6 +207,21 @@ class Part:
 
     def finish(self, **record) -> None:
         self.record = {**record, "rows": self.rows, "noted": self.noted, "rejected": self.refused}
+
+
+def _can_hold(suffix: str, field: pa.Field) -> bool:
+    """Whether a kind of file has a place for a column, which is tried."""
+    types, schema = pa.types, pa.schema([field.with_nullable(True)])
+    are_bytes = types.is_binary(field.type), types.is_large_binary(field.type), types.is_fixed_size_binary(field.type)
+    if suffix != PARQUET and any(are_bytes):  # they need not be a text
+        return False
+    try:
+        open_writer = _parquet_writer if suffix == PARQUET else arrow_csv.CSVWriter
+        with open_writer(pa.BufferOutputStream(), schema) as writer:
+            writer.write_batch(pa.RecordBatch.from_arrays([pa.nulls(1, field.type)], schema=schema))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return False
+    return True
 
 
 def _parquet_writer(file, schema: pa.Schema) -> pq.ParquetWriter:

@@ -23,9 +23,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from helpers.batch.blocks import BadRow, columns_of, fill, in_words, sorted_out
+from helpers.batch.kinds import open_source
 from helpers.batch.parts import PART_ROWS, Parts
 from helpers.batch.scoring import VERSION, Scorer
-from helpers.batch.sources import Decoded, Position, Source, open_source
+from helpers.batch.sources import Decoded, Position, Source
 from helpers.data.reading import DataError
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
@@ -46,11 +47,12 @@ class Piece(NamedTuple):
 class Job:
     """What is to be scored. Paths are absolute and mean the same to every worker.
 
-    keep: the columns that pass through, all where none is named; schema, columns: what `columns_of` makes of them.
-    version: the model's.
+    schemas: the columns of each file. keep: the columns that pass through, all where none is named; schema, columns:
+    what `columns_of` makes of them. version: the model's.
     """
 
     files: list[str]
+    schemas: list[pa.Schema]
     keep: list[str]
     schema: pa.Schema
     columns: list[str]
@@ -62,8 +64,8 @@ class Job:
     pieces: list[Piece]
 
     def write(self, path: Path) -> None:
-        schema = base64.b64encode(self.schema.serialize()).decode()
-        path.write_text(json.dumps({**vars(self), "schema": schema}))
+        schemas = {"schema": _as_text(self.schema), "schemas": [_as_text(schema) for schema in self.schemas]}
+        path.write_text(json.dumps({**vars(self), **schemas}))
 
     @classmethod
     def of(
@@ -77,16 +79,24 @@ class Job:
     ) -> Job:
         """The job that is to score `sources` into `parts`. Raises `DataError` where one is of another table."""
         schema, columns = columns_of(sources, scorer_of, keep)
-        files, version = [str(source.path) for source in sources], scorer_of(sources[0]).version
-        output = str(parts.output), parts.suffix
-        return cls(files, keep, schema, columns, str(model), version, *output, strict, pieces_of(sources))
+        files = [str(source.path) for source in sources], [source.schema for source in sources]
+        version, output = scorer_of(sources[0]).version, (str(parts.output), parts.suffix)
+        return cls(*files, keep, schema, columns, str(model), version, *output, strict, pieces_of(sources))
 
     @classmethod
     def read(cls, path: Path) -> Job:
         fields = json.loads(path.read_text())
         pieces = [Piece(source, tuple(start), end) for source, start, end in fields.pop("pieces")]
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(fields.pop("schema"))))
-        return cls(**fields, schema=schema, pieces=pieces)
+        schema, schemas = _of_text(fields.pop("schema")), [_of_text(text) for text in fields.pop("schemas")]
+        return cls(**fields, schema=schema, schemas=schemas, pieces=pieces)
+
+
+def _as_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def _of_text(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 class Chunk(NamedTuple):
@@ -128,7 +138,8 @@ class Worker:
         self.source = functools.cache(self._source)
 
     def _source(self, number: int) -> Source:
-        return open_source(Path(self.job.files[number]), self.predictor.signature.reader().field, self.job.keep)
+        path, is_feature = Path(self.job.files[number]), self.predictor.signature.reader().field
+        return open_source(path, is_feature, self.job.keep, self.job.schemas[number])
 
     def scorer_of(self, source: Source) -> Scorer:
         return self.scorer(source.absent, source.commas)

@@ -45,7 +45,7 @@ def main(chosen: argparse.Namespace) -> int:
 def _check_fits_sample(chosen: argparse.Namespace) -> None:
     """`DataError` where the input is none that the model of the sample takes, which is not trained for it then."""
     from helpers.batch.encoding import Encoder
-    from helpers.batch.sources import open_source
+    from helpers.batch.kinds import open_source
     from helpers.data import games
 
     signature = games.load_table("sample").signature()
@@ -58,9 +58,9 @@ def score(chosen: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from helpers.batch import engines, local
+    from helpers.batch.kinds import open_source
     from helpers.batch.parts import Parts
     from helpers.batch.scoring import Scorer
-    from helpers.batch.sources import open_source
     from helpers.export.predictors import load_predictor
 
     @functools.cache  # one for all files that are written alike
@@ -72,7 +72,7 @@ def score(chosen: argparse.Namespace) -> str:
     files = paths.files_of(chosen.input)
     sources = [open_source(file, is_feature, chosen.keep) for file in files]
     keep = list(dict.fromkeys(chosen.keep))
-    suffix = paths.suffix_of(chosen.output) or _suffix_like(files[0])
+    suffix = paths.suffix_of(chosen.output) or sources[0].like  # of the parts of a folder
     work = {"files": [source.key for source in sources], "model": predictor.version, "keep": keep, "as": suffix}
     work["in pieces"] = bool(chosen.engine)  # of which the parts have other names
     score_files = local.score_files
@@ -97,12 +97,6 @@ def score(chosen: argparse.Namespace) -> str:
                 **how,
             )
     return _came_of_it(parts, before, time.perf_counter() - started)
-
-
-def _suffix_like(file: Path) -> str:
-    """The kind of the parts of a folder: that of the input."""
-    with file.open("rb") as opened:
-        return paths.PARQUET if opened.read(4) == b"PAR1" else paths.CSV
 
 
 def _rows(records: dict[str, dict]) -> int:

@@ -27,6 +27,30 @@ def tables_in(text: str) -> Iterator[pd.DataFrame]:
     return _tables(found[0] if len(found) == 1 else found)
 
 
+def are_objects_in_lines(text: str) -> bool:
+    """Whether a text, of which this is the beginning, holds a row in each line: an object, and no table by itself."""
+    if found := re.match(LINES, text):
+        return found["open"] == "{"
+    if "\n" in text.strip():
+        return False
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and bool(value) and not list(_tables(value))
+
+
+def flat(row: dict) -> dict:
+    """A row in which objects are taken apart, as `tables_in` has it: {"a": {"b": 1}} is {"a.b": 1}."""
+    if not any(isinstance(value, dict) for value in row.values()):
+        return row
+    plain = {name: value for name, value in row.items() if not isinstance(value, dict)}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            plain |= {f"{name}.{inner}": cell for inner, cell in flat(value).items()}
+    return plain
+
+
 def _values(text: str) -> Iterator:
     """The values in a text, of which there may be several: in lines, as mongoexport and jq write them."""
     decoder, at = json.JSONDecoder(), 0

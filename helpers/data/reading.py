@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -61,7 +62,13 @@ _MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
-_FEATHER, _ARROW_STREAM = (b"ARROW1", b"FEA1"), b"\xff\xff\xff\xff"
+# What a file is once it is unpacked, and how it begins; JSON and other texts are told apart by more than a sign.
+PARQUET, ARROW, OLD_FEATHER, ARROW_STREAM, EXCEL = "Parquet", "Arrow", "old Feather", "Arrow stream", "Excel"
+JSON, TEXT = "JSON", "text"
+_SIGNS = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"FEA1": OLD_FEATHER, b"\xff\xff\xff\xff": ARROW_STREAM}
+_SIGNS[_ZIP := b"PK\x03\x04"] = EXCEL
+
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 # What stands for "no value": what pandas takes for it in a text, and what other programs write.
 NO_VALUE = frozenset(
@@ -71,12 +78,7 @@ NO_VALUE = frozenset(
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls), or with a password: save it as .xlsx without, or CSV",
-    rb"ARROW1|FEA1|\xff{4}": "a Feather file: save it as Parquet, by `pandas.read_feather(...).to_parquet(...)`",
     rb"ORC": "an ORC file: save it as Parquet, by `pandas.read_orc(...).to_parquet(...)`",
-    json_tables.LINES.encode(): (
-        "JSON in lines: save it as CSV, by `pandas.read_json(..., lines=True).to_csv(..., index=False)`"
-    ),
-    json_tables.BEGINNING.encode(): "JSON: save it as CSV, by `pandas.read_json(...).to_csv(..., index=False)`",
     rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
         "a table drawn for reading: save it as CSV where it was made"
     ),
@@ -141,32 +143,34 @@ class Reading:
     said: list[str] = field(default_factory=list)
 
 
-def read_table(source: str | Path, holds: str = "") -> Reading:
+def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> Reading:
     """The table at `source`: CSV with any usual delimiter and encoding, Excel, Parquet, Feather or JSON.
 
     Each plain or compressed (gzip, bz2, xz, zip), from a path or an address.
 
-    holds: the name of a column, by which a sheet of several is chosen, and a line of names. Raises `DataError` for what
-    is no table.
+    holds: the name of a column, or whether a column is looked for, by which a sheet of several is chosen, and a line of
+    names. Raises `DataError` for what is no table.
     """
 
     def wanted(column: str) -> bool:
-        return " ".join(column.split()).casefold() == holds.casefold()
+        name = " ".join(column.split())
+        return name.casefold() == holds.casefold() if isinstance(holds, str) else bool(holds(name))
 
     if urlsplit(str(source)).scheme in ("http", "https"):
         content, name = download(str(source)), str(source)
     else:
         content, name = _content_of(Path(source).expanduser()), str(source)
     content, inside = _unpacked(content, name)
-    if content[:4] == b"PAR1":
+    kind = kind_of(content)
+    if kind == PARQUET:
         reading = Reading(_parsed(_parquet, content, name, "a Parquet"), name, first_line=0)
-    elif content.startswith(_FEATHER):
+    elif kind in (ARROW, OLD_FEATHER):
         reading = Reading(_parsed(pd.read_feather, content, name, "a Feather"), name, first_line=0)
-    elif content.startswith(_ARROW_STREAM):
+    elif kind == ARROW_STREAM:
         reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name, first_line=0)
-    elif content[:4] == b"PK\x03\x04":
+    elif kind == EXCEL:
         reading = _excel(content, name, wanted)
-    elif re.match(json_tables.BEGINNING, content[:HEAD].decode(json.detect_encoding(content), "replace")):
+    elif kind == JSON:
         reading = _json(content, name, wanted)
     else:
         reading = _text(content, name)
@@ -191,6 +195,20 @@ def read_head(head: bytes, name: str, holds: Callable[[str], bool] = lambda name
     reading.frame.columns = _clean_names(reading)
     reading.commas = _with_commas(reading)
     return reading
+
+
+def kind_of(content: bytes) -> str:
+    """What a file is, of which `content` is the beginning, unpacked: one of `PARQUET`, ..., `TEXT`."""
+    for sign, kind in _SIGNS.items():
+        if content.startswith(sign):
+            return kind
+    head = content[:HEAD].decode(json.detect_encoding(content), "replace")
+    return JSON if re.match(json_tables.BEGINNING, head) else TEXT
+
+
+def commas_of(frame: pd.DataFrame) -> frozenset[str]:
+    """`Reading.commas` of a table in Parquet, Feather or JSON, of which `frame` is the first rows."""
+    return _with_commas(Reading(_without_absent(frame), ""))
 
 
 def download(url: str) -> bytes:
@@ -227,49 +245,52 @@ def _content_of(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def unpacked(file: Path | BinaryIO, begins: bytes, name: str) -> tuple[BinaryIO | None, str]:
+    """What a compressed file holds, as a stream, and the name inside where it has one of its own; else (None, "").
+
+    begins: its first bytes. Raises `DataError` for an archive that holds no table, or several files.
+    """
+    for sign, opened in _COMPRESSED.items():
+        if begins.startswith(sign):
+            return opened(file), ""
+    if not begins.startswith(_ZIP):
+        return None, ""
+    archive = zipfile.ZipFile(file)
+    for member, what in _NO_TABLE_IN_ZIP.items():
+        if member in archive.namelist():
+            raise DataError(f"{name} is {what}")
+    if "[Content_Types].xml" in archive.namelist():  # an Excel workbook is a zip archive as well
+        return None, ""
+    members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX", "."))]
+    if len(members) != 1:
+        names = ", ".join(member.filename for member in members[:4]) or "nothing"
+        raise DataError(f"{name} holds {len(members)} files ({names}): unpack it, and give the one to use")
+    if members[0].flag_bits & 1:
+        raise DataError(f"{name} has a password: unpack it, and give the file in it")
+    return archive.open(members[0]), members[0].filename
+
+
 def _unpacked(content: bytes, name: str) -> tuple[bytes, str]:
     """What a compressed file holds, and the name inside where it has one of its own; other content as it is."""
     try:
-        if content[:2] == b"\x1f\x8b":
-            return _bounded(gzip.GzipFile(fileobj=io.BytesIO(content)), name), ""
-        if content[:3] == b"BZh":
-            return _bounded(bz2.BZ2File(io.BytesIO(content)), name), ""
-        if content[:6] == b"\xfd7zXZ\x00":
-            return _bounded(lzma.LZMAFile(io.BytesIO(content)), name), ""
-        if content[:4] == b"PK\x03\x04":
-            return _from_zip(content, name)
+        stream, inside = unpacked(io.BytesIO(content), content[:8], name)
+        return (_bounded(stream, name) if stream else content), inside
     except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
         raise DataError(f"{name} is damaged or cut short ({error}): get it again") from None
-    return content, ""
 
 
-def _bounded(stream, name: str) -> bytes:
+def _bounded(stream: BinaryIO, name: str) -> bytes:
     content = stream.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise DataError(f"{name} unpacks to more than {LARGEST // 1024**3} GB: unpack it, and take a part of it")
     return content
 
 
-def _from_zip(content: bytes, name: str) -> tuple[bytes, str]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member, what in _NO_TABLE_IN_ZIP.items():
-            if member in archive.namelist():
-                raise DataError(f"{name} is {what}")
-        if "[Content_Types].xml" in archive.namelist():  # an Excel workbook is a zip archive as well
-            return content, ""
-        members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX", "."))]
-        if len(members) != 1:
-            names = ", ".join(member.filename for member in members[:4]) or "nothing"
-            raise DataError(f"{name} holds {len(members)} files ({names}): unpack it, and give the one to use")
-        with archive.open(members[0]) as stream:
-            return _bounded(stream, name), members[0].filename
-
-
 # ---- JSON ----
 
 
 def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
-    """The first table in it that holds the column which is wanted, else the largest."""
+    """The first table in it that holds most of the columns which are wanted, else the largest."""
     said: list[str] = []
     text = _decode(content, _encoding(content, name, said), name)
     try:
@@ -280,8 +301,9 @@ def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
         raise DataError(
             f'{name} is JSON, but no table: give a list of objects, one for each row, as [{{"age": 22}}, ...]'
         )
-    holding = [table for table in tables if any(map(wanted, map(str, table.columns)))]
-    frame = holding[0] if holding else max(tables, key=lambda table: table.size)
+    holding = [sum(map(wanted, map(str, table.columns))) for table in tables]
+    largest = max(tables, key=lambda table: table.size)
+    frame = tables[holding.index(max(holding))] if any(holding) else largest
     if apart := frame.attrs.pop("apart", []):
         said.append(f"objects within rows are taken apart: {listed(apart)}")
     return Reading(_without_absent(frame.reset_index(drop=True)), name, first_line=0, said=said)
@@ -361,8 +383,9 @@ def _excel(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     filled = [title for title, reading in readings.items() if len(reading.frame)]
     if not filled:
         raise DataError(f"{name} has no sheet with a header and rows")
-    found = [(title, name) for title in filled for name in _clean_names(readings[title]) if wanted(name)]
-    title, column = found[0] if found else (filled[0], "")
+    found = {title: [name for name in _clean_names(readings[title]) if wanted(name)] for title in filled}
+    title = max(filled, key=lambda title: len(found[title]))
+    column = next(iter(found[title]), "")
     reading = readings[title]
     _check_formulas(reading, content, title, column)
     if len(sheets) > 1:

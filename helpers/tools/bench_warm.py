@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from helpers.batch import pieces
+from helpers.batch.kinds import open_source
 from helpers.batch.parts import Parts
 from helpers.batch.paths import PARQUET
 from helpers.batch.pieces import Job
 from helpers.batch.scoring import Scorer
-from helpers.batch.sources import open_source
 from helpers.export.predictors import load_predictor
 
 

@@ -429,9 +429,15 @@ def _score(cli: _Parser) -> None:
         "Rows that cannot be scored are written to OUTPUT.rejected, each with its line and the reason. "
         "After an interruption the same command goes on where it was. What follows -- goes to the engine: "
         "`--engine spark -- --master spark://host:7077`, `--engine beam -- --runner FlinkRunner`; all its workers "
-        "must see the files under the same names. Memory does not grow with the input."
+        "must see the files under the same names. Memory does not grow with the input, but for Excel and for JSON "
+        "that is no row in each line."
     )
-    cli.option("input", nargs="+", metavar="INPUT", help="CSV (gzip, too) or Parquet files, folders, patterns as *.csv")
+    cli.option(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="CSV, Parquet, Feather, JSON or Excel files, folders, patterns as *.csv",
+    )
     cli.option(
         "output",
         type=paths.output_of,

@@ -1,5 +1,6 @@
 """Files in pieces give what the one process gives, whoever does which piece, in which order and how often."""
 
+import gzip
 import os
 import random
 import subprocess
@@ -13,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from batch_tools import ENV, rejected
 from conftest import passengers
+from pyarrow import feather, ipc
 
-from helpers.batch import local, pieces, sources
+from helpers.batch import arrow_files, lines, local, pieces
+from helpers.batch.kinds import open_source
 from helpers.batch.parts import Parts
 from helpers.batch.pieces import Job, Worker
 from helpers.batch.scoring import Scorer
-from helpers.batch.sources import open_source
 from helpers.data.reading import DataError
 from helpers.export.predictors import load_predictor
 
@@ -27,9 +29,9 @@ ROWS = 6_000
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(sources, "PIECE_ROWS", 700)
-    monkeypatch.setattr(sources, "PIECE_BYTES", 40_000)
-    monkeypatch.setattr(sources, "TEXT_BYTES", 9_000)
+    monkeypatch.setattr(arrow_files, "PIECE_ROWS", 700)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 40_000)
+    monkeypatch.setattr(lines, "TEXT_BYTES", 9_000)
     monkeypatch.setattr(pieces, "PART_ROWS", 1_000)
 
 
@@ -111,6 +113,48 @@ def test_parquet_in_pieces_becomes_the_same_rows_in_the_same_order(parquet, smal
 
 
 @pytest.fixture
+def by_kind(tmp_path):
+    """The same rows, some bad, in each kind of file that is read in pieces beside CSV and Parquet, or whole."""
+    frame = passengers(ROWS)
+    frame.insert(0, "id", np.arange(ROWS))
+    frame.loc[frame["id"] % 500 == 3, "gender"] = "nobody"
+    text = frame.to_json(orient="records", lines=True)
+    (tmp_path / "a.jsonl").write_text(text.replace("\n", "\n\n", 9))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    feather.write_feather(frame, tmp_path / "c.feather", chunksize=300)
+    with ipc.new_stream(str(tmp_path / "d.arrows"), (table := pa.Table.from_pandas(frame)).schema) as stream:
+        stream.write_table(table, max_chunksize=300)
+    frame.to_json(tmp_path / "e.json", orient="records")
+    aligned = frame.replace({"deck crew": '"deck crew"'}).to_string(index=False)
+    (tmp_path / "f.txt").write_text(aligned)
+    return {path.name: path for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "b.jsonl.gz", "c.feather", "d.arrows", "e.json", "f.txt"])
+def test_files_of_other_kinds_in_pieces_become_the_same_file(by_kind, small_pieces, passengers_model, tmp_path, name):
+    one, many = tmp_path / "one.csv", tmp_path / "many.csv"
+    in_one_process([by_kind[name]], passengers_model, one, ".csv")
+    job = in_pieces([by_kind[name]], passengers_model, many, ".csv")
+    assert len(job.pieces) == {"a.jsonl": 16, "c.feather": 7, "f.txt": 8}.get(name, 1)
+    assert many.read_bytes() == one.read_bytes()
+    assert rejected(f"{many}.rejected") == rejected(f"{one}.rejected")
+    assert len(rejected(f"{many}.rejected")) == 12
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "b.jsonl.gz", "c.feather", "d.arrows", "e.json", "f.txt"])
+def test_files_of_other_kinds_go_on_after_any_block(by_kind, small_pieces, monkeypatch, name):
+    monkeypatch.setattr(arrow_files, "BLOCK_ROWS", 130)
+    source = open_source(by_kind[name])
+    rows = _rows(source, source.start, None)
+    ends = [block.end for block in source.blocks(source.start)]
+    assert len(rows) == ROWS and len(ends) > 3
+    for end in ends[:: len(ends) // 7 + 1]:
+        later = _rows(source, end, None)
+        assert 0 < len(later) and later == rows[-len(later) :]
+    assert not _rows(source, ends[-1], None)
+
+
+@pytest.fixture
 def unlike(tmp_path):
     """Three files of people: numbers; texts in another order, of which one is bad; categories, and no "Größe"."""
     frame = passengers(90)
@@ -188,11 +232,11 @@ def test_an_engine_and_what_it_has_started_end_with_the_command_that_started_it(
 
 
 def test_every_way_to_cut_gives_every_row_and_line_once(files, monkeypatch):
-    monkeypatch.setattr(sources, "TEXT_BYTES", 5_000)
+    monkeypatch.setattr(lines, "TEXT_BYTES", 5_000)
     source = open_source(files[0])
     whole = _rows(source, source.start, None)
     for size in (1, 12_345, 100_000):
-        monkeypatch.setattr(sources, "PIECE_BYTES", size)
+        monkeypatch.setattr(lines, "PIECE_BYTES", size)
         cuts = list(source.cuts())
         starts, ends = [source.start, *cuts], [*(place for place, _ in cuts), None]
         found = [row for start, end in zip(starts, ends, strict=True) for row in _rows(source, start, end)]

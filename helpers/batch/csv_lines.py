@@ -1,0 +1,112 @@
+"""CSV in any usual delimiter and encoding as a source: its texts are decoded by PyArrow, a piece of lines at a time."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
+from helpers.batch.lines import LONGEST_BLOCK, Lines, head_of
+from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable, unreadable
+from helpers.data.reading import BLANK, NO_VALUE, older_encoding, read_head
+
+# Blanks that fill up a column, or begin or end a line; texts in quotation marks keep theirs.
+_BLANKS = re.compile(rb'("[^"]*")|^ +| +(?=\r?$)|(?<= ) +', re.MULTILINE)
+
+
+def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str], bool]) -> Source:
+    """The rows of a CSV file, plain or packed. keep: whether a column is wanted."""
+    key = key_of(path)
+    head, newline = head_of(path)
+    layout = read_head(head, str(path), lambda name: bool(is_feature(name)))
+    lines = Lines(path, newline, layout.encoding, layout.first_line, escapes=layout.escapes)
+    names = list(layout.frame.columns)
+    pick = [name for name in names if keep(name)]
+    schema = pa.schema([(name, pa.string()) for name in pick])
+    fields = [*names, ""] if layout.ends_open else names
+    convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
+
+    def decode(content: bytes, line: int) -> Decoded:
+        ragged: list[int] = []  # the numbers of such records among those of the block, from 0
+
+        def note(row) -> str:
+            ragged.append(row.number - 1)
+            return "skip"
+
+        parse = arrow_csv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=b'"' in content, invalid_row_handler=note
+        )
+        read = arrow_csv.ReadOptions(column_names=fields, use_threads=False, block_size=len(content) + 1)
+        try:
+            table = arrow_csv.read_csv(pa.BufferReader(content), read, parse, convert)
+        except pa.ArrowInvalid as error:
+            if "UTF" not in str(error).upper():
+                raise unreadable(path, error) from None
+            return decode(content.decode(older_encoding(content), "replace").encode(), line)
+        batch = _one_batch(table)
+        if content.count(b'"') % 2:  # Arrow passes over a last record whose quotation is never closed
+            records = sum(1 for _ in _records(content, line, layout.delimiter))
+            ragged += range(batch.num_rows + len(ragged), records)
+        lines = functools.partial(_lines_of, content, line, layout.delimiter, frozenset(ragged))
+        return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
+
+    def later(content: bytes, line: int) -> Callable[[], Decoded]:
+        if layout.delimiter == BLANK:
+            return lambda: decode(_BLANKS.sub(rb"\1", content), line)
+        return lambda: decode(content, line)
+
+    def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
+        for piece, before, after in lines.pieces(start, end):
+            yield Block(later(piece, before), after)
+
+    return Source(
+        path, key, schema, None, "line", lines.start, readable(path, blocks), lines.cuts, NO_VALUE, layout.commas
+    )
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def _lines_of(content: bytes, line: int, delimiter: str, left_out: frozenset[int], rows: Iterable[int]) -> list[int]:
+    """The lines of the file in which rows of a block stand; the records `left_out` are none of its rows."""
+    rows = list(rows)
+    if not rows:
+        return []
+    kept = [start for i, (start, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
+    return [kept[row] for row in rows]
+
+
+def _ragged(found: list[int], content: bytes, line: int, delimiter: str, names: list[str]) -> list[Ragged]:
+    if not found:
+        return []
+    records = _records(content, line, delimiter)
+    wanted, at = set(found), []
+    for i, (start, cells) in enumerate(records):
+        if i in wanted:
+            reason = f"{len(cells)} field{'s' * (len(cells) != 1)} where the header has {len(names)}"
+            if (swallowed := sum(cell.count("\n") for cell in cells)) > 1:
+                reason += f"; a quotation mark that is opened there takes in {swallowed:,} lines: is one missing?"
+            at.append(Ragged(start, cells, reason))
+    return at
+
+
+def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each record of a text that is not an empty line: the line that it begins with, and its cells."""
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * LONGEST_BLOCK))  # of all readers, as the module has it
+    reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), delimiter=delimiter)
+    while True:
+        start = line + reader.line_num
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        if cells:
+            yield start, cells
