@@ -580,7 +580,7 @@ class InputReader:
                 problems.add(f"[{i}]", error.what)
                 return []
         if not isinstance(value, Mapping):
-            problems.add(f"[{i}]", "must be an object of names and values")
+            problems.add(f"[{i}]", f"must be an object of names and values: of {self._names()}")
             return []
         return self._row(value, f"[{i}].", problems, allowance)
 

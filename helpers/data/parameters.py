@@ -7,6 +7,7 @@ in its plainest form takes a few look-ups; any other goes the careful way: both 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -18,7 +19,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 import numpy as np
 
 from helpers.data import numerals
-from helpers.wording import nearest, with_commas
+from helpers.wording import listed, nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 OTHER_YES = frozenset(  # that sort before their no
@@ -233,6 +234,7 @@ class Reader:
 
     def _list(self, rows, keep_going: bool) -> Rows:
         matrix, problems, notes, bad = np.zeros((len(rows), self.width), np.float32), Named(), Named(), []
+        names = [field.name for field in self._fields]
         for i, params in enumerate(rows):
             if type(params) is dict and (row := self._plain_row(params)) is not None:
                 matrix[i] = row
@@ -240,7 +242,8 @@ class Reader:
             if isinstance(params, Mapping):
                 found = self._row(params, matrix[i], f"[{i}].", notes)
             else:
-                found = [(f"[{i}]", "must be an object of names and values")]
+                found = [(f"[{i}]", _no_object(params, names))]
+                names = []  # that they are told once is enough
             if problems.add_all(found):
                 bad.append(i)
             if problems.are_more and not keep_going:
@@ -521,6 +524,26 @@ def _readings(text: str) -> str:
     found = [numerals.plain(text, mark) for mark in ".,"]
     numbers = {float(each[0]): each[0] for each in found if each}  # 12 in either way is one number
     return " or ".join(numbers.values()) + ", whichever is meant" * (len(numbers) > 1)
+
+
+def _no_object(row, names: Sequence[str]) -> str:
+    """What is wrong with a row that is no object: what it might be, with the names that it lacks in their order."""
+    what = "must be an object of names and values"
+    if not names:
+        return what
+    if not isinstance(row, list):
+        return f"{what}: of {listed(names)}"
+    if len(row) != len(names) or len(names) > MOST_SHOWN or any(isinstance(value, list | dict) for value in row):
+        values = f"{len(row):,} value{'s' * (len(row) != 1)}"
+        return f"{what}, not a list ({values}), as nothing is matched by its place: of {listed(names)}"
+    pairs = zip((json.dumps(name, ensure_ascii=False) for name in names), map(_briefly, row), strict=True)
+    shown = ", ".join(f"{name}: {value}" for name, value in pairs)
+    return f"{what}, as nothing is matched by its place: {{{shown}}} if that is their order"
+
+
+def _briefly(value) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST_NUMBER else "..."
 
 
 def _unknown(name: str, lacking: list[str], may_compare: Callable[[int], bool]) -> str:

@@ -122,9 +122,31 @@ def test_a_list_gives_a_row_for_each_object_and_errors_name_the_row():
     rows = [ARTICLE, {name.upper(): "0" for name in ARTICLE}]
     assert GAMES.parse(rows).tolist() == [[1] + [0] * 9, [0] * 10]
     assert fields_of([ARTICLE, 5, {**ARTICLE, "g3": "x"}]) == {
-        "[1]": "must be an object of names and values",
+        "[1]": "must be an object of names and values: of g1, g2, g3, g4, g5, g6, g7, g8, g9, g10",
         "[2].g3": "not a number",
     }
+
+
+def test_a_row_without_names_is_shown_with_those_that_it_may_mean():
+    signature = Signature(
+        (Feature("Größe", "real", 0, 9), Feature("smoker"), Feature("class", "category", values=("a", "b")))
+    )
+    by_name = "must be an object of names and values, as nothing is matched by its place"
+    assert fields_of([[171, True, "a\u00df"], [1, 2, 3]], signature) == {
+        "[0]": by_name + ': {"Größe": 171, "smoker": true, "class": "aß"} if that is their order',
+        "[1]": "must be an object of names and values",
+    }
+    said = {
+        "must be an object of names and values, not a list (2 values), as nothing is matched by its place: "
+        "of Größe, smoker, class",
+    }
+    assert {*fields_of([[171, 1]], signature).values()} == said
+    assert fields_of([[171, 1, "x" * 99]], signature)["[0]"].endswith('"class": ...} if that is their order')
+    many = Signature(tuple(Feature(f"x{i}") for i in range(1, 31)))
+    assert fields_of([[0] * 30], many)["[0]"].endswith(
+        "not a list (30 values), as nothing is matched by its place: "
+        "of x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11, x12 and 18 more"
+    )
 
 
 @pytest.mark.parametrize("wrong", [[], "text", 5, None])

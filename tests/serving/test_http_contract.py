@@ -248,6 +248,19 @@ def test_rows_that_are_no_list_are_named_as_such(service):
         }
 
 
+def test_rows_of_values_alone_are_shown_with_the_names_in_their_order(service):
+    values = list(ARTICLE.values())
+    shown = ", ".join(f'"{name.upper()}": {value}' for name, value in ARTICLE.items())
+    says = "must be an object of names and values, as nothing is matched by its place: {%s} if that is their order"
+    answers = [
+        requests.post(f"{service}{path}", json=content)
+        for path in ("/predict", "/invocations", "/v1/models/games:predict")
+        for content in ({"instances": [values]}, [values])
+    ]
+    assert refusal(answers[0], 422)["fields"] == {"[0]": says % shown}
+    assert len({answer.content for answer in answers}) == 1
+
+
 @pytest.mark.parametrize("content", ["text", 5, None, True, [], ["text"], [[1, 0]], [None], {"instances": []}])
 def test_json_of_the_wrong_thing_is_a_422(service, content):
     refusal(requests.post(f"{service}/predict", json=content, headers={"Content-Type": "application/json"}), 422)

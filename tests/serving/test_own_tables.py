@@ -122,7 +122,7 @@ def test_a_bad_row_of_a_list_is_null_and_named_where_that_is_wanted(service):
     assert [prediction is None for prediction in content["predictions"]] == [False, True, True, False]
     assert content["errors"] == {
         "[1].gender": "must be one of female, male",
-        "[2]": "must be an object of names and values",
+        "[2]": "must be an object of names and values: of Größe, gender, class, smoker, siblings",
     }
     alone = [ask(service).json()["probability"], ask(service, siblings=3).json()["probability"]]
     assert [content["predictions"][0], content["predictions"][3]] == pytest.approx(alone, abs=1e-6)

@@ -172,6 +172,7 @@ def test_a_model_with_a_name_that_json_escapes_is_answered_by_the_lane_too(name)
         b"[]",
         b"{",
         b"[[1,0,1]]",
+        b'{"instances":[[1,0,1]]}',
         b'{"instances":[{"g1":1,"g2":0,"g3":1}]}',
         b'{"g1":1,"g2":0}',
         b'{"g1":1,"g2":0,"g3":null}',
