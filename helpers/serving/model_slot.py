@@ -6,7 +6,9 @@ raised as `ModelRejected`, and the old one goes on answering.
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -156,6 +158,7 @@ class Watcher:
     name: of the model, for the log, where there are several.
     seen: `Watcher.stamp(directory)` from before the slot's model was loaded, so that what was written while it was
     being loaded counts as a change; without it, what is there now is taken for what the slot holds.
+    again: seconds after which a model is tried once more that was rejected for want of memory or the like.
     """
 
     def __init__(
@@ -166,10 +169,12 @@ class Watcher:
         seconds: float = 1.0,
         seen: tuple | None = None,
         name: str = "",
+        again: float = 60.0,
     ):
         self.slot, self.directory, self.load, self.seconds = slot, Path(directory), load, seconds
         self._of = f"{name}: " if name else ""
         self._seen = self.stamp(self.directory) if seen is None else seen
+        self._again, self._due = again, math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-watcher", daemon=True)
         self._thread.start()
@@ -196,16 +201,29 @@ class Watcher:
 
     def _look(self) -> None:
         stamp = self.stamp(self.directory)
-        if stamp == self._seen or not stamp:
+        if not stamp or (stamp == self._seen and time.monotonic() < self._due):
             return
         time.sleep(min(self.seconds, 0.2))
         if self.stamp(self.directory) != stamp:
             return  # still being written
-        self._seen = stamp
+        self._seen, self._due = stamp, math.inf
         try:
             swap = self.slot.swap(self.load)
         except ModelRejected as error:
             log.error("%s%s", self._of, error)
+            if _may_pass(error):
+                self._due = time.monotonic() + self._again
             return
         moved = swap.largest_change
         log.warning("%smodel %s replaced by %s, answers moved by at most %.3g", self._of, swap.old, swap.new, moved)
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether what went wrong lies in what the machine has free at the moment, not in the model."""
+    short = errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN
+    while error is not None:
+        is_short = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in short)
+        if is_short or "bad_alloc" in str(error):  # as ONNX Runtime says it
+            return True
+        error = error.__cause__
+    return False

@@ -15,8 +15,10 @@ import schemathesis
 from hypothesis import given
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from service_processes import until
 
 from helpers.data.signature import Feature, Signature
+from helpers.export.errors import PredictorError
 from helpers.serving.model_slot import ModelRejected, ModelSlot, Watcher
 from helpers.serving.notebook_server import serve
 from helpers.serving.openapi import describe
@@ -395,6 +397,31 @@ def test_the_watcher_swaps_in_what_was_written_and_survives_what_is_broken(tmp_p
             assert slot.version == version
     finally:
         watcher.stop()
+
+
+def test_a_model_for_which_memory_was_wanting_is_tried_again_and_another_is_not(tmp_path, caplog):
+    file, tried = tmp_path / "model.txt", []
+    file.write_text("0")
+
+    def load():
+        tried.append(file.read_text())
+        if tried[-1] == "large" and tried.count("large") < 3:
+            try:
+                bytearray(2**62)
+            except MemoryError as error:
+                raise PredictorError("it cannot be served") from error
+        return Logistic(seed=len(tried[-1]), version=tried[-1] if tried[-1] != "bad" else 1 / 0)
+
+    slot = ModelSlot(load())
+    watcher = Watcher(slot, tmp_path, load, seconds=0.02, again=0.05)
+    try:
+        for content, want, count in (("large", "large", 3), ("bad", "large", 1), ("next", "next", 1)):
+            file.write_text(content)
+            until(lambda content=content, count=count: tried.count(content) == count)
+            until(lambda want=want: slot.version == want)
+    finally:
+        watcher.stop()
+    assert tried == ["0", "large", "large", "large", "bad", "next"]
 
 
 # ---- for a long time ----
