@@ -59,6 +59,25 @@ def _check(card: dict) -> None:
         raise ValueError(f"the input shape {shape!r}")
 
 
+def measured(card: dict) -> dict:
+    """What was measured of a model, on which data; without what no export has written, as a hand may have."""
+    metrics = card.get("metrics")
+    if not isinstance(metrics, dict):
+        return {}
+    interval = metrics.get("test_auc_interval")
+    fits = {
+        "test_auc": _is_number(metrics.get("test_auc")),
+        "test_auc_interval": isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval)),
+        "rows": isinstance(metrics.get("rows"), int),
+        "test_rows": isinstance(metrics.get("test_rows"), int),
+    }
+    return {name: value for name, value in metrics.items() if fits.get(name, True)}
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300  # an int may be larger than any float
+
+
 def read_artifact(directory: Path, file: str, card: dict) -> bytes:
     """The content of a file of an export that is as its card says; `PredictorError` where it is not."""
     where = f"{directory.name}/{file}"

@@ -14,7 +14,6 @@ from functools import lru_cache
 
 from helpers.serving.callers import CALLER
 from helpers.serving.model_slot import ModelSlot
-from helpers.serving.platforms import may_predict
 
 _IN_ENVIRON = "HTTP_" + CALLER.upper().replace("-", "_")
 _REMEMBERED = 4096  # callers
@@ -52,13 +51,23 @@ class Canary:
 
 
 class Split:
-    """A WSGI application that lets `other` answer the predictions of the canary's callers, and `app` all the rest."""
+    """A WSGI application that lets `other` answer the predictions of the canary's callers, and `app` all the rest.
 
-    def __init__(self, app: Callable, other: Callable, canary: Canary, counts: list[Callable[[str, float], None]]):
-        self.app, self.other, self.canary, self.counts = app, other, canary, counts
+    asks: whether a path is one of predictions.
+    """
+
+    def __init__(
+        self,
+        app: Callable,
+        other: Callable,
+        canary: Canary,
+        counts: list[Callable[[str, float], None]],
+        asks: Callable[[str], bool],
+    ):
+        self.app, self.other, self.canary, self.counts, self.asks = app, other, canary, counts, asks
 
     def __call__(self, environ: dict, start_response: Callable):
-        if not may_predict(environ["PATH_INFO"]):
+        if not self.asks(environ["PATH_INFO"]):
             return self.app(environ, start_response)
         begin, code = time.perf_counter(), "500"
         is_canary = self.canary.answers(environ.get(_IN_ENVIRON) or environ.get("REMOTE_ADDR", ""))

@@ -102,9 +102,11 @@ def add_platforms(
             app.add_url_rule(path, variable.lower(), view, methods=[method])
 
 
-def may_predict(path: str, environ: Mapping[str, str] = os.environ) -> bool:
+def may_predict(path: str, environ: Mapping[str, str] = os.environ, has_platforms: bool = True) -> bool:
     """Whether a model may be asked under a path, `/predict` or that of a platform. Flask reads //x as /x."""
     path = f"/{path.lstrip('/')}"
+    if not has_platforms:
+        return path == PATH
     return path in (PATH, INVOCATIONS, environ.get("AIP_PREDICT_ROUTE")) or path.endswith(":predict")
 
 

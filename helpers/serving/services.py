@@ -31,6 +31,7 @@ from werkzeug.exceptions import (
 
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.export.card import measured
 from helpers.export.versions import other_question
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
@@ -94,6 +95,10 @@ class Part:
     metrics: Metrics | None
     has_platforms: bool = False
 
+    def asks(self, path: str) -> bool:
+        """Whether a request under a path asks the model."""
+        return may_predict(path, has_platforms=self.has_platforms)
+
 
 def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
     """The echo service: `GET /predict?msg=Hello`, or POST of JSON or a form, answers `{"response": "Hello", ...}`.
@@ -156,8 +161,8 @@ def create_predict_app(
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     callers = Callers(allow_hosts, allow_origins)
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
-    metrics = part.metrics if part else Metrics()
-    model_name = part.model if part else ""
+    own = part or Part("", Metrics(), has_platforms=True)
+    metrics, model_name = own.metrics, own.model
     app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
     app.extensions["model"] = slot
@@ -174,14 +179,12 @@ def create_predict_app(
         slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks) and not slot.is_heavy
     )
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
-    app.extensions["takes_long"] = lambda path: slot.is_heavy and may_predict(path)
+    app.extensions["takes_long"] = lambda path: slot.is_heavy and own.asks(path)
     app.extensions["callers"] = callers
     inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
     if shadow or canary:
         rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
-        inner = app.extensions["inner"] = _with_other_versions(
-            app, shadow, canary, part or Part(model_name, metrics, has_platforms=True), rules
-        )
+        inner = app.extensions["inner"] = _with_other_versions(app, shadow, canary, own, rules)
     # for a server that answers without calling the application
     app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
     # within the layer that gives ids and counts
@@ -218,7 +221,7 @@ def create_predict_app(
 
     if part is None:
         serve_metrics(app, guard, metrics)
-    if part is None or part.has_platforms:
+    if own.has_platforms:
         add_platforms(app, slot, guard, ready, reader_of, _read_rows, _body)
 
     @app.get("/openapi.json")
@@ -261,7 +264,7 @@ def _with_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | Non
         _end_where_promoted(slot, other, model_name)
     if shadow:
         asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=replace(part, metrics=None))
-        inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version))
+        inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version), part.asks)
         app.extensions["lane"] = ShadowedLane(app.extensions["lane"], shadow)
     if canary:
         other = create_predict_app(canary.slot, **rules, part=part)
@@ -269,8 +272,8 @@ def _with_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | Non
         counts = [metrics.version(model_name, lambda each=each: each.version) for each in (slot, canary.slot)]
         lane.count, other.extensions["lane"].count = counts
         lane.canary = canary.lanes(lane, other.extensions["lane"])
-        inner = Split(inner, other.extensions["inner"], canary, counts)
-        app.extensions["takes_long"] = lambda path: (slot.is_heavy or canary.slot.is_heavy) and may_predict(path)
+        inner = Split(inner, other.extensions["inner"], canary, counts, part.asks)
+        app.extensions["takes_long"] = lambda path: (slot.is_heavy or canary.slot.is_heavy) and part.asks(path)
     return inner
 
 
@@ -542,7 +545,7 @@ def page_response(page: str) -> Response:
 
 def _measured(model: Callable) -> str:
     """How good the model was, and on which data, in words; "" where nothing was measured."""
-    metrics = getattr(model, "card", {}).get("metrics", {})
+    metrics = measured(getattr(model, "card", {}))
     if not {"test_auc", "test_auc_interval", "rows", "test_rows"} <= set(metrics):
         return ""
     low, high = metrics["test_auc_interval"]

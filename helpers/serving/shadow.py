@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from helpers.serving.lane import JSON, PATH, Answer, Lane
 from helpers.serving.model_slot import ModelSlot
-from helpers.serving.platforms import content_of, may_predict
+from helpers.serving.platforms import content_of
 
 WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
 DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
@@ -52,10 +52,13 @@ class Shadow:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def beside(self, app: Callable, asked, metrics: dict) -> Callable:
-        """A WSGI application around `app` whose predictions the application `asked` is asked for, too."""
+    def beside(self, app: Callable, asked, metrics: dict, asks: Callable[[str], bool]) -> Callable:
+        """A WSGI application around `app` whose predictions the application `asked` is asked for, too.
+
+        asks: whether a path is one of predictions.
+        """
         self._lane, self._app, self._metrics = asked.extensions["lane"], asked.extensions["inner"], metrics
-        return _Shadowed(app, self, asked.config["MAX_CONTENT_LENGTH"])
+        return _Shadowed(app, self, asked.config["MAX_CONTENT_LENGTH"], asks)
 
     def offer(self, asked: Asked) -> None:
         """Have the shadow asked what was answered, as soon as there is time."""
@@ -136,12 +139,12 @@ class ShadowedLane(Lane):
 class _Shadowed:
     """The same around a WSGI application."""
 
-    def __init__(self, app: Callable, shadow: Shadow, max_body_bytes: int):
-        self.app, self.shadow, self.max_body_bytes = app, shadow, max_body_bytes
+    def __init__(self, app: Callable, shadow: Shadow, max_body_bytes: int, asks: Callable[[str], bool]):
+        self.app, self.shadow, self.max_body_bytes, self.asks = app, shadow, max_body_bytes, asks
 
     def __call__(self, environ: dict, start_response: Callable):
         length, path = environ.get("CONTENT_LENGTH") or "0", environ["PATH_INFO"]
-        if not may_predict(path) or not length.isdecimal() or int(length) > self.max_body_bytes:
+        if not self.asks(path) or not length.isdecimal() or int(length) > self.max_body_bytes:
             return self.app(environ, start_response)
         body = environ["wsgi.input"].read(int(length)) if int(length) else b""
         environ["wsgi.input"] = io.BytesIO(body)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from helpers.export import registry, served, versions
+from helpers.export.card import measured
 from helpers.export.errors import ArtifactError
 from helpers.export.versions import Version
 
@@ -72,7 +73,7 @@ def listing() -> str:
 
 def _described(version: Version) -> list[str]:
     size = sum(entry["bytes"] for entry in version.card["files"].values())
-    return [version.version, version.place, _time(version), _reported(version.card.get("metrics") or {}), _bytes(size)]
+    return [version.version, version.place, _time(version), _reported(measured(version.card)), _bytes(size)]
 
 
 def _reported(metrics: dict) -> str:

@@ -120,6 +120,24 @@ def test_a_model_whose_card_counts_what_no_number_holds_is_served_and_not_watche
     assert "drift is not watched" in caplog.text
 
 
+DAMAGED = [
+    *("a text", [1], {"test_auc": "0.8"}, {"test_auc": None}, {"test_auc": float("nan")}, {"test_auc": 10**400}),
+    *({"test_auc_interval": 0.5}, {"test_auc_interval": [0.1]}, {"test_auc_interval": ["a", "b"]}),
+    *({"rows": "many"}, {"test_rows": [3]}, {"test_rows": None}),
+]
+
+
+@pytest.mark.parametrize("metrics", DAMAGED, ids=lambda metrics: str(metrics)[:40])
+def test_the_page_leaves_out_what_no_export_has_measured(passengers_model, tmp_path, metrics):
+    folder = shutil.copytree(passengers_model, tmp_path / "model")
+    card = json.loads((folder / "card.json").read_text())
+    whole = create_predict_app(load_predictor(folder)).test_client().get("/").text
+    card["metrics"] = card["metrics"] | metrics if isinstance(metrics, dict) else metrics
+    (folder / "card.json").write_text(json.dumps(card))
+    answer = create_predict_app(load_predictor(folder)).test_client().get("/")
+    assert answer.status_code == 200 and "test AUC" in whole and "test AUC" not in answer.text
+
+
 def test_only_the_last_hour_counts_and_nothing_asked_is_kept(model):
     clock = [1_000_000.0]
     drift = Drift(model, Distribution.from_dict(model.signature, model.card["distribution"]), now=lambda: clock[0])

@@ -311,6 +311,19 @@ def test_a_canary_answers_the_same_callers_under_every_path_that_predicts(games,
         assert counted == len(PLATFORMS) * expected.count(before.version)
 
 
+def test_a_path_that_no_model_of_several_has_is_counted_for_no_version(games):
+    now, before = (load_predictor(each.path) for each in versions.versions(games))
+    beside = {"canaries": {"games": Canary(before, 0.5)}, "shadows": {"games": Shadow(before)}}
+    with serve(create_models_app({"games": now, "others": now}, **beside), port=0) as server:
+        for caller in CALLERS[:20]:
+            for path, status in (("invocations", 404), ("v1/models/x:predict", 404), ("predict", 200)):
+                url, headers = f"{server.url}/games/{path}", {"X-Caller-ID": caller}
+                assert requests.post(url, json=[ROW], headers=headers).status_code == status
+        counted = requests.get(f"{server.url}/metrics").text
+    lines = [line for line in counted.splitlines() if line.startswith("model_requests_total{")]
+    assert sum(float(line.split()[-1]) for line in lines) == 20 and not any('"404"' in line for line in lines)
+
+
 def test_a_canary_and_a_shadow_end_while_the_model_is_their_version(games, caplog):
     now, before = (load_predictor(each.path) for each in versions.versions(games))
     slot, canary, shadow = ModelSlot(now), Canary(before, 0.5), Shadow(before)
