@@ -38,10 +38,13 @@ def python_of(engine: str) -> str:
     """The Python that has an engine; `CannotScore` says how to get one."""
     if importlib.util.find_spec(PACKAGES[engine]):
         return sys.executable
-    if environments.is_made(HOMES / engine):
+    if environments.is_made(HOMES / engine, _requirements(engine)):
         return str(environments.python_in(HOMES / engine))
+    wanting = "is not installed"
+    if environments.is_there(HOMES / engine):
+        wanting = "is installed with other packages than this version needs"
     raise CannotScore(
-        f"{NAMES[engine]} is not installed: `python3 tutorial.py setup --engine {engine}` "
+        f"{NAMES[engine]} {wanting}: `python3 tutorial.py setup --engine {engine}` "
         f"installs it, into {(HOMES / engine).relative_to(PROJECT)} ({SIZES[engine]} MB)"
     )
 

@@ -23,22 +23,27 @@ def python_in(home: Path) -> Path:
     return home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def is_made(home: Path) -> bool:
+def is_made(home: Path, packages: list[str]) -> bool:
+    """Whether an environment with just these packages, as `make` was told them, is there."""
+    return _stamp(home).exists() and _stamp(home).read_text() == _wanted(packages)
+
+
+def is_there(home: Path) -> bool:
+    """Whether an environment of any packages is there, an earlier version's may be."""
     return _stamp(home).exists()
 
 
 def make(home: Path, packages: list[str]) -> Path:
     """An environment in the folder `home` with `packages`, as pip names them, and nothing done where it is there;
     returns its Python. Raises `NotInstalled`."""
-    wanted = "\n".join(packages)
-    if is_made(home) and _stamp(home).read_text() == wanted:
+    if is_made(home, packages):
         return python_in(home)
     # Where Python may not keep what it compiles (many images say so), each start would compile all of it anew.
     compiled = ["--compile-bytecode"] if os.environ.get("PYTHONDONTWRITEBYTECODE") else []
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
     run([*uv, "pip", "install", "--quiet", *compiled, *UNCOMPRESSED, "--python", str(python_in(home)), *packages])
-    _stamp(home).write_text(wanted)
+    _stamp(home).write_text(_wanted(packages))
     return python_in(home)
 
 
@@ -47,6 +52,10 @@ def run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise NotInstalled((done.stdout.strip().splitlines() or ["no reason given"])[-1])
+
+
+def _wanted(packages: list[str]) -> str:
+    return "\n".join(packages)
 
 
 def _stamp(home: Path) -> Path:

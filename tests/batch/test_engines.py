@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -323,3 +324,14 @@ def test_options_that_an_engine_does_not_take_are_said_in_its_words(made_once, p
     assert done.returncode == 2
     assert "score: Apache Beam has left 1 of 1 pieces undone (" in done.stderr and "NoSuchRunner" in done.stderr
     assert "engine.log; the same command goes on from here" in done.stderr
+
+
+def test_an_engine_installed_for_an_earlier_version_is_told_to_be_installed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "HOMES", engines.PROJECT / "build" / tmp_path.name)
+    (engines.HOMES / "beam").mkdir(parents=True)
+    (engines.HOMES / "beam" / "installed").write_text("apache-beam\nonnxruntime==1.0")
+    try:
+        with pytest.raises(CannotScore, match="with other packages than this version needs: `python3 tutor"):
+            engines.python_of("beam")
+    finally:
+        shutil.rmtree(engines.HOMES)
