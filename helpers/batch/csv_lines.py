@@ -14,9 +14,9 @@ import pyarrow.csv as arrow_csv
 
 from helpers.batch.lines import LONGEST_BLOCK, Lines, head_of
 from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable, unreadable
-from helpers.data.reading import BLANK, NO_VALUE, older_encoding, read_head
+from helpers.data.reading import BLANK, NO_VALUE, Reading, older_encoding, read_head
 
-# Blanks that fill up a column, or begin or end a line; texts in quotation marks keep theirs.
+# A text in quotation marks, which keeps its blanks, or those that fill up a column, or begin or end a line.
 _BLANKS = re.compile(rb'("[^"]*")|^ +| +(?=\r?$)|(?<= ) +', re.MULTILINE)
 
 
@@ -32,7 +32,10 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
     fields = [*names, ""] if layout.ends_open else names
     convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
 
+    as_training = _simplified(layout)
+
     def decode(content: bytes, line: int) -> Decoded:
+        content = as_training(content)
         ragged: list[int] = []  # the numbers of such records among those of the block, from 0
 
         def note(row) -> str:
@@ -56,18 +59,32 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
         lines = functools.partial(_lines_of, content, line, layout.delimiter, frozenset(ragged))
         return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
 
-    def later(content: bytes, line: int) -> Callable[[], Decoded]:
-        if layout.delimiter == BLANK:
-            return lambda: decode(_BLANKS.sub(rb"\1", content), line)
-        return lambda: decode(content, line)
-
     def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
         for piece, before, after in lines.pieces(start, end):
-            yield Block(later(piece, before), after)
+            yield Block(functools.partial(decode, piece, before), after)
 
     return Source(
         path, key, schema, None, "line", lines.start, readable(path, blocks), lines.cuts, NO_VALUE, layout.commas
     )
+
+
+def _simplified(layout: Reading) -> Callable[[bytes], bytes]:
+    """What makes a text, line by line, one that PyArrow reads as training does."""
+    delimiter, header = layout.delimiter.encode(), layout.header.encode()
+    again = re.compile(rb"^(\xef\xbb\xbf)?" + re.escape(header) + rb"(?=\r?$)", re.MULTILINE)
+    opened = re.compile(re.escape(delimiter) + rb' +"')
+    before_a_mark = re.compile(rb'("[^"]*")|(?<=' + re.escape(delimiter) + rb') +(?=")')
+
+    def simplified(content: bytes) -> bytes:
+        if layout.delimiter == BLANK:
+            content = _BLANKS.sub(rb"\1", content)
+        elif opened.search(content):
+            content = before_a_mark.sub(rb"\1", content)
+        if header and header in content:  # of the next one of files that were joined: an empty line, which is no row
+            content = again.sub(b"", content)
+        return content
+
+    return simplified
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -91,11 +108,18 @@ def _ragged(found: list[int], content: bytes, line: int, delimiter: str, names: 
     wanted, at = set(found), []
     for i, (start, cells) in enumerate(records):
         if i in wanted:
+            if _is_remark(cells, names):
+                continue
             reason = f"{len(cells)} field{'s' * (len(cells) != 1)} where the header has {len(names)}"
             if (swallowed := sum(cell.count("\n") for cell in cells)) > 1:
                 reason += f"; a quotation mark that is opened there takes in {swallowed:,} lines: is one missing?"
             at.append(Ragged(start, cells, reason))
     return at
+
+
+def _is_remark(cells: list[str], names: list[str]) -> bool:
+    """Whether a line among the rows is a comment, as training sees it."""
+    return cells[0].startswith("#") and len(cells) < len(names)
 
 
 def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:

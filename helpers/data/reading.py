@@ -128,6 +128,7 @@ class Reading:
 
     first_line: the line that holds the first row, 0 where the file has no lines, or rows of several.
     commas: the columns whose numbers are written with a decimal comma. encoding, delimiter: how a text is written.
+    header: the line that names its columns, which files that were joined repeat; "" where those are several.
     ends_open: whether a delimiter ends each row, after the last column. escapes: whether a text's quotation marks have
     a backslash before them, where others double them.
     """
@@ -138,6 +139,7 @@ class Reading:
     first_line: int = 2
     encoding: str = "utf-8"
     delimiter: str = ","
+    header: str = ""
     ends_open: bool = False
     escapes: bool = False
     said: list[str] = field(default_factory=list)
@@ -534,6 +536,7 @@ def _text(content: bytes, name: str, ragged: str = "error") -> Reading:
         shown = {"\t": "tabs", BLANK: "blanks"}.get(delimiter, repr(delimiter))
         reading.said.append(f"columns are separated by {shown}")
     header, taken, options = _header(sample, delimiter, reading)
+    reading.header = lines[skipped] if taken == 1 and len(header) > 1 else ""
     taken += bool(_RULE.fullmatch("".join(lines[skipped + taken : skipped + taken + 1])))
     reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
     rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)

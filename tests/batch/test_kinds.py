@@ -1,6 +1,7 @@
 """Files of every kind that training takes are scored as the service answers their rows, one for one."""
 
 import bz2
+import csv
 import gzip
 import json
 import zipfile
@@ -70,6 +71,16 @@ def by_spark(frame: pd.DataFrame) -> str:
     return "\n".join([f"remark,{lines[0]}", *(f'"say \\"{i}\\", or",{line}' for i, line in enumerate(lines[1:]))])
 
 
+def by_excel(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig").removesuffix(b"\r\n")
+
+
+def with_marks(frame: pd.DataFrame) -> str:
+    """CSV as people write it, with a blank before each text in quotation marks, which holds commas and more marks."""
+    frame = frame.assign(remark=[f'he said, "{i}, or  no", "' for i in range(len(frame))])
+    return frame.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).replace(',"', ',  "')
+
+
 def arrow(frame: pd.DataFrame, path, texts=None, new=ipc.new_file) -> None:
     table = pa.Table.from_pandas(frame)
     if texts is not None:
@@ -118,6 +129,9 @@ KINDS = {
     "aligned.txt": lambda f, p: p.write_text(aligned(f, index=False)),
     "numbered.txt": lambda f, p: p.write_text(aligned(f)),
     "spark.csv": lambda f, p: p.write_text(by_spark(f)),
+    "joined.csv": lambda f, p: p.write_bytes(b"\r\n".join(map(by_excel, (f[:90], f[90:95], f[95:])))),
+    "remarks.csv": lambda f, p: p.write_text(f.to_csv(index=False).replace("\n", "\n# a remark, in two fields\n")),
+    "marks.csv": lambda f, p: p.write_text(with_marks(f)),
     "excel.txt": lambda f, p: p.write_bytes(pd.concat([f] * 40).to_csv(index=False, sep="\t").encode("utf-16")),
 }
 
