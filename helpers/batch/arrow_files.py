@@ -68,7 +68,7 @@ def arrow_file(path: Path, keep: Callable[[str], bool], is_feature: Callable[[st
         at, schema = _wanted(reader.schema, keep)
         if at is None:
             return None
-        rows = reader.count_rows()
+        rows = reader.count_rows() if hasattr(reader, "count_rows") else None  # from PyArrow 26 on, which Beam has not
         first = _first(reader.schema, is_feature, lambda names: _batches_of(path, names))
 
     @functools.cache

@@ -145,6 +145,21 @@ def test_beam_writes_what_the_one_process_writes(made_once, people, passengers_m
     assert not list(tmp_path.glob(".*"))
 
 
+def test_beam_takes_every_kind_of_file_that_this_process_takes(made_once, people, passengers_model, tmp_path):
+    python_of("beam", made_once)
+    frame, files = pq.read_table(people).to_pandas(), tmp_path / "in"
+    files.mkdir()
+    frame.to_json(files / "a.jsonl", orient="records", lines=True)
+    frame.to_json(files / "b.json", orient="records")
+    frame.to_feather(files / "c.feather")
+    frame.to_excel(files / "d.xlsx", index=False)
+    for output, engine in (("here.parquet", ""), ("beam.parquet", "beam")):
+        done = ran(command("in", output, "--keep", "id", model=passengers_model, engine=engine), tmp_path)
+        assert done.returncode == 0 and "952 rows scored, " in done.stdout, done.stderr
+    assert pq.read_table(tmp_path / "beam.parquet").equals(pq.read_table(tmp_path / "here.parquet"))
+    assert rejected(tmp_path / "beam.parquet.rejected") == rejected(tmp_path / "here.parquet.rejected")
+
+
 def test_beam_goes_on_where_one_of_its_two_worker_processes_is_killed(made_once, many, exported, tmp_path):
     python_of("beam", made_once)
     two = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
