@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from helpers.batch.arrow_files import no_cuts, slices_of
-from helpers.batch.lines import stream_of
+from helpers.batch.lines import is_packed, stream_of
 from helpers.batch.sources import Block, Position, Source, key_of, readable
 from helpers.batch.values import columns_of
-from helpers.data.reading import JSON, NO_VALUE, DataError, Reading, kind_of, read_table
+from helpers.data.reading import ARROW, JSON, NO_VALUE, PARQUET, DataError, Reading, kind_of, read_table
 
 LARGEST = 256 * 1024**2  # bytes of a file, unpacked; JSON takes 13 times as many in memory
 _LOOK = 1024**2
@@ -59,8 +59,10 @@ def _check_size(path: Path) -> None:
             size += len(piece)
             piece = stream.read(_LOOK)
     if size > LARGEST:
-        as_lines = "JSON with a row in each line (`jq -c '.[]'` writes it of a list), " if kind == JSON else ""
-        raise DataError(
-            f"{path} is {kind} of more than {LARGEST // 1024**2} MB, and is read whole: "
-            f"save it as {as_lines}CSV or Parquet, which are read in pieces"
-        )
+        todo = "save it as CSV or Parquet, which are read in pieces"
+        if kind == JSON:
+            todo = "save it with a row in each line (`jq -c '.[]'` does that with a list), which is read in pieces"
+        elif kind in (PARQUET, ARROW):
+            packed = "unpack it, and it is read in pieces"
+            todo = packed if is_packed(path) else "rename one of its columns of one name, and it is read in pieces"
+        raise DataError(f"{path} is {kind} of more than {LARGEST // 1024**2} MB, and is read whole: {todo}")

@@ -213,8 +213,18 @@ def test_a_file_too_large_to_be_read_whole_is_told_how_it_need_not_be(tmp_path, 
     monkeypatch.setattr(whole_files, "LARGEST", 1024**2)
     frame = pd.concat([passengers()] * 60)
     (tmp_path / "people.json.gz").write_bytes(gzip.compress(frame.to_json(orient="records").encode()))
-    with pytest.raises(DataError, match=r"gz is JSON of more than 1 MB, and is read whole: save it as JSON with"):
-        open_source(tmp_path / "people.json.gz")
+    numbers = np.random.default_rng(0).random((2, 80_000))
+    pq.write_table(pa.table(list(numbers), names=["a", "b"]), tmp_path / "once.parquet")
+    (tmp_path / "once.parquet.gz").write_bytes(gzip.compress((tmp_path / "once.parquet").read_bytes(), 1))
+    pq.write_table(pa.table(list(numbers), names=["a", "a"]), tmp_path / "twice.parquet")
+    told = {
+        "people.json.gz": "is JSON of more than 1 MB, and is read whole: save it with a row in each line",
+        "once.parquet.gz": "is Parquet of more than 1 MB, and is read whole: unpack it",
+        "twice.parquet": "is Parquet of more than 1 MB, and is read whole: rename one of its columns of one name",
+    }
+    for name, says in told.items():
+        with pytest.raises(DataError, match=says):
+            open_source(tmp_path / name)
 
 
 def test_the_sheet_or_the_table_of_most_features_is_scored(predictor, score, tmp_path):
