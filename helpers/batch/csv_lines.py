@@ -31,11 +31,12 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
     schema = pa.schema([(name, pa.string()) for name in pick])
     fields = [*names, ""] if layout.ends_open else names
     convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
-
     as_training = _simplified(layout)
 
     def decode(content: bytes, line: int) -> Decoded:
         content = as_training(content)
+        if not content.strip():
+            return Decoded(pa.RecordBatch.from_pylist([], schema=schema), lambda rows: [], [])
         ragged: list[int] = []  # the numbers of such records among those of the block, from 0
 
         def note(row) -> str:

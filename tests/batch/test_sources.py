@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers.batch import sources
+from helpers.batch import lines, sources
 from helpers.batch.kinds import open_source
 from helpers.batch.paths import CannotScore, files_of
 from helpers.data.reading import DataError
@@ -153,6 +153,13 @@ def test_what_is_no_table_is_named(tmp_path):
     for name, says in kinds.items():
         with pytest.raises(DataError, match=says):
             open_source(tmp_path / name)
+
+
+def test_a_block_that_holds_the_header_again_and_nothing_else_has_no_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "TEXT_BYTES", 8)
+    (tmp_path / "joined.csv").write_text("id,age\n100,200\nid,age\n300,400\nid,age")
+    rows, at, ends = read(open_source(tmp_path / "joined.csv"))
+    assert rows == [{"id": "100", "age": "200"}, {"id": "300", "age": "400"}] and at == [2, 4] and len(ends) == 4
 
 
 def test_files_are_named_by_path_folder_and_pattern_each_once(tmp_path, monkeypatch):
