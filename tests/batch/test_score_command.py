@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from batch_tools import ENV, command, forked, rejected
+from batch_tools import ENV, KEEPS_NOTHING, command, forked, rejected
 from conftest import passengers
 from notebook_tools import copy_project, environment_in
 
@@ -257,7 +257,8 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(
 ):
     typed = command("people.csv", "scores.csv", model=passengers_model)
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))}
-    done = subprocess.run(typed, cwd=tmp_path, env=ENV, capture_output=True, text=True, check=False, **limit)
+    env = ENV | {KEEPS_NOTHING: "1"}  # of what it compiles, which would be cut off for all that come after it
+    done = subprocess.run(typed, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, **limit)
     assert "cannot be written: File too large" in refused(done)
     assert not (tmp_path / "scores.csv").exists()
     assert score("people.csv", "scores.csv").returncode == 0
