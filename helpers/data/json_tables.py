@@ -67,7 +67,8 @@ def _tables(found) -> Iterator[pd.DataFrame]:
     """
     if _are_all(found, dict):
         frame = pd.json_normalize(found)
-        frame.attrs["apart"] = [name for name in frame.columns if name not in set().union(*found)]
+        whole = set().union(*found)
+        frame.attrs["apart"] = [name for name in frame.columns if name not in whole]
         yield frame
     elif _are_all(found, list):
         if _are_all(found[0], str):
