@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import wording
-from helpers.data import numerals
+from helpers.data.numerals import MARKS, SIGNS, plain, with_unit
 from helpers.data.parameters import LARGEST
 from helpers.data.reading import ROW_NUMBERS, DataError, are_bytes
 from helpers.data.signature import own_and_pooled
@@ -166,7 +166,7 @@ def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
     for text in there:
         if text.lower() in _INFINITE:  # is refused where its line is known
             found = text, ""
-        elif (found := numerals.plain(text, decimal)) is None:
+        elif (found := plain(text, decimal)) is None:
             return None
         written.append(found[0])
         if found[1] or float(found[0]) != 0:
@@ -187,12 +187,12 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
     if are_bytes(raw):
         shown = raw.map(repr, na_action="ignore")
         return raw, _left_out(raw, "bytes that are no text in UTF-8: write a text or a number in their place", shown)
-    values = typed(raw, commas)
+    values, mark = typed(raw, commas), "," if raw.name in commas else "."
     numeric = pd.api.types.is_float_dtype(values.dtype)
     if wanted == CATEGORY and numeric:
         values, numeric = _names_of(raw, values), False
     if wanted == NUMBER and not numeric:
-        raise DataError(_no_number(raw.name, values, "," if raw.name in commas else ".", first_line))
+        raise DataError(_no_number(raw.name, values, mark, first_line))
     there = values.dropna()
     distinct = there.nunique()
     if wanted == YES_NO and distinct != 2:
@@ -200,7 +200,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
     if numeric:
         _check_range(values, first_line)
     if not wanted:
-        reason = _no_use(raw.name, there, distinct, numeric, bool(values.isna().any()))
+        reason = _no_use(raw.name, there, distinct, numeric, bool(values.isna().any()), mark)
         if reason:
             return values, _left_out(raw, reason, values)
     if numeric and (wanted == YES_NO or there.isin([0, 1]).all()):
@@ -212,9 +212,9 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
         if not wanted and _are_codes(raw):
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
-        hint += _thousands(raw, "," if raw.name in commas else ".")
+        hint += _thousands(raw, mark)
         return values, replace(column, used_as=column.used_as + hint)
-    return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY)
+    return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY, mark)
 
 
 def _stands_for_none(there: pd.Series) -> str:
@@ -231,12 +231,11 @@ def _thousands(raw: pd.Series, mark: str) -> str:
     """A remark where three digits follow each decimal mark of a column, as they do where it separates thousands."""
     if not (raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype)):
         return ""
-    texts = raw.dropna().astype(str).str.strip(f" {numerals.SIGNS}")
+    texts = raw.dropna().astype(str).str.strip(f" {SIGNS}")
     fits = texts.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})?", flags=re.ASCII)
     if not fits.all() or not texts.str.contains(mark, regex=False).any():
         return ""
-    name = {".": "point", ",": "comma"}[mark]
-    return f"; its {name} is taken for the decimal mark: take it out where it separates thousands"
+    return f"; its {MARKS[mark]} is taken for the decimal mark: take it out where it separates thousands"
 
 
 def _are_codes(raw: pd.Series) -> bool:
@@ -254,16 +253,16 @@ def _names_of(raw: pd.Series, numbers: pd.Series) -> pd.Series:
 def _no_number(name: str, values: pd.Series, decimal: str, first_line: int) -> str:
     """Why a column of texts cannot be taken for numbers, and what to do."""
     there = values.dropna()
-    wrong = next((text for text in there if numerals.plain(text, decimal) is None), None)
+    wrong = next((text for text in there if plain(text, decimal) is None), None)
     if wrong is None:
-        return f"column {name!r} cannot be a number: write {_signs_of(there)} alike"
+        return f"column {name!r} cannot be a number: write {_signs_of(there, decimal)} alike"
     unit = _unit_of(there.unique())
     todo = f"leave {unit!r} out of the cells" if unit else "correct the cell, or leave it empty"
     return f"column {name!r} cannot be a number: {_where(values, wrong, first_line)} holds {wrong!r}: {todo}"
 
 
-def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missing: bool) -> str | None:
-    """Why a column cannot teach anything, or None."""
+def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missing: bool, mark: str) -> str | None:
+    """Why a column cannot teach anything, or None. mark: the decimal mark of its numbers."""
     if not len(there):
         return "empty"
     if distinct == 1 and not any_missing:
@@ -285,7 +284,7 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
             told = f"{distinct:,} different texts in {len(there):,} rows: too many to learn from"
             if distinct >= NEARLY_EVERY * len(there):
                 told = "an identifier: it differs in nearly every row"
-            return told + _not_quite_numbers(there)
+            return told + _not_quite_numbers(there, mark)
     return None
 
 
@@ -323,7 +322,7 @@ def _left_out(raw: pd.Series, reason: str, values: pd.Series | None = None) -> C
     return Column(str(raw.name), LEFT_OUT, in_words(values), int(values.isna().sum()), reason)
 
 
-def _described(values: pd.Series, kind: str) -> Column:
+def _described(values: pd.Series, kind: str, mark: str = ".") -> Column:
     missing = int(values.isna().sum())
     if kind == CATEGORY:
         own, pooled = own_and_pooled(values.dropna().value_counts().to_dict(), len(values))
@@ -333,7 +332,7 @@ def _described(values: pd.Series, kind: str) -> Column:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
     used += ", and whether it is missing" * bool(missing)
     if kind == CATEGORY:
-        used += _not_quite_numbers(values) or _spelled_apart(values)
+        used += _not_quite_numbers(values, mark) or _spelled_apart(values)
     return Column(str(values.name), kind, in_words(values), missing, used)
 
 
@@ -346,34 +345,36 @@ def _spelled_apart(values: pd.Series) -> str:
     return f"; {' and '.join(map(repr, alike))} differ by case only, spell them alike if they are one" if alike else ""
 
 
-def _not_quite_numbers(values: pd.Series) -> str:
-    """What keeps a column of texts from being one of numbers, as far as that is little."""
+def _not_quite_numbers(values: pd.Series, mark: str) -> str:
+    """What keeps a column of texts from being one of numbers with this decimal mark, as far as that is little."""
     counts = values.value_counts()
     if unit := _unit_of(counts.index):
         return f"; leave {unit!r} out of the cells, and it is a number"
     if len(counts) <= ENOUGH_ROWS:
         return ""
-    others = counts[[numerals.plain(text) is None for text in counts.index]]
-    if not len(others) and len({numerals.plain(text)[1] for text in counts.index}) == 1:
+    other = {".": ",", ",": "."}[mark]
+    odd, odd_otherwise = (counts[[plain(text, each) is None for text in counts.index]] for each in (mark, other))
+    if not len(odd) and len({plain(text, mark)[1] for text in counts.index}) == 1:
         return ""  # whole numbers that float64 does not tell apart
-    if not len(others):
-        return f"; write {_signs_of(counts.index)} alike, and it is a number"
-    if all(numerals.plain(text, ",") for text in counts.index):
-        return "; write its decimal commas as points, and it is a number"
-    if len(others) <= FEW_OTHERS and others.sum() <= counts.sum() / 3:
-        return f"; leave the cells with {' and '.join(map(repr, others.index))} empty, and it is a number"
+    if not len(odd):
+        return f"; write {_signs_of(counts.index, mark)} alike, and it is a number"
+    if not len(odd_otherwise):
+        return f"; write its decimal {MARKS[other]}s as {MARKS[mark]}s, and it is a number"
+    fewest = min(odd, odd_otherwise, key=len)
+    if len(fewest) <= FEW_OTHERS and fewest.sum() <= counts.sum() / 3:
+        return f"; leave the cells with {' and '.join(map(repr, fewest.index))} empty, and it is a number"
     return ""
 
 
 def _unit_of(texts: Iterable[str]) -> str:
     """What stands beside each number of a column, "kg" say; "" where it is not the same for all."""
-    found = {match and match[1] for match in map(numerals.with_unit, texts)}
+    found = {match and match[1] for match in map(with_unit, texts)}
     return (found.pop() or "") if len(found) == 1 else ""
 
 
-def _signs_of(texts: Iterable[str]) -> str:
+def _signs_of(texts: Iterable[str], mark: str) -> str:
     """The signs beside numbers in words: "those with % and those without a sign"."""
-    signs = sorted({numerals.plain(text)[1] for text in texts}, reverse=True)
+    signs = sorted({plain(text, mark)[1] for text in texts}, reverse=True)
     return " and ".join(f"those with {sign}" if sign else "those without a sign" for sign in signs)
 
 

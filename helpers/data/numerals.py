@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+MARKS = {",": "comma", ".": "point"}  # before the fraction, in words
 SIGNS = "%‰$€£¥₹₩₽₺₴₦₫฿¢"
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})  # what typesetting writes for it
 

@@ -33,7 +33,7 @@ import requests
 
 from helpers import proxy_for
 from helpers.data import json_tables
-from helpers.data.numerals import SIGNS, plain
+from helpers.data.numerals import MARKS, SIGNS, plain
 from helpers.data.parameters import DASHES, MISSING
 from helpers.wording import listed, no_file
 
@@ -46,6 +46,7 @@ LONGEST_FIELD = 2**31 - 1
 MOST_TITLES = 10  # lines above the header
 MOST_HEADERS = 3  # lines below the first that name the columns once more: in words, by their units
 ROWS_TRIED = 1000  # rows of a column from which is told that it holds numbers
+MOSTLY = 2 / 3  # share of numbers in a column that holds some words beside them, as "k.A."
 
 HEAD = 1000  # bytes of a file from which is told that it is JSON
 
@@ -57,8 +58,6 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,(?:\d{1,2}|\d{4,})")  # "1.23
 MARK, NO_WIDTH = "\ufeff", "\u200b"  # that Unicode begins files with; that web pages let lines break at
 _ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"(?![,;\t|\r\n]|$)')  # "say \"no\"", as Spark and MySQL write it
 _RULE = re.compile(r"[-=+|,;\t ]*(--|==)[-=+|,;\t ]*")  # a line below the names, as sqlcmd and psql draw it
-
-_MARKS = {",": "comma", ".": "point"}
 
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 
@@ -783,7 +782,7 @@ def _with_commas(reading: Reading) -> frozenset[str]:
         reading.said.append("numbers are written with a decimal comma")
     if apart:
         as_well = " all the same" if mark == "," else ""
-        reading.said.append(f"those of {', '.join(map(repr, apart))} with a decimal {_MARKS[other]}{as_well}")
+        reading.said.append(f"those of {', '.join(map(repr, apart))} with a decimal {MARKS[other]}{as_well}")
     return frozenset(texts if mark == "," else ()) ^ frozenset(apart)
 
 
@@ -810,12 +809,14 @@ def _decimal_mark(columns: Iterable[pd.Series], delimiter: str) -> str:
     """ "," where more columns of the file are written with a decimal comma than with a point, else "."."""
     commas = points = 0
     for texts in (column.str.strip(" \u00a0" + SIGNS) for column in columns):
-        if not texts.str.fullmatch(_NUMBER.pattern).all():
+        are_numbers = texts.str.fullmatch(_NUMBER.pattern)
+        if are_numbers.mean() < MOSTLY:
             continue
-        comma = texts.str.fullmatch(_DECIMAL_COMMA.pattern).any()
-        comma = comma or (delimiter == ";" and texts.str.fullmatch(r"[+-]?\d+,\d+").any())
+        numbers = texts[are_numbers]
+        comma = numbers.str.fullmatch(_DECIMAL_COMMA.pattern).any()
+        comma = comma or (delimiter == ";" and numbers.str.fullmatch(r"[+-]?\d+,\d+").any())
         commas += comma
-        points += not comma and texts.str.fullmatch(r"[+-]?\d*\.(?:\d{1,2}|\d{4,})").any()
+        points += not comma and numbers.str.fullmatch(r"[+-]?\d*\.(?:\d{1,2}|\d{4,})").any()
     return "," if commas and commas >= points + (delimiter == ",") else "."
 
 

@@ -135,6 +135,7 @@ def test_missing_values_are_counted_and_stay_missing():
         (texts("12 kg", "5 kg", "7 kg"), "; leave 'kg' out of the cells, and it is a number"),
         ([f"CHF {i // 2 + 1}'000.50" for i in range(ROWS)], "; leave 'CHF' out of the cells, and it is a number"),
         ([f"{i // 2},5" for i in range(ROWS)], "; write its decimal commas as points, and it is a number"),
+        (["bad", *(f"{i // 2},5" for i in range(1, ROWS))], "; leave the cells with 'bad' empty, and it is a number"),
         ([f"{i // 2}/2 cups" for i in range(ROWS)], "30 values"),
         (
             [f"{i // 2} %" if i % 3 else f"{i // 2}" for i in range(ROWS)],

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers.data.columns import typed
+from helpers.data.columns import typed, usable
 from helpers.data.reading import ROW_NUMBERS, DataError, read_table
 
 RANDOM = np.random.default_rng(0)
@@ -232,6 +232,17 @@ def test_each_column_tells_its_own_decimal_mark(tmp_path, separator, others, wri
     a, b = (typed(reading.frame[name], reading.commas) for name in "ab")
     assert a.tolist() == [1.5, 2.25]
     assert b.tolist() == (list(means) if means else [text.strip('"') for text in written])
+
+
+def test_a_word_among_decimal_commas_does_not_make_them_points(tmp_path):
+    lines = [f"{1 + i}.{100 + i},{i % 7}" if i % 9 else "k.A." for i in range(90)]
+    table = pd.DataFrame({"a": lines, "label": [0, 1] * 45})
+    reading = read(tmp_path, table.to_csv(index=False, sep=";"))
+    assert "a" in reading.commas
+    column = usable(reading.frame, reading.commas)[1][0]
+    assert column.used_as.endswith("; leave the cells with 'k.A.' empty, and it is a number")
+    with pytest.raises(DataError, match=r"line 2 holds 'k\.A\.': correct the cell, or leave it empty"):
+        usable(reading.frame, reading.commas, treat_as={"a": "number"})
 
 
 @pytest.mark.parametrize(
