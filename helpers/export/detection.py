@@ -64,7 +64,7 @@ def signature_of(
     as there, where that fits.
     """
     _check(model)
-    names, outputs = _named(model), ()
+    names, outputs, pixels = _named(model), (), wishes.pixels
     if before:
         wishes, names, outputs = *_as_before(model, wishes, before, names), before.outputs
         label = before.label
@@ -79,6 +79,9 @@ def signature_of(
     else:
         named = zip(names, model.inputs, strict=True)
         signature = InputSignature(tuple(_input(model, tensor, wishes, name) for name, tensor in named), wanted)
+    if pixels and (isinstance(signature, Signature) or not any(isinstance(each, Image) for each in signature.inputs)):
+        shapes = " and ".join(str(tuple(each.shape[1:])) for each in model.inputs)
+        raise ArtifactError(f"--pixels is of pictures, and the model takes none, but {shapes}: leave it out")
     return replace(signature, outputs=outputs_of(model, signature, wishes.classes, outputs))
 
 
@@ -248,7 +251,8 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
         return picture
     if wishes.takes == "image":
-        raise ArtifactError(f"the input {tensor.name} of shape {shape} is no picture of a fixed size")
+        says = f"the input {tensor.name} of shape {shape} is no picture of a fixed size"
+        raise ArtifactError(f"{says}: leave --takes out")
     words = _vocabulary(model, tensor)
     return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()), values=_known(model, tensor))
 
@@ -455,7 +459,10 @@ def outputs_of(
         outputs.append(_output(name, shape, activation, () if is_whole else named))
     if classes and not any(output.kind == CLASSES for output in outputs):
         found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)
-        raise ArtifactError(f"{len(classes)} classes are named, and the model's answers have the shape {found}")
+        raise ArtifactError(
+            f"{len(classes)} classes are named, and the model's answers have the shape {found}: name as many, two for "
+            "a yes or no, or leave --classes out"
+        )
     return tuple(outputs)
 
 

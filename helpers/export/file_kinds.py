@@ -21,6 +21,7 @@ LOOK = 4096  # bytes
 LARGEST_GROWTH, ALWAYS_ALLOWED = 50, 256 * 1024**2  # times the file; bytes
 
 DOWNLOAD = "get the model itself by the link to the raw file"
+OTHER_FILE = "give the file of a model, .keras, .h5, .onnx or .tflite"
 OTHER_READER = "load it with the library that wrote it"
 INTO_ONNX = "load it with the library that wrote it, and bring what that writes as ONNX"
 FROM_PYTORCH = "load it in PyTorch, and bring what torch.onnx.export writes of it"
@@ -65,8 +66,8 @@ KINDS = [
     (rb"(?s).{257}ustar", "a tar archive", UNPACK),
     (rb"GGUF", "a GGUF model", INTO_ONNX),
     (rb"(?s).{8}\{\"", "a safetensors file", INTO_ONNX),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", DOWNLOAD),
-    (rb"%PDF", "a PDF file", DOWNLOAD),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture", OTHER_FILE),
+    (rb"%PDF", "a PDF file", OTHER_FILE),
 ]
 CHECKPOINT_INDEX = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # the end of a table of LevelDB, in which TensorFlow keeps it
 
@@ -154,8 +155,8 @@ def _what_it_is(start: bytes, end: bytes) -> str:
     if not start.strip(b"\x00"):
         return "holds nothing but zeros; get it again"
     if re.fullmatch(rb"[\t\n\r\x20-\x7e\x80-\xff]+", start) and not re.search(rb"[\x80-\xff]{4}", start):
-        return f"is a text file; {DOWNLOAD}"
-    return "is neither an HDF5 file nor a zip archive; bring a .keras, .h5, .onnx or .tflite file"
+        return f"is a text file; {OTHER_FILE}"
+    return f"is neither an HDF5 file nor a zip archive; {OTHER_FILE}"
 
 
 def describe_archive(names: list[str]) -> str:
@@ -167,7 +168,7 @@ def describe_archive(names: list[str]) -> str:
     if endings == {".npy"}:
         return f"an archive of NumPy arrays (.npz); {OTHER_READER}"
     if "[Content_Types].xml" in names:
-        return f"an office document; {DOWNLOAD}"
+        return f"an office document; {OTHER_FILE}"
     if models:
         return f"a zip archive with {models[0]} in it; unpack it and give that file"
     if any(name.endswith("saved_model.pb") for name in names):

@@ -22,6 +22,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.data import json_tables
+from helpers.export import registry
 from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
 from helpers.export.errors import ArtifactError, NeedsMoreError, NoConversionError, last_line, needs_rebuilding
@@ -517,4 +519,12 @@ def read_architecture(path: Path) -> tuple[str, dict]:
     except OSError as error:
         raise ArtifactError(f"the architecture {path.name} cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ArtifactError(f"{path.name} is no model: {NO_ARCHITECTURE}") from error
+        raise ArtifactError(_no_architecture(path)) from error
+
+
+def _no_architecture(path: Path) -> str:
+    """What a file in JSON is that describes no model, and what to do."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if next(json_tables.tables_in(path.read_text("utf-8")[:LARGEST_ARCHITECTURE]), None) is not None:
+            return registry.train_on(path)
+    return f"{path.name} is no model: {NO_ARCHITECTURE}"

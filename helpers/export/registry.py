@@ -184,8 +184,11 @@ def line(*typed: str) -> str:
 
 def no_model(file: Path) -> str:
     """What to do with a table where a model is wanted, told by its name; "" for another file."""
-    if file.suffix.lower() not in TABLES:
-        return ""
+    return train_on(file) if file.suffix.lower() in TABLES else ""
+
+
+def train_on(file: Path) -> str:
+    """What to do with a table where a model is wanted."""
     train = f"{line('train', '--data', str(file))} --label COLUMN"
     return f"{file} is a table, and a model is served: train one with `{train}` first"
 

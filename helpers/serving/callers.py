@@ -7,12 +7,14 @@ the service says so, which it does for the origins it is given (https://fetch.sp
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s?#@]+", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(r"[^\s/?#@:\[\]]+")
 _LOCALHOST = re.compile(r"([a-z0-9_-]+\.)*localhost", re.ASCII)
 _HOST = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:]+))(?::[0-9]*)?", re.ASCII)
 CALLER = "X-Caller-ID"  # by which a canary tells callers apart
@@ -31,16 +33,25 @@ def is_loopback(host: str) -> bool:
         return bool(_LOCALHOST.fullmatch(host))
 
 
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
+
+
 class Callers:
     """The rules for `Host` and `Origin`.
 
     hosts: names that are answered beside those of this machine itself; None: any name.
-    origins: such as "http://localhost:3000"; "*" is every page. Raises `ValueError` for what is no origin.
+    origins: such as "http://localhost:3000"; "*" is every page. Raises `ValueError` for what is no name or no origin.
     """
 
     def __init__(self, hosts: Iterable[str] | None = None, origins: Iterable[str] = ()):
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.origins = {origin.lower().rstrip("/") for origin in origins}
+        for host in self.hosts or ():
+            if not (_NAME.fullmatch(host) or _is_address(host)):
+                raise ValueError(f"{host!r} is no name of a machine: give one like service.example, without a port")
         for origin in self.origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin: give one like http://localhost:3000, without a path")

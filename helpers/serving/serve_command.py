@@ -33,6 +33,8 @@ from helpers.wording import listed, quoted, text_in
 # Of the "bad ports" of the Fetch standard those that need no rights to listen on, and that Chromium refuses, too.
 NOT_FOR_BROWSERS = {1719, 1720, 1723, 2049, 3659, 4045, 5060, 5061, 6000, 6566, *range(6665, 6670), 6697, 10080}
 
+REFUSED = 2  # exit code of a command that has said why it does nothing
+
 if TYPE_CHECKING:
     from helpers.serving.production import Served
 
@@ -101,8 +103,9 @@ def _served(chosen: argparse.Namespace) -> tuple[Served, ...]:
 
 
 def _failure(sentence) -> int:
-    print(f"serve: {sentence}", file=sys.stderr, flush=True)
-    return 2
+    if str(sentence):  # else the process that was to export has said why
+        print(f"serve: {sentence}", file=sys.stderr, flush=True)
+    return REFUSED
 
 
 # ---- what the options name ----
@@ -133,6 +136,10 @@ def listen(host: str, port: int) -> socket.socket:
                 f"cannot listen on {served.pair(host, port)}: `serve` answers there with {registry.shown(there[0])} "
                 f"already (process {there[1].pid}, which takes up a newer one by itself); end that, or try another "
                 "--port (0 takes one that is free)"
+            ) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise CannotServe(
+                f"cannot listen on {host}, which is no address of this machine: try another --host, 0.0.0.0 for all"
             ) from error
         raise CannotServe(
             f"cannot listen on {served.pair(host, port)} ({error.strerror.partition(' (while')[0]}): "
@@ -218,7 +225,7 @@ def export_own(chosen: argparse.Namespace) -> None:
     command += ["--replace"] if chosen.replace else []
     code = _in_a_process(command, cwd=None)[0]
     if code:
-        raise CannotServe(f"{chosen.file.name} is not served, see above")
+        raise CannotServe("" if code == REFUSED else f"{chosen.file.name} is not served, see above")
 
 
 def _imports_of_workers(chosen: argparse.Namespace) -> str:

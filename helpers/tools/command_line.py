@@ -299,6 +299,7 @@ def _serve(cli: _Parser) -> None:
     cli.option("--api-key-file", type=_key_file, metavar="FILE", help="a file with the key that /predict then asks for")
     cli.option(
         "--allow-host",
+        type=_host_name,
         action="append",
         default=[],
         metavar="NAME",
@@ -803,6 +804,14 @@ def _canary(word: str) -> tuple[registry.Choice, float]:
     if not equals or not 0 < share < 1:
         _wrong(f"{word!r} is not like games@5f2e=10, which lets that version answer 10 % of the callers")
     return _version(name), share
+
+
+def _host_name(word: str) -> str:
+    try:
+        Callers(hosts=[word])
+    except ValueError as error:
+        _wrong(str(error))
+    return word
 
 
 def _origin(word: str) -> str:

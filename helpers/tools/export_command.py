@@ -49,7 +49,7 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
                 beside=chosen.beside,
             )
     except (ArtifactError, DataError) as error:
-        print(f"export: {error}", file=sys.stderr, flush=True)
+        print(f"{'serve' if is_served else 'export'}: {error}", file=sys.stderr, flush=True)
         return 2
     said = [str(remark.message) for remark in remarks]
     unproved = [sentence for sentence in said if "not proved" in sentence]

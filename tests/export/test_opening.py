@@ -899,6 +899,9 @@ def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
             "no model: in JSON that is what model.to_json.. wrote, and this is not; give",
         ),
         ("[1, 2, 3]", "no model: "),
+        ('[{"age": 22, "fare": 7.5}]', "a table, and a model is served: train one with `.* --label COLUMN` first"),
+        ('{"age": 22, "fare": 7.5}\n{"age": 3, "fare": 1}', "a table, and a model is served"),
+        ('{"age": {"0": 22, "1": 3}, "fare": {"0": 7.5, "1": 1}}', "a table, and a model is served"),
         ('{"cut": ', "no model: "),
         (
             '{"format": "layers-model", "modelTopology": {}, "weightsManifest": []}',
@@ -906,7 +909,7 @@ def test_a_model_in_json_without_its_weights_says_which_there_are(tmp_path):
         ),
         ('{"learner": {"attributes": {}}, "version": [2, 0, 0]}', "a model of XGBoost: .* onnxmltools"),
     ],
-    ids=["package.json", "a list", "cut short", "TensorFlow.js", "XGBoost"],
+    ids=["package.json", "a list", "a table", "a table in lines", "columns", "cut short", "TensorFlow.js", "XGBoost"],
 )
 def test_json_that_is_no_model_is_told_so_before_its_weights_are_asked_for(tmp_path, content, says):
     (tmp_path / "found.json").write_text(content)

@@ -323,6 +323,8 @@ def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     export_file(tmp_path / "regression.keras", tmp_path / "m")
     other = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
     assert other.returncode == 2 and "holds another model" in other.stderr
+    served = command(tmp_path, "serve", "three_classes.keras", "--to", "./m", "--port", "0")
+    assert served.returncode == 2 and served.stderr.replace("serve: ", "export: ", 1) == other.stderr
     export_file(tmp_path / "three_classes.keras", tmp_path / "m", replace=True)
     assert load_predictor(tmp_path / "m").signature.outputs[0].classes == ("0", "1", "2")
 
@@ -332,9 +334,13 @@ def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     [
         ({"features": ("a", "b")}, "make 2 numbers .*, the model takes 5: name as many"),
         ({"features": ("a", "b", "c", "d", "a")}, "--features names a twice: a request"),
-        ({"classes": ("a", "b", "c")}, r"3 classes are named, and the model's answers have the shape \(1,\)"),
+        (
+            {"classes": ("a", "b", "c")},
+            r"3 classes are named, and the model's answers have the shape \(1,\): name as many, two",
+        ),
         ({"imports": "no_such_module_here"}, "the module no_such_module_here cannot be imported"),
-        ({"takes": "image"}, "is no picture of a fixed size"),
+        ({"takes": "image"}, "is no picture of a fixed size: leave --takes out"),
+        ({"pixels": "0..1"}, r"--pixels is of pictures, and the model takes none, but \(5,\): leave it out"),
     ],
 )
 def test_what_does_not_fit_the_model_is_said_before_anything_is_written(tmp_path, options, says):
