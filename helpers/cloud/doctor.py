@@ -263,8 +263,9 @@ def _refused(target: _Target, address: str) -> _Finding:
             f"on the instance `sudo systemctl start {SERVICE}`).",
         )
     where = " and ".join(sorted(listening))
-    if ":" in address and is_loopback(address):
-        other = replace(target, host="127.0.0.1").spoken(target.scheme)
+    if address in CALLED_BY.values():  # not for more than this machine would it be started anew
+        there = min(listening)
+        other = replace(target, host=CALLED_BY.get(there, there)).spoken(target.scheme)
         says = f"the service on port {port} listens on {where}, not on {address}: use {other}"
         return _Finding("loopback_only", says)
     return _Finding(
@@ -464,14 +465,24 @@ def _service(url: str, target: _Target, timeout: float) -> Diagnosis:
         raise _Finding("failing", f"the service runs, but answers {answer.status}: {problem}.")
     if answer.status >= 400:
         raise _Finding("bad_request", f"the service runs and is ready, but refuses this request: {problem}.")
-    return _well(url, target, answer)
+    return _well(url, target, answer, _key_wanted(target, ready, timeout))
+
+
+def _key_wanted(target: _Target, ready: _Answer, timeout: float) -> str:
+    """That predictions take a key, where the path asked does not, as a hint; "" where none is wanted."""
+    model = next((f"/{name}" for name in ready.json.get(MODELS, {})), "")
+    asked = "" if target.within == "/predict" else _ask(target, f"{target.prefix}{model}/predict", timeout)
+    return f"; its predictions want a key ({asked.json.get('error', '')})" if asked and asked.status == 401 else ""
 
 
 def _well(url: str, target: _Target, answer: _Answer, hint: str = "") -> Diagnosis:
     if is_loopback(target.host):
-        if _listeners(target.port) <= {"127.0.0.1", "::1"}:
-            hint += "; it listens on 127.0.0.1, so other machines cannot call it"
+        listening = _listeners(target.port)
+        if listening and all(map(is_loopback, listening)):
+            hint += f"; it listens on {' and '.join(sorted(listening))}, so other machines cannot call it"
         hint += f"; {PROXY} would send curl or Python to a proxy: type `{BYPASS_PROXY}` first" if PROXY else ""
+    elif proxy := proxy_for(target.scheme, target.host):
+        hint += f"; {proxy} sends curl or Python to a proxy, where the doctor asks without one"
     return Diagnosis(url, "ok", f"{target.home} answers well, in {answer.ms:.1f} ms{hint}.", answer.ms)
 
 

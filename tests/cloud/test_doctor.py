@@ -251,8 +251,16 @@ def test_a_model_that_fails_is_not_ready_with_the_reason_of_the_service():
 def test_a_service_with_a_key_says_where_to_send_it():
     with serve(create_predict_app(Model(), api_key="k" * 32), port=0) as server:
         found = diagnose(f"{server.url}/predict?{EXAMPLE}", TIMEOUT)
+        page = diagnose(server.url, TIMEOUT)
     assert found.case == "api_key"
     assert "X-API-Key" in found.sentence
+    assert page.ok and "; its predictions want a key (" in page.sentence and "X-API-Key" in page.sentence
+
+
+def test_of_several_models_with_a_key_the_page_is_not_all_that_is_asked():
+    with serve(create_models_app({"a": Model(), "b": Model()}, api_key="k" * 32), port=0) as server:
+        assert "; its predictions want a key (" in diagnose(server.url, TIMEOUT).sentence
+        assert "; its predictions want a key (" in diagnose(f"{server.url}/b/docs", TIMEOUT).sentence
 
 
 def test_a_model_that_breaks_later_is_failing():
@@ -393,6 +401,19 @@ def test_the_other_loopback_address_is_sent_to_the_one_that_is_listened_on(servi
     if found.case != "unreachable":  # where IPv6 is switched off
         assert found.case == "loopback_only"
         assert found.sentence.endswith(f"not on ::1: use http://127.0.0.1:{service.port}/predict")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs ::1")
+def test_a_service_on_the_other_loopback_address_is_said_to_be_there():
+    try:
+        server = serve(create_predict_app(Model()), host="::1", port=0)
+    except OSError:
+        pytest.skip("IPv6 is switched off")
+    with server:
+        assert "; it listens on ::1, so other machines cannot call it" in diagnose(server.url, TIMEOUT).sentence
+        found = diagnose(f"http://127.0.0.1:{server.port}/predict", TIMEOUT)
+    assert found.case == "loopback_only"
+    assert found.sentence.endswith(f"not on 127.0.0.1: use http://[::1]:{server.port}/predict")
 
 
 def test_a_service_that_accepts_and_says_nothing_is_silent():
