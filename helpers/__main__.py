@@ -47,13 +47,13 @@ def run(chosen: Namespace) -> int:
     try:  # a table that cannot be used is said before any notebook starts
         table = train_command.load(chosen)
         if data != "sample":
-            train_command.check_owner(model, table, replace=False)
+            table = train_command.in_place_of(model, table)
     except (DataError, ArtifactError) as error:
         command_line.refuse("run", str(error))
     if data != "sample":
         print(train_command.told(table), flush=True)
     options = {"positive": chosen.positive, "drop": chosen.drop, "treat_as": dict(chosen.treat_as)}
-    options["display_name"] = chosen.display_name
+    options["display_name"] = table.display_name
     own = {"DATA": data, "LABEL": chosen.label, "OPTIONS": {k: v for k, v in options.items() if v}, "MODEL": str(model)}
     parameters = {} if data == "sample" else own
 

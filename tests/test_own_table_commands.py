@@ -1,5 +1,6 @@
 """From a file to an endpoint by the two commands of the README: `train`, then the line with which it ends."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -43,14 +44,14 @@ def project(tmp_path_factory):
     return project
 
 
-def typed(project, *options: str) -> list[str]:
-    return [sys.executable, "-m", "helpers", "train", "--data", str(project.parent / "customers.csv"), *options]
+def typed(project, *options: str, command: str = "train") -> list[str]:
+    return [sys.executable, "-m", "helpers", command, "--data", str(project.parent / "customers.csv"), *options]
 
 
-def train(project, *options: str) -> subprocess.CompletedProcess:
+def train(project, *options: str, command: str = "train") -> subprocess.CompletedProcess:
     environment = tools.environment_in(project, **WIDE)
     run = {"cwd": project, "env": environment, "capture_output": True, "text": True}
-    return subprocess.run(typed(project, *options), check=False, **run)
+    return subprocess.run(typed(project, *options, command=command), check=False, **run)
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +142,19 @@ def test_the_model_of_another_table_is_not_replaced_unless_that_is_said(project,
     refused = train(project, "--label", "plan", "--positive", "pro")
     assert refused.returncode == 2
     assert "models/customers holds another model (it predicts staying from plan, age" in refused.stderr
+    whole_route = train(project, "--label", "plan", "--positive", "pro", command="run")
+    assert whole_route.returncode == 2 and whole_route.stderr == refused.stderr.replace("train: ", "run: ")
     turned = train(project, "--label", "stays", "--positive", "nein")
     assert turned.returncode == 2 and "say --positive ja for the same question" in turned.stderr
     assert card.read_bytes() == before
-    again = train(project, "--label", "stays", "--positive", "ja")  # the same question: more rows, perhaps
-    assert again.returncode == 0, again.stderr
+    full = project.parent / "no room.html"
+    full.symlink_to("/dev/full")
+    again = train(project, "--label", "stays", "--positive", "ja", "--report", str(full))  # more rows, perhaps
+    assert json.loads(card.read_text())["signature"]["display_name"] == "staying"
+    assert "called 'staying' as before (--display-name calls it otherwise)" in again.stdout
+    assert again.returncode == 1 and "Traceback" not in again.stderr  # written last, as the model is what was asked for
+    assert "no room.html cannot be written (No space left on device), the model is there" in again.stderr
+    assert again.stdout.splitlines()[-1].endswith("serve --model customers")
 
 
 def test_the_readme_names_these_commands():

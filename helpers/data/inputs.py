@@ -421,7 +421,7 @@ class InputSignature:
     outputs: tuple[Output, ...] = ONE_PROBABILITY
 
     features = ()  # it takes no features
-    positive = ""
+    positive = display_name = ""
     all_binary = False
 
     def __post_init__(self):

@@ -57,12 +57,16 @@ def read(path: Path) -> tuple[Golden, ...]:
 
 
 def write(golden: Iterable[Golden], path: Path) -> None:
-    """Write golden requests, one a line; what they leave open is left out."""
+    """Write golden requests, one a line; what they leave open is left out. Raises `CannotGate` where that fails."""
     lines = [
         json.dumps({k: v for k, v in asdict(each).items() if v not in (None, "")}, ensure_ascii=False)  # to be read
         for each in golden
     ]
-    path.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n", encoding="utf-8")
+    except OSError as error:
+        raise CannotGate(f"{path} cannot be written ({error.strerror}): make room, or name another file") from error
 
 
 def _golden(entry, where: str) -> Golden:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import textwrap
 from base64 import b64encode
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def main(chosen: argparse.Namespace) -> int:
     """Train, export, say how good it is; returns the exit code."""
     try:
         table = load(chosen)
-        check_owner(chosen.model, table, chosen.replace)
+        table = table if chosen.replace else in_place_of(chosen.model, table)
     except (DataError, ArtifactError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -72,12 +73,22 @@ def main(chosen: argparse.Namespace) -> int:
     print(f"test AUC {metrics['test_auc']:.3f} (95 % interval {low:.3f} to {high:.3f}), {metrics['test_rows']:,} rows")
     if "remark" in metrics:
         print(metrics["remark"])
-    if chosen.report:
-        write_report(table, trained, chosen.report)
-        print(f"the figures: {chosen.report}")
+    code = _report(table, trained, chosen.report) if chosen.report else 0
     for remark in registry.what_became_of(chosen.model, there_were, chosen.beside):
         print(remark)
     print(registry.how_to_serve(chosen.model, card))
+    return code
+
+
+def _report(table: Table, trained, path: Path) -> int:
+    """Write the page with the figures, and say so; returns the exit code."""
+    try:
+        write_report(table, trained, path)
+    except OSError as error:
+        says = f"{path} cannot be written ({error.strerror}), the model is there: train again with another --report"
+        print(f"train: {says}", file=sys.stderr)
+        return 1
+    print(f"the figures: {path}")
     return 0
 
 
@@ -115,17 +126,20 @@ def _lines_of(table: Table) -> list[str]:
     return lines
 
 
-def check_owner(directory: Path, table: Table, replace: bool) -> None:
-    """Raise `ArtifactError` where the folder holds the model of a table with other columns or another question."""
+def in_place_of(directory: Path, table: Table) -> Table:
+    """The table whose model is to take the place of the one in a folder, what it predicts called as there.
+
+    Raises `ArtifactError` where that is the model of a table with other columns or another question.
+    """
     from helpers.data.inputs import signature_from
     from helpers.export.card import read_card
 
-    if replace or not is_export(directory):
-        return
+    if not is_export(directory):
+        return table
     try:
         before = signature_from(read_card(directory)["signature"])
     except PredictorError:
-        return  # a damaged export is replaced
+        return table  # a damaged export is replaced
     now = table.signature()
     same = (set(before.names), before.label) == (set(now.names), now.label)
     if same and before.positive and before.positive != now.positive:
@@ -139,6 +153,10 @@ def check_owner(directory: Path, table: Table, replace: bool) -> None:
             f"{registry.shown(directory)} holds another model (it predicts {before.outcome} from "
             f"{textwrap.shorten(', '.join(before.names), 80)}): say --replace, or name this one with --model"
         )
+    if table.display_name or not before.display_name:
+        return table
+    remark = f"called {before.display_name!r} as before (--display-name calls it otherwise)"
+    return replace(table, display_name=before.display_name, said=(*table.said, remark))
 
 
 def write_report(table: Table, trained, path: Path) -> None:

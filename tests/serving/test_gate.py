@@ -179,8 +179,10 @@ def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_mo
     others, same = gate.held_out_rows(tmp_path / "other.csv", predictor.signature, "saved", "was")
     assert others.equals(rows) and np.array_equal(same, label)
     drafted = gate.draft(predictor, rows)
-    golden.write(drafted, tmp_path / "golden.json")
-    assert golden.read(tmp_path / "golden.json") == tuple(drafted)
+    golden.write(drafted, tmp_path / "of today" / "golden.json")
+    assert golden.read(tmp_path / "of today" / "golden.json") == tuple(drafted)
+    with pytest.raises(CannotGate, match="golden.json/more.json cannot be written .*: make room, or name another file"):
+        golden.write(drafted, tmp_path / "of today" / "golden.json" / "more.json")
     assert failing(gate.ask(predictor, drafted)) == []
     stranger = rows.assign(gender=["other", *rows["gender"][1:]])
     assert " on 48 rows" in gate.compare(predictor, predictor, stranger, label).says
