@@ -49,12 +49,12 @@ def files_of(words: Iterable[str]) -> list[Path]:
             raise CannotScore(f"{path} is empty")
         if sentence := no_table(path):
             raise CannotScore(sentence)
-    return list(dict.fromkeys(path.absolute() for path in found))
+    return list(dict.fromkeys(map(_in_full, found)))
 
 
 def output_of(word: str) -> Path:
     """The file or folder to be written; `CannotScore` where something is in its place or it cannot be written."""
-    path = Path(os.path.expanduser(word)).absolute()
+    path = _in_full(Path(os.path.expanduser(word)))
     if not word.strip() or not path.name:
         raise CannotScore("name a file or a folder to write")
     if path.suffix and suffix_of(path) is None:
@@ -73,6 +73,11 @@ def output_of(word: str) -> Path:
     if not os.access(folder, os.W_OK):
         raise CannotScore(f"{folder} cannot be written to: you have no right to")
     return path
+
+
+def _in_full(path: Path) -> Path:
+    """A path from the root, its folders without ".." and links, so that a file has one name."""
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
 def suffix_of(path: Path) -> str | None:

@@ -168,6 +168,7 @@ def test_files_are_named_by_path_folder_and_pattern_each_once(tmp_path, monkeypa
         (tmp_path / name).write_text("x")
     assert [path.name for path in files_of(["."])] == ["a.csv", "b.csv"]
     assert [path.name for path in files_of(["b.csv", "*.csv"])] == ["b.csv", "a.csv"]
+    assert files_of([f"../{tmp_path.name}/a.csv", "a.csv"]) == [tmp_path / "a.csv"]
     (tmp_path / "nothing").mkdir()
     with pytest.raises(CannotScore, match="the folder nothing holds no file"):
         files_of(["nothing"])
