@@ -262,5 +262,9 @@ def test_each_line_does_what_the_readme_says(reader, chromium):
     with reader.serving("python3 tutorial.py serve --model games"):
         assert 0 < float(reader.shell(reader.take("curl"))) < 1
 
+    # Other ways in
+    reader.python(reader.block("from helpers.export.artifacts", 5))
+    assert 'name="gender"' in (reader.project / "models" / "titanic-java" / "model.pmml").read_text()
+
     untried = [line for line in reader.left if not line.startswith(tuple(ELSEWHERE))]
     assert untried == []
