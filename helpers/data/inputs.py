@@ -21,7 +21,7 @@ import numpy as np
 from helpers.data import images
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import LARGEST, MOST_COUNTED, InvalidRequest, Named, Pairs, Rows, What, choice
-from helpers.data.signature import Signature, outputs_from, outputs_to_dict
+from helpers.data.signature import Signature, outputs_from, outputs_to_dict, plain
 
 OPEN = 16  # the size that stands for an open one in samples and examples
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
@@ -436,7 +436,7 @@ class InputSignature:
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"inputs": [{"name", "kind", "shape", ...}, ...], "label": "label"}`."""
-        inputs = [{key: value for key, value in asdict(each).items() if value is not None} for each in self.inputs]
+        inputs = [{k: plain(v) for k, v in asdict(each).items() if v is not None} for each in self.inputs]
         return {"inputs": inputs, "label": self.label, **outputs_to_dict(self.outputs)}
 
     @cached_property

@@ -177,7 +177,12 @@ class Feature:
         """Plain JSON types; what is as usual for the kind is left out."""
         always = ("name", "kind") if self.kind == CATEGORY else ("name", "kind", "low", "high", "default")
         usual = {field.name: field.default for field in fields(self)}
-        return {k: v for k, v in asdict(self).items() if k in always or v != usual[k]}
+        return {k: plain(v) for k, v in asdict(self).items() if k in always or v != usual[k]}
+
+
+def plain(value):
+    """A value of a signature as a card gives it back, so that one is compared with what was read: lists, not tuples."""
+    return [*value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)

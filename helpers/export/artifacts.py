@@ -164,8 +164,7 @@ def _distribution(answer, signature, trained_on: np.ndarray | None, card: dict, 
     if trained_on is not None and signature.outputs == ONE_PROBABILITY:
         return Distribution.of(signature, trained_on, answer(trained_on).ravel()).to_dict()
     before = card_of(directory)
-    as_written = json.loads(json.dumps({part: card[part] for part in ("model", "signature")}))  # tuples become lists
-    return before.get("distribution") if before and is_same_model(before, as_written) else None
+    return before.get("distribution") if before and is_same_model(before, card) else None
 
 
 def _compiled(model):

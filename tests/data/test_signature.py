@@ -31,6 +31,7 @@ def test_a_table_gives_its_signature_in_its_own_spelling():
 
 def test_a_card_keeps_a_signature():
     signature = Signature.from_table(MIXED, "churned", "yes")
+    assert json.loads(json.dumps(signature.to_dict())) == signature.to_dict()
     assert Signature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
     assert signature.to_dict()["positive"] == "yes"
 

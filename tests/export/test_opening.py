@@ -88,6 +88,7 @@ def test_a_look_up_that_knows_no_other_values_takes_those_and_names_them_to_whoe
     model = keras.Model(ends, layers.Dense(1)(inner(ends) if is_inside else encoded))
     signature = signature_of(model, Wishes(), "price")
     assert [each.values for each in signature.inputs] == [("Oslo", "Rome"), (1, 2, 7)]
+    assert json.loads(json.dumps(signature.to_dict())) == signature.to_dict()
     assert InputSignature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
     assert takes_in_words(signature) == "one of 2 texts (city): Oslo, Rome; a number (floor), of 1, 2, 7"
     assert signature.example()["floor"] in (1, 2, 7)

@@ -317,6 +317,15 @@ def test_pixels_that_were_said_are_not_called_assumed(tmp_path):
         assert "otherwise" not in "".join(told(card, load_predictor(directory).signature))
 
 
+@pytest.mark.parametrize("name", ["picture_classifier", "two_inputs"])
+def test_a_file_that_was_trained_again_replaces_its_model_whatever_it_takes(tmp_path, name):
+    made = make(name, tmp_path)
+    before = version_of(export_file(tmp_path / f"{name}.keras", tmp_path / "m"))
+    made.set_weights([weights * 1.5 for weights in made.get_weights()])
+    made.save(tmp_path / f"{name}.keras")
+    assert version_of(export_file(tmp_path / f"{name}.keras", tmp_path / "m")) != before
+
+
 def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
     make("regression", tmp_path)
     make("three_classes", tmp_path)
