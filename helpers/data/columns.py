@@ -212,7 +212,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
         if not wanted and _are_codes(raw):
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
-        hint += _thousands(raw, mark)
+        hint += _thousands(raw, mark) + _milliseconds(there)
         return values, replace(column, used_as=column.used_as + hint)
     return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY, mark)
 
@@ -236,6 +236,12 @@ def _thousands(raw: pd.Series, mark: str) -> str:
     if not fits.all() or not texts.str.contains(mark, regex=False).any():
         return ""
     return f"; its {MARKS[mark]} is taken for the decimal mark: take it out where it separates thousands"
+
+
+def _milliseconds(there: pd.Series) -> str:
+    """A remark on moments as milliseconds since 1970, as pandas writes dates to JSON: elsewhere they are left out."""
+    is_time = (there == np.floor(there)).all() and 5e11 < there.median() < 2.5e12
+    return "; if these are dates, in milliseconds since 1970: put what matters of them into a number" if is_time else ""
 
 
 def _are_codes(raw: pd.Series) -> bool:

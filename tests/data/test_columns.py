@@ -155,6 +155,10 @@ def test_missing_values_are_counted_and_stay_missing():
             "; its point is taken for the decimal mark: take it out where it separates thousands",
         ),
         ([f"{i // 20}.{500 + i}" for i in range(ROWS)], "a number"),
+        (
+            1_546_560_000_000 + 86_400_000 * (np.arange(ROWS) % 30),
+            "; if these are dates, in milliseconds since 1970: put what matters of them into a number",
+        ),
         (texts("01234", "02139", "94110"), "; its zeros in front are lost, --as x=category keeps them"),
         ([f"city {i // 2}" for i in range(ROWS)], " values"),
     ],
