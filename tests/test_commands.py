@@ -210,6 +210,7 @@ WRONG = [
     ("gate --golden /dev/zero", "zero is not valid JSON"),
     ("gate --golden blank", "blank is not valid JSON"),
     ("gate --golden whole.ipynb", "whole.ipynb is no list of golden requests"),
+    ("gate --golden binary", "binary is no text in UTF-8, and so no list of golden requests, as [{"),
     ("gate --data nowhere.csv", "there is no file nowhere.csv"),
     ("gate --draft golden.txt --data mine.csv", "let it end in .json"),
     ("gate --draft golden.json --data mine.csv", "golden.json is there already"),

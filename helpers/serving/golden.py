@@ -22,6 +22,7 @@ from pathlib import Path
 from helpers.wording import nearest, text_in
 
 MOST_BYTES = 4 * 1024 * 1024
+NO_LIST = 'no list of golden requests, as [{"request": {...}, "at_least": 0.5}] is'
 BOUNDS = ("at_least", "at_most", "prediction", "more_than")
 
 
@@ -47,12 +48,14 @@ def read(path: Path) -> tuple[Golden, ...]:
         if path.stat().st_size > MOST_BYTES:
             raise CannotGate(f"{path.name} is larger than {MOST_BYTES:,} bytes: a few golden requests are enough")
         content = json.loads(text_in(path, MOST_BYTES))  # a device has no size
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise CannotGate(f"{path.name} cannot be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise CannotGate(f"{path.name} is no text in UTF-8, and so {NO_LIST}") from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise CannotGate(f"{path.name} is not valid JSON ({error}): mend it there") from error
     if not isinstance(content, list) or not content:
-        raise CannotGate(f'{path.name} is no list of golden requests, as [{{"request": {{...}}, "at_least": 0.5}}] is')
+        raise CannotGate(f"{path.name} is {NO_LIST}")
     return tuple(_golden(entry, f"entry {number} of {path.name}") for number, entry in enumerate(content, start=1))
 
 
