@@ -47,7 +47,8 @@ def run(chosen: Namespace) -> int:
     try:  # a table that cannot be used is said before any notebook starts
         table = train_command.load(chosen)
         if data != "sample":
-            table = train_command.in_place_of(model, table)
+            otherwise = "give the table's file another name, by which its model goes"
+            table = train_command.in_place_of(model, table, otherwise)
     except (DataError, ArtifactError) as error:
         command_line.refuse("run", str(error))
     if data != "sample":

@@ -52,7 +52,8 @@ def main(chosen: argparse.Namespace) -> int:
     """Train, export, say how good it is; returns the exit code."""
     try:
         table = load(chosen)
-        table = table if chosen.replace else in_place_of(chosen.model, table)
+        if not chosen.replace:
+            table = in_place_of(chosen.model, table, "say --replace, or name this one with --model")
     except (DataError, ArtifactError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -126,10 +127,11 @@ def _lines_of(table: Table) -> list[str]:
     return lines
 
 
-def in_place_of(directory: Path, table: Table) -> Table:
+def in_place_of(directory: Path, table: Table, otherwise: str) -> Table:
     """The table whose model is to take the place of the one in a folder, what it predicts called as there.
 
-    Raises `ArtifactError` where that is the model of a table with other columns or another question.
+    otherwise: what to do where it may not. Raises `ArtifactError` where that is the model of a table with other columns
+    or another question.
     """
     from helpers.data.inputs import signature_from
     from helpers.export.card import read_card
@@ -145,13 +147,12 @@ def in_place_of(directory: Path, table: Table) -> Table:
     if same and before.positive and before.positive != now.positive:
         raise ArtifactError(
             f"{registry.shown(directory)} predicts {before.outcome}, and this model would predict {now.outcome}: say "
-            f"--positive {wording.quoted(before.positive)} for the same question, or --replace, or name this one with "
-            "--model"
+            f"--positive {wording.quoted(before.positive)} for the same question, or {otherwise}"
         )
     if (set(before.names), before.label, before.positive) != (set(now.names), now.label, now.positive):
         raise ArtifactError(
             f"{registry.shown(directory)} holds another model (it predicts {before.outcome} from "
-            f"{textwrap.shorten(', '.join(before.names), 80)}): say --replace, or name this one with --model"
+            f"{textwrap.shorten(', '.join(before.names), 80)}): {otherwise}"
         )
     if table.display_name or not before.display_name:
         return table
