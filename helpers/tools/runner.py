@@ -72,14 +72,18 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def set_parameters(notebook: NotebookNode, values: dict) -> None:
-    """Put `values` after the cell tagged `parameters` (papermill's convention), those that the cell names."""
+    """Put `values` after the cell tagged `parameters` (papermill's convention), those that the cell names.
+
+    values: plain ones, as JSON has them. Papermill would write any other as a text, `"('a', 'b')"` for a tuple.
+    """
     import logging
 
     from papermill.parameterize import parameterize_notebook
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     source = next((c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])), "")
-    known = {name: value for name, value in values.items() if re.search(rf"^{name}\b", source, re.MULTILINE)}
+    plain = json.loads(json.dumps(values))
+    known = {name: value for name, value in plain.items() if re.search(rf"^{name}\b", source, re.MULTILINE)}
     if known:
         for cell in notebook.cells:
             cell.metadata.setdefault("tags", [])

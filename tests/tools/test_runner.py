@@ -42,6 +42,15 @@ def test_parameters_replace_those_that_the_tagged_cell_names(tmp_path):
     assert text_of(notebook) == "mine.csv 3 False\n"
 
 
+def test_parameters_arrive_as_they_were_given(tmp_path):
+    notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", "OPTIONS = {}", "OPTIONS", tags=[(0, "parameters")]))
+    options = {"drop": ("Größe", "zip code"), "treat_as": {"it's": "yes/no"}, "positive": "ja"}
+    runner.set_parameters(notebook, {"OPTIONS": options})
+    space = {}
+    exec("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"), space)
+    assert space["OPTIONS"] == options | {"drop": ["Größe", "zip code"]}
+
+
 def test_a_notebook_without_such_a_cell_stays_as_it_is(tmp_path):
     notebook = runner.read(write_notebook(tmp_path / "01_a.ipynb", "print(1)"))
     before = nbformat.writes(notebook)
