@@ -85,14 +85,10 @@ def load_table(
     treat_as: Mapping[str, str] | None = None,
     display_name: str = "",
 ) -> tables.Table:
-    """`tables.load_table` of what `locate` finds; the label of the ten games gets its name for people.
-
-    display_name: what people call a positive answer, as in "the probability of ..."; "" for the label's own name.
-    """
-    table = tables.load_table(locate(source), label, positive, drop, treat_as)
-    if not display_name and label == "label" and are_games(table.frame):
-        display_name = OUTCOME
-    return replace(table, display_name=display_name)
+    """`tables.load_table` of what `locate` finds; the label of the ten games gets its name for people."""
+    table = tables.load_table(locate(source), label, positive, drop, treat_as, display_name)
+    is_ours = not display_name and label == "label" and are_games(table.frame)
+    return replace(table, display_name=OUTCOME) if is_ours else table
 
 
 def load_games(source: str | Path = "sample", label: str = "label") -> pd.DataFrame:

@@ -64,11 +64,13 @@ def load_table(
     positive: str | None = None,
     drop: Iterable[str] = (),
     treat_as: Mapping[str, str] | None = None,
+    display_name: str = "",
 ) -> Table:
     """The table at `source` (`reading.read_table`), its columns as `columns.usable` takes them, its label as 0 and 1.
 
     label: the column to predict. positive: the value of it that counts as 1; where it has two values it may be left out
     and is said. drop: columns to leave out. treat_as: {"zip": "category"}, kinds that overrule what is seen.
+    display_name: what people call a positive answer, as in "the probability of ..."; "" for the label's own name.
     Raises `DataError` where the table cannot be read, or does not hold a yes/no question.
     """
     reading = read_table(source, label)
@@ -95,7 +97,7 @@ def load_table(
     at = list(reading.frame.columns).index(label)
     ordered = [*described[:at], column, *described[at:]]
     frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
-    return Table(frame, label, positive, tuple(ordered), tuple(said))
+    return Table(frame, label, positive, tuple(ordered), tuple(said), display_name)
 
 
 def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data import tables
+from helpers.data import games, tables
 from helpers.data.reading import DataError
 from helpers.data.tables import features_and_label, load_table, remark_on_test, split
 
@@ -223,3 +223,10 @@ def test_a_file_without_lines_is_said_to_have_rows_and_names(tmp_path):
     pd.DataFrame({"a": [1.0, 2.0, np.inf] * 10, "label": [0, 1, 0] * 10}).to_parquet(tmp_path / "mine.parquet")
     with pytest.raises(DataError, match="column 'a' holds inf in row 3, beyond"):
         load_table(tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize("load", [load_table, games.load_table])  # notebook 08 takes the first, the others the second
+def test_each_option_of_run_is_one_of_what_the_notebooks_load_a_table_by(tmp_path, load):
+    path = write(tmp_path, alternating("no", "yes"))
+    options = {"positive": "no", "drop": [], "treat_as": {}, "display_name": "staying"}
+    assert load(path, **options).signature().outcome == "staying"
