@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 def run(chosen: Namespace) -> int:
     """Execute every notebook and write the report."""
-    from helpers.data.reading import DataError
+    from helpers.data.raw_tables import DataError
     from helpers.export.errors import ArtifactError
     from helpers.tools import report, runner, train_command
 

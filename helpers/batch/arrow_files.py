@@ -17,7 +17,7 @@ from pyarrow import ipc
 from helpers.batch import paths
 from helpers.batch.lines import stream_of
 from helpers.batch.sources import BLOCK_BYTES, BLOCK_ROWS, Block, Decoded, Position, Source, key_of, readable
-from helpers.data.reading import NO_VALUE, ROWS_TRIED, commas_of
+from helpers.data.raw_tables import NO_VALUE, ROWS_TRIED, commas_of
 
 PIECE_ROWS = 2**19  # of a file, at least, where whole row groups are as many
 

@@ -16,7 +16,7 @@ from helpers.batch.encoding import listed
 from helpers.batch.parts import Part
 from helpers.batch.scoring import ERROR, NOTES, Scorer
 from helpers.batch.sources import Decoded, Position, Source
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 
 
 class BadRow(DataError):

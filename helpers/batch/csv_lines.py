@@ -14,7 +14,9 @@ import pyarrow.csv as arrow_csv
 
 from helpers.batch.lines import LONGEST_BLOCK, Lines, head_of
 from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable, unreadable
-from helpers.data.reading import BLANK, NO_VALUE, Reading, older_encoding, read_head
+from helpers.data.raw_tables import NO_VALUE, Reading
+from helpers.data.reading import read_head
+from helpers.data.text_tables import BLANK, older_encoding
 
 # A text in quotation marks, which keeps its blanks, or those that fill up a column, or begin or end a line.
 _BLANKS = re.compile(rb'("[^"]*")|^ +| +(?=\r?$)|(?<= ) +', re.MULTILINE)

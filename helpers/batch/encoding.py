@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from helpers.data import numerals
 from helpers.data.parameters import LARGEST, LONGEST_NUMBER
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import REAL, Signature
 
 MOST_REMEMBERED = 100_000  # values of a column whose meaning is kept from one batch to the next

@@ -21,7 +21,7 @@ from helpers.batch.lines import Lines, head_of
 from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable
 from helpers.batch.values import Kinds, as_array
 from helpers.data import json_tables
-from helpers.data.reading import NO_VALUE, commas_of
+from helpers.data.raw_tables import NO_VALUE, commas_of
 
 _all_of = msgspec.json.Decoder().decode_lines
 

@@ -13,7 +13,8 @@ from helpers.batch.json_lines import json_lines
 from helpers.batch.lines import HEAD_BYTES, is_packed, stream_of
 from helpers.batch.sources import UNREADABLE, Source, unreadable
 from helpers.batch.whole_files import whole_file
-from helpers.data.reading import ARROW, ARROW_STREAM, JSON, PARQUET, TEXT, DataError, kind_of
+from helpers.data.raw_tables import DataError
+from helpers.data.reading import ARROW, ARROW_STREAM, JSON, PARQUET, TEXT, kind_of
 
 
 def open_source(

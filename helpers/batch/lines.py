@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from helpers.batch.sources import Position
-from helpers.data.reading import DataError, unpacked
+from helpers.data.raw_tables import DataError
+from helpers.data.reading import unpacked
 
 TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
 PIECE_BYTES = 32 * 1024**2  # of a text, at least

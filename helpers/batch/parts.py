@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from helpers.batch import joined
 from helpers.batch.paths import CSV_GZ, PARQUET, hidden_of, rejected_of, suffix_of
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 
 PART_ROWS = 2**20  # rows after which a part is finished: as many are scored again after an interruption
 GZIP_LEVEL = 3  # a third of the time of the usual 9, and a tenth more bytes

@@ -27,7 +27,7 @@ from helpers.batch.kinds import open_source
 from helpers.batch.parts import PART_ROWS, Parts
 from helpers.batch.scoring import VERSION, Scorer
 from helpers.batch.sources import Decoded, Position, Source
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
 

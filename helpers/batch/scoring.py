@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from helpers.batch.encoding import Encoder
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, Output, as_arrays
 from helpers.data.parameters import InvalidRequest
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import Signature
 
 TEXTS = VERSION, NOTES, ERROR = "model_version", "notes", "error"

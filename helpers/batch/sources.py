@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from helpers.batch import paths
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows

@@ -15,7 +15,8 @@ from helpers.batch.arrow_files import no_cuts, slices_of
 from helpers.batch.lines import is_packed, stream_of
 from helpers.batch.sources import Block, Position, Source, key_of, readable
 from helpers.batch.values import columns_of
-from helpers.data.reading import ARROW, JSON, NO_VALUE, PARQUET, DataError, Reading, kind_of, read_table
+from helpers.data.raw_tables import NO_VALUE, DataError, Reading
+from helpers.data.reading import ARROW, JSON, PARQUET, kind_of, read_table
 
 LARGEST = 256 * 1024**2  # bytes of a file, unpacked; JSON takes 13 times as many in memory
 _LOOK = 1024**2

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import wording
+from helpers.data.header_lines import ROW_NUMBERS
 from helpers.data.numerals import MARKS, SIGNS, plain, with_unit
 from helpers.data.parameters import LARGEST
-from helpers.data.reading import ROW_NUMBERS, DataError, are_bytes
+from helpers.data.raw_tables import DataError, are_bytes
 from helpers.data.signature import own_and_pooled
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers import PROJECT
 from helpers.data import reading, tables
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.whole_file import becoming
 
 GAMES = tuple(f"G{i}" for i in range(1, 11))

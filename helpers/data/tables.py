@@ -19,7 +19,8 @@ from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
 from helpers.data.parameters import NO, YES
-from helpers.data.reading import DataError, Reading, are_bytes, read_table
+from helpers.data.raw_tables import DataError, Reading, are_bytes
+from helpers.data.reading import read_table
 from helpers.data.signature import Signature, in_order
 
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some

@@ -16,7 +16,7 @@ from pathlib import Path
 from helpers.data import games
 from helpers.data.columns import Column
 from helpers.data.inputs import signature_from
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.tables import Table, features_and_label, remark_on_test
 from helpers.export import registry
 from helpers.export.errors import ArtifactError

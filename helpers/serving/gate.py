@@ -19,7 +19,7 @@ import pandas as pd
 from helpers.data import games
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
 from helpers.export.versions import other_question
 from helpers.model.evaluation import roc_auc, roc_auc_difference

@@ -21,7 +21,7 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
     """Export, and say what was found; returns the exit code. is_served: whether who runs this serves the model next."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from helpers.data.inputs import signature_from
-    from helpers.data.reading import DataError
+    from helpers.data.raw_tables import DataError
     from helpers.export import own_model
 
     logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here

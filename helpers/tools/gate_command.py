@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from helpers import wording
 from helpers.data import games
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.tables import Table, features_and_label
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError, PredictorError

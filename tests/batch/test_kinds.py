@@ -19,7 +19,7 @@ from helpers.batch import local, whole_files
 from helpers.batch.kinds import open_source
 from helpers.batch.parts import Parts
 from helpers.batch.scoring import Scorer
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.tables import load_table
 from helpers.export.predictors import load_predictor
 from helpers.serving.services import create_predict_app

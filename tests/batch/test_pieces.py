@@ -21,7 +21,7 @@ from helpers.batch.kinds import open_source
 from helpers.batch.parts import Parts
 from helpers.batch.pieces import Job, Worker
 from helpers.batch.scoring import Scorer
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.export.predictors import load_predictor
 
 ROWS = 6_000

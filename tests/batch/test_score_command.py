@@ -18,7 +18,7 @@ from conftest import passengers
 from notebook_tools import copy_project, environment_in
 
 from helpers.batch.parts import Parts
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model
 from helpers.export.predictors import load_predictor

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from helpers.batch.scoring import Scorer
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.export.predictors import load_predictor
 from helpers.serving.services import create_predict_app
 

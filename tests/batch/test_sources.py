@@ -12,7 +12,7 @@ import pytest
 from helpers.batch import lines, sources
 from helpers.batch.kinds import open_source
 from helpers.batch.paths import CannotScore, files_of
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 
 
 def read(source, start=None) -> tuple[list[dict], list[int], list[tuple[int, int]]]:

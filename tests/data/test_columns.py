@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.data.columns import LEFT_OUT, report, usable
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import Signature
 
 ROWS = 60

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.data import games, reading
 from helpers.data.games import download_article, load_games, load_table, split
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 
 
 def test_the_sample_in_the_repository_is_what_the_generator_writes(tmp_path):

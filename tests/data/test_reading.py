@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers.data.columns import typed, usable
-from helpers.data.reading import ROW_NUMBERS, DataError, read_table
+from helpers.data.header_lines import ROW_NUMBERS
+from helpers.data.raw_tables import DataError
+from helpers.data.reading import read_table
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame(

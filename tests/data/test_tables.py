@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.data import games, tables
-from helpers.data.reading import DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.tables import features_and_label, load_table, remark_on_test, split
 
 ROWS = 120
