@@ -186,14 +186,16 @@ async def _execute_all(
     waiting = sorted(notebooks, key=lambda name: -chain_length(name, before))
     serving = {name for name, notebook in notebooks.items() if serves_on_the_usual_port(notebook)}
     at_work: dict[asyncio.Task, str] = {}
+    started = {name: asyncio.Event() for name in notebooks}  # its kernel, or it has ended
     done: set[str] = set()
     pages: list[asyncio.Future] = []
 
     async def execute_and_write(name: str) -> None:
         try:
             with _failure_named(name):
-                await _client(notebooks[name], name, progress).async_execute()
+                await _client(notebooks[name], name, progress, started[name].set).async_execute()
         finally:
+            started[name].set()
             write(notebooks[name], folder / f"{name}.ipynb")
 
     def may_start(name: str) -> bool:
@@ -214,6 +216,8 @@ async def _execute_all(
     finally:
         if at_work:  # nbclient's watch over a kernel complains when it is stopped; nobody waits for that task
             asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        # A kernel that is ended while it starts leaves a stack trace, and another when nbclient clears up after it.
+        await asyncio.gather(*(started[name].wait() for name in at_work.values()))
         for task in at_work:
             task.cancel()
         await asyncio.gather(*at_work, *pages, return_exceptions=True)
@@ -234,9 +238,11 @@ def serves_on_the_usual_port(notebook: NotebookNode) -> bool:
     return any(ON_THE_USUAL_PORT.search(notebook.cells[index].source) for index in code_cells(notebook))
 
 
-def _client(notebook: NotebookNode, name: str, progress: Progress | None) -> NotebookClient:
-    """What runs the cells of `notebook`, and tells `progress` of each."""
-    hooks = {}
+def _client(
+    notebook: NotebookNode, name: str, progress: Progress | None, started: Callable[[], None] = lambda: None
+) -> NotebookClient:
+    """What runs the cells of `notebook`, and tells `progress` of each; `started()` is called once its kernel is."""
+    hooks = {"on_notebook_start": lambda notebook: started()}
     if progress is not None:
         hooks["on_cell_start"] = lambda cell, cell_index: progress.cell_started(name, cell_index)
         hooks["on_cell_complete"] = lambda cell, cell_index: progress.cell_finished(name, cell_index)

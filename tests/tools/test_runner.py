@@ -12,6 +12,7 @@ import nbformat
 import psutil
 import pytest
 
+from helpers import PROJECT
 from helpers.tools import checkout, report, runner
 from helpers.tools.runner import NotebookFailed
 
@@ -172,6 +173,39 @@ def test_where_one_fails_the_other_is_stopped_and_none_is_started(together, tmp_
     assert text_of(runner.read(tmp_path / "out" / "01_runs.ipynb")) == "so far\n"
     assert not (tmp_path / "out" / "02_waits.ipynb").exists()
     assert not any("ipykernel_launcher" in " ".join(child.cmdline()) for child in psutil.Process().children())
+
+
+FAILS_WHERE_ANOTHER_STARTS = """\
+import os
+import psutil
+from pathlib import Path
+def kernels():
+    return {child.pid for child in psutil.Process(os.getppid()).children()}
+before = kernels()
+Path("watched").touch()
+while not kernels() - before:
+    pass
+int("five")"""
+
+
+@pytest.mark.slow
+def test_a_kernel_that_starts_where_another_notebook_fails_says_nothing(tmp_path):
+    write_notebook(tmp_path / "00_ends.ipynb", "import os\nwhile not os.path.exists('watched'):\n    pass")
+    write_notebook(tmp_path / "01_fails.ipynb", FAILS_WHERE_ANOTHER_STARTS)
+    write_notebook(tmp_path / "02_starts.ipynb", "while True:\n    pass")
+    program = f"""\
+import sys
+from pathlib import Path
+from helpers.tools import runner
+here = runner.NOTEBOOKS = Path({str(tmp_path)!r})
+runner.TAKES_UP = {{"00_ends": (), "01_fails": (), "02_starts": ("00_ends",)}}
+notebooks = {{name: runner.read(here / f"{{name}}.ipynb") for name in runner.TAKES_UP}}
+try:
+    runner.execute_all(notebooks, here / "out", print)
+except runner.NotebookFailed as error:
+    sys.exit(str(error))"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert re.fullmatch("01_fails: a cell failed with ValueError: .*\n", done.stderr), done.stderr
 
 
 @pytest.mark.slow
