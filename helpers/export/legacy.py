@@ -22,7 +22,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.data import json_tables
 from helpers.export import registry
 from helpers.export.adapted import ADAPTED, give_back, held_in
 from helpers.export.compiling import compile_arguments, named_only
@@ -524,6 +523,8 @@ def read_architecture(path: Path) -> tuple[str, dict]:
 
 def _no_architecture(path: Path) -> str:
     """What a file in JSON is that describes no model, and what to do."""
+    from helpers.data import json_tables  # here, as nothing else in this module needs pandas
+
     with contextlib.suppress(OSError, ValueError, RecursionError):
         if next(json_tables.tables_in(path.read_text("utf-8")[:LARGEST_ARCHITECTURE]), None) is not None:
             return registry.train_on(path)
