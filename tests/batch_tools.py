@@ -12,7 +12,7 @@ from helpers import PROJECT
 
 KEEPS_NOTHING = "PYTHONDONTWRITEBYTECODE"
 ENV = {k: v for k, v in os.environ.items() if k != KEEPS_NOTHING} | {"PYTHONPATH": str(PROJECT)}
-IMPORTED = ("local", "parts", "score_command", "scoring", "sources")  # by each `score`, with pandas and PyArrow
+IMPORTED = ("local", "parts", "score_command", "scoring", "kinds")  # by each `score`, with pandas and PyArrow
 
 
 def command(*words, model, engine: str = "", options=()) -> list[str]:

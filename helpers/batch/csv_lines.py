@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from helpers.batch.lines import LONGEST_BLOCK, Lines, head_of
-from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable, unreadable
-from helpers.data.raw_tables import NO_VALUE, Reading
+from helpers.batch.sources import Decoded, Ragged, Source, key_of, unreadable
+from helpers.data.raw_tables import Reading
 from helpers.data.reading import read_head
 from helpers.data.text_tables import BLANK, older_encoding
 
@@ -62,13 +62,7 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
         lines = functools.partial(_lines_of, content, line, layout.delimiter, frozenset(ragged))
         return Decoded(batch, lines, _ragged(ragged, content, line, layout.delimiter, names))
 
-    def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
-        for piece, before, after in lines.pieces(start, end):
-            yield Block(functools.partial(decode, piece, before), after)
-
-    return Source(
-        path, key, schema, None, "line", lines.start, readable(path, blocks), lines.cuts, NO_VALUE, layout.commas
-    )
+    return lines.source(key, schema, decode, layout.commas)
 
 
 def _simplified(layout: Reading) -> Callable[[bytes], bytes]:

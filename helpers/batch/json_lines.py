@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -18,10 +18,10 @@ import pandas as pd
 import pyarrow as pa
 
 from helpers.batch.lines import Lines, head_of
-from helpers.batch.sources import Block, Decoded, Position, Ragged, Source, key_of, readable
+from helpers.batch.sources import Decoded, Ragged, Source, key_of
 from helpers.batch.values import Kinds, as_array
 from helpers.data import json_tables
-from helpers.data.raw_tables import NO_VALUE, commas_of
+from helpers.data.raw_tables import commas_of
 
 _all_of = msgspec.json.Decoder().decode_lines
 
@@ -49,11 +49,7 @@ def json_lines(path: Path, keep: Callable[[str], bool], schema: pa.Schema | None
         arrays = [as_array(columns.get(field.name, nothing), field.type) for field in schema]
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=schema), functools.partial(_at, at), ragged)
 
-    def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
-        for piece, before, after in lines.pieces(start, end):
-            yield Block(functools.partial(decode, piece, before), after)
-
-    return Source(path, key, schema, None, "line", lines.start, readable(path, blocks), lines.cuts, NO_VALUE, commas)
+    return lines.source(key, schema, decode, commas)
 
 
 def _schema(lines: Lines, keep: Callable[[str], bool]) -> pa.Schema:

@@ -6,14 +6,17 @@ What the lines hold is the business of `csv_lines` and `json_lines`.
 from __future__ import annotations
 
 import codecs
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from helpers.batch.sources import Position
-from helpers.data.raw_tables import DataError
+import pyarrow as pa
+
+from helpers.batch.sources import Block, Decoded, Position, Source, readable
+from helpers.data.raw_tables import NO_VALUE, DataError
 from helpers.data.reading import unpacked
 
 TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
@@ -41,6 +44,21 @@ class Lines:
     @property
     def start(self) -> Position:
         return 0, self.first_line
+
+    def source(
+        self, key: tuple, schema: pa.Schema, decode: Callable[[bytes, int], Decoded], commas: frozenset[str]
+    ) -> Source:
+        """The lines as rows. decode(content, line): those of a piece of text that begins with a line."""
+
+        def blocks(start: Position, end: int | None = None) -> Iterator[Block]:
+            for piece, before, after in self.pieces(start, end):
+                yield Block(functools.partial(decode, piece, before), after)
+
+        return Source(
+            *(self.path, key, schema, None, "line", self.start, readable(self.path, blocks), self.cuts),
+            absent=NO_VALUE,
+            commas=commas,
+        )
 
     def pieces(self, start: Position, end: int | None = None) -> Iterator[tuple[bytes, int, Position]]:
         """The text from `start` in pieces of whole lines: the line that each begins with, and the position after it."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterable
 
 import pandas as pd
 import pyarrow as pa
+
+from helpers.data.raw_tables import is_none, without_point
 
 _WHOLE = range(-(2**63), 2**63)  # numbers that Arrow holds as such
 _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
@@ -52,7 +53,7 @@ def as_text(value) -> str:
         return value
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return without_point(value)
 
 
 def columns_of(frame: pd.DataFrame) -> pa.RecordBatch:
@@ -65,13 +66,9 @@ def _column(series: pd.Series) -> pa.Array:
     if series.dtype != object:
         column = pa.Array.from_pandas(series)
         return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    values = [None if _is_none(value) else value for value in series]
+    values = [None if is_none(value) else value for value in series]
     (kinds := Kinds()).see(values)
     if kinds.type() == pa.string() and not any(isinstance(value, str | list | dict) for value in values):
         with contextlib.suppress(pa.ArrowException, OverflowError):
             return pa.array(values)  # dates, decimals, bytes
     return as_array(values, kinds.type())
-
-
-def _is_none(value) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))

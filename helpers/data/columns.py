@@ -18,7 +18,7 @@ from helpers import wording
 from helpers.data.header_lines import ROW_NUMBERS
 from helpers.data.numerals import MARKS, SIGNS, plain, with_unit
 from helpers.data.parameters import LARGEST
-from helpers.data.raw_tables import DataError, are_bytes
+from helpers.data.raw_tables import DataError, are_bytes, is_none, without_point
 from helpers.data.signature import own_and_pooled
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
@@ -123,11 +123,7 @@ def texts_of(values: pd.Series) -> pd.Series:
     """A column as texts without blanks around them, None for what is missing; whole numbers without a point."""
 
     def text(value) -> str | None:
-        if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-            return None
-        if isinstance(value, float | np.floating) and float(value).is_integer():
-            value = int(value)
-        return " ".join(str(value).split()) or None
+        return None if is_none(value) else " ".join(without_point(value).split()) or None
 
     texts = [text(value) for value in values]
     return pd.Series(texts, index=values.index, name=values.name, dtype=object)
@@ -223,8 +219,8 @@ def _stands_for_none(there: pd.Series) -> str:
     for number in (there.min(), there.max()):
         others = there[there != number]
         is_far = len(others) and min(abs(others.min() - number), abs(others.max() - number)) > np.ptp(others)
-        if is_far and (there == number).sum() > 1 and re.fullmatch("-?9{2,}", _shown(number)):
-            return f"; leave the cells with {_shown(number)} empty if it stands for no value"
+        if is_far and (there == number).sum() > 1 and re.fullmatch("-?9{2,}", without_point(number)):
+            return f"; leave the cells with {without_point(number)} empty if it stands for no value"
     return ""
 
 
@@ -273,9 +269,9 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
     if not len(there):
         return "empty"
     if distinct == 1 and not any_missing:
-        return f"constant: {_shown(there.iloc[0])} in every row"
+        return f"constant: {without_point(there.iloc[0])} in every row"
     if distinct == 1 and numeric and there.iloc[0] not in (0, 1):
-        return f"constant: {_shown(there.iloc[0])} wherever there is a value"
+        return f"constant: {without_point(there.iloc[0])} wherever there is a value"
     if name == ROW_NUMBERS:
         return "the rows' numbers or names"
     if numeric:
@@ -392,14 +388,11 @@ def in_words(values: pd.Series) -> str:
         return "none"
     if pd.api.types.is_numeric_dtype(there.dtype) and not pd.api.types.is_bool_dtype(there.dtype):
         low, high = there.min(), there.max()
-        return f"{_shown(low)} and {_shown(high)}" if there.nunique() == 2 else f"{_shown(low)} to {_shown(high)}"
+        between = "and" if there.nunique() == 2 else "to"
+        return f"{without_point(low)} {between} {without_point(high)}"
     counts = there.astype(str).value_counts()
     shown = wording.with_commas(text if len(text) <= 24 else f"{text[:23]}…" for text in sorted(counts.index[:SHOWN]))
     return shown + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")
-
-
-def _shown(value) -> str:
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 
 
 def _where(values: pd.Series, text: str, first_line: int) -> str:

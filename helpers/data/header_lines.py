@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from helpers.data.numerals import plain
-from helpers.data.raw_tables import ROWS_TRIED, Reading, is_number
+from helpers.data.raw_tables import ROWS_TRIED, Reading, is_number, without_point
 
 MOST_TITLES = 10  # lines above the header
 MOST_HEADERS = 3  # lines below the first that name the columns once more: in words, by their units
@@ -88,12 +88,7 @@ def _is_a_number(cell) -> bool:
 
 
 def _name(cell) -> str:
-    return "" if pd.isna(cell) else as_name(cell)
-
-
-def as_name(cell) -> str:
-    """A cell of a header as a text: 2024.0, as a sheet has it, is the name 2024."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+    return "" if pd.isna(cell) else without_point(cell)
 
 
 def _filled(lines: list[list[str]]) -> list[list[str]]:

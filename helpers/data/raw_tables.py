@@ -6,10 +6,12 @@ What reads a file makes a `Reading`, whatever the file is. What the columns mean
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from helpers.data.numerals import MARKS, SIGNS, plain
@@ -67,6 +69,16 @@ def read_by(read: Callable, content: bytes, name: str, kind: str):
 def is_number(text: str) -> bool:
     """Whether a text looks like a number in one of the usual ways; `numerals.plain` reads it."""
     return bool(_NUMBER.fullmatch(text.strip().strip('"')))
+
+
+def is_none(cell) -> bool:
+    """Whether a cell of a column of any values holds none."""
+    return cell is None or cell is pd.NaT or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
+
+
+def without_point(cell) -> str:
+    """A cell as a text, a whole number without a point: 2024.0, as a sheet has it, is 2024."""
+    return str(int(cell)) if isinstance(cell, float | np.floating) and float(cell).is_integer() else str(cell)
 
 
 def are_bytes(column: pd.Series) -> bool:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.data.header_lines import MOST_TITLES, as_name, clean_names, lines_skipped, take_headers, title_lines
+from helpers.data.header_lines import MOST_TITLES, clean_names, lines_skipped, take_headers, title_lines
 from helpers.data.parameters import DASHES, MISSING
-from helpers.data.raw_tables import ROWS_TRIED, DataError, Reading, read_by, without_dashes
+from helpers.data.raw_tables import ROWS_TRIED, DataError, Reading, read_by, without_dashes, without_point
 from helpers.wording import listed
 
 
@@ -58,7 +58,7 @@ def _of_sheet(sheet: pd.DataFrame, name: str) -> Reading:
     titles = title_lines(first, sheet.shape[1])
     header, body = sheet.iloc[titles], sheet.iloc[titles + 1 :]
     reading.frame = without_dashes(body.infer_objects().reset_index(drop=True))
-    reading.frame.columns = ["" if pd.isna(cell) else as_name(cell) for cell in header]
+    reading.frame.columns = ["" if pd.isna(cell) else without_point(cell) for cell in header]
     reading.first_line = int(header.name) + 2
     if titles:
         reading.said.append(lines_skipped(titles))

@@ -27,16 +27,15 @@ Headers = list[tuple[str, str]]
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return bool(_LOCALHOST.fullmatch(host))
+    address = _address(host)
+    return address.is_loopback if address else bool(_LOCALHOST.fullmatch(host))
 
 
-def _is_address(host: str) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is named by, None for a name."""
     with contextlib.suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    return False
+        return ipaddress.ip_address(host)
+    return None
 
 
 class Callers:
@@ -50,7 +49,7 @@ class Callers:
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.origins = {origin.lower().rstrip("/") for origin in origins}
         for host in self.hosts or ():
-            if not (_NAME.fullmatch(host) or _is_address(host)):
+            if not (_NAME.fullmatch(host) or _address(host)):
                 raise ValueError(f"{host!r} is no name of a machine: give one like service.example, without a port")
         for origin in self.origins:
             if not _ORIGIN.fullmatch(origin):

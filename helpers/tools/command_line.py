@@ -807,16 +807,17 @@ def _canary(word: str) -> tuple[registry.Choice, float]:
 
 
 def _host_name(word: str) -> str:
-    try:
-        Callers(hosts=[word])
-    except ValueError as error:
-        _wrong(str(error))
-    return word
+    return _of_callers(word, hosts=[word])
 
 
 def _origin(word: str) -> str:
+    return _of_callers(word, origins=[word])
+
+
+def _of_callers(word: str, **rule: list[str]) -> str:
+    """A word that `Callers` takes as the one rule."""
     try:
-        Callers(origins=[word])
+        Callers(**rule)
     except ValueError as error:
         _wrong(str(error))
     return word
