@@ -59,9 +59,10 @@ def test_each_panel_shows_something_of_a_service_that_is_asked(passengers_model,
             while empty and time.monotonic() < end:
                 requests.post(f"{server.url}/predict", json=rows, timeout=10)
                 for expression in list(empty):
-                    with contextlib.suppress(requests.ConnectionError):
-                        found = requests.get(url, params={"query": expression}, timeout=10).json()
-                        values = [each["value"][1] for each in found["data"]["result"]]
+                    with contextlib.suppress(requests.ConnectionError, requests.HTTPError):  # it is not ready yet
+                        answer = requests.get(url, params={"query": expression}, timeout=10)
+                        answer.raise_for_status()
+                        values = [each["value"][1] for each in answer.json()["data"]["result"]]
                         if values and "NaN" not in values:
                             del empty[expression]
                 time.sleep(0.2)
