@@ -105,7 +105,8 @@ def fit(
     An AUC is NaN where the training has diverged to predictions that are not finite.
 
     Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that
-    the model was compiled with are left to `model.evaluate`. Raises ValueError if the model is not compiled, does not
+    the model was compiled with are left to `model.evaluate`. A few batches are trained without XLA, which compiles for
+    longer than it then saves. Raises ValueError if the model is not compiled, does not
     end in one output, or if either part of the rows lacks one of the labels.
     """
     if not model.compiled:
@@ -122,7 +123,9 @@ def fit(
 
     masked_model, draw_masks = masks_as_inputs(model, x[:n])
     validate = _compile_validation(model, x[n:], y[n:])
-    train_epoch = _with_xla_where_it_can(partial(compile_epoch, model, masked_model, x[:n], y[:n], batch_size))
+    make_epoch = partial(compile_epoch, model, masked_model, x[:n], y[:n], batch_size)
+    pays = epochs * math.ceil(n / batch_size) >= _BATCHES_THAT_PAY
+    train_epoch = _with_xla_where_it_can(make_epoch) if pays else make_epoch(jit_compile=False)
 
     def draw() -> tuple[np.ndarray, list[np.ndarray]]:
         return random.permutation(n), draw_masks(random)
@@ -159,6 +162,9 @@ def fit(
     model.optimizer.finalize_variable_values(model.trainable_variables)  # for optimizers that average the weights
     callback_list.on_train_end(logs)
     return history
+
+
+_BATCHES_THAT_PAY = 4000  # in all epochs: XLA saves half a millisecond with each, and compiling takes that of so many
 
 
 def early_stopping(patience: int) -> keras.callbacks.EarlyStopping:

@@ -161,6 +161,12 @@ def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
 # What fit computes
 
 
+@pytest.fixture(params=["with XLA", "without XLA"])
+def both_ways(request, monkeypatch):
+    """Few batches go without XLA, which each of these tests is to hold for as well."""
+    monkeypatch.setattr(training, "_BATCHES_THAT_PAY", 0 if request.param == "with XLA" else np.inf)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "compiled",
@@ -174,7 +180,7 @@ def test_the_epoch_shown_inline_gives_the_helpers_answers(inline, table):
     ],
     ids=["rmsprop", "adam-mse", "adamw-ema-clipped", "decaying-sgd", "scaled-loss", "focal-regularized"],
 )
-def test_fit_computes_what_model_fit_computes(table, compiled):
+def test_fit_computes_what_model_fit_computes(table, compiled, both_ways):
     """With the order of the rows taken out (one batch of all of them) both end at the same weights and losses."""
     x, y = table
     made = [{name: value() if callable(value) else value for name, value in compiled.items()} for _ in range(2)]
@@ -187,7 +193,7 @@ def test_fit_computes_what_model_fit_computes(table, compiled):
     np.testing.assert_allclose(mine["val_loss"], reference["val_loss"], rtol=1e-4)
 
 
-def test_each_epoch_takes_every_row_once_the_last_smaller_batch_included(table):
+def test_each_epoch_takes_every_row_once_the_last_smaller_batch_included(table, both_ways):
     """A model that counts: the number of steps, and the rows, that it was trained on."""
     x, y = table
     counter = CountRows()
@@ -243,7 +249,7 @@ def test_auc_is_over_the_whole_epoch_and_val_auc_over_all_held_out_rows(table):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("drawn_by", ["fit", "the layer", "the layer, for its mask is too large"])
-def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by, monkeypatch, rate=0.3):
+def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by, both_ways, monkeypatch, rate=0.3):
     """The model records its mask: 20 steps and 3 epochs on the same row of ones must show 60 different ones."""
     recorder = Record(steps=60, width=64)
     chain = [keras.Input((64,)), keras.layers.Dropout(rate, seed=1), recorder, keras.layers.Dense(1)]
@@ -263,7 +269,7 @@ def test_dropout_draws_a_fresh_mask_at_every_step_of_the_compiled_loop(drawn_by,
 
 
 @pytest.mark.slow
-def test_a_layer_that_xla_does_not_know_is_trained_without_it(table):
+def test_a_layer_that_xla_does_not_know_is_trained_without_it(table, monkeypatch):
     """tf.unique has no fixed output shape, so XLA refuses it; the same network without it learns the same."""
 
     class Unique(keras.layers.Layer):
@@ -271,6 +277,7 @@ def test_a_layer_that_xla_does_not_know_is_trained_without_it(table):
             values, indices = tf.unique(tf.reshape(x, (-1,)))
             return tf.reshape(tf.gather(values, indices), tf.shape(x))
 
+    monkeypatch.setattr(training, "_BATCHES_THAT_PAY", 0)
     histories = []
     for first in ([Unique()], []):
         model = keras.Sequential([keras.Input((6,)), *first, *logistic_regression().layers])
