@@ -21,6 +21,7 @@ from own_models import MODELS, NAMES, make, onnx_file, rows_of
 from service_processes import family, gone, is_ready, start, until
 
 from helpers import PROJECT
+from helpers.__main__ import main
 from helpers.cloud.doctor import diagnose
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, told
@@ -194,6 +195,22 @@ def command(folder, *words):
     return subprocess.run([sys.executable, "-m", "helpers", *map(str, words)], cwd=folder, check=False, **run)
 
 
+@pytest.fixture
+def typed_here(tmp_path, capfd, monkeypatch):
+    """As `command` in the test's folder, but in this process, which has imported TensorFlow."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        capfd.readouterr()  # what was said before
+        try:
+            code = main([*map(str, words)])
+        except SystemExit as end:
+            code = end.code
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("name", "options", "ask", "has"),
     [
@@ -288,22 +305,22 @@ def test_a_file_that_takes_something_else_by_now_does_not_replace_its_model_unle
     assert command(tmp_path, "export", "m.onnx", "--to", "./m", "--replace").returncode == 0
 
 
-def test_what_was_said_of_a_file_once_holds_until_it_is_said_anew(tmp_path):
+def test_what_was_said_of_a_file_once_holds_until_it_is_said_anew(tmp_path, typed_here):
     make("three_classes", tmp_path)
     named = ["--features=a,b,c,d", "--classes=setosa,versicolor,virginica", "--label=iris"]
-    assert command(tmp_path, "export", "three_classes.keras", "--to", "./m", *named).returncode == 0
+    assert typed_here("export", "three_classes.keras", "--to", "./m", *named).returncode == 0
     first = load_predictor(tmp_path / "m")
-    again = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
+    again = typed_here("export", "three_classes.keras", "--to", "./m")
     assert "as said before: --features, --classes, --label;" in again.stdout and "in the place" not in again.stdout
     assert load_predictor(tmp_path / "m").version == first.version  # the same file, and the same bytes
-    beside = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--beside")
+    beside = typed_here("export", "three_classes.keras", "--to", "./m", "--beside")
     assert "it is a version that is there already: none was added" in beside.stdout
-    other = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--features=a,b,c,e")
+    other = typed_here("export", "three_classes.keras", "--to", "./m", "--features=a,b,c,e")
     assert "as said before: --classes, --label;" in other.stdout
     assert f"in the place of {first.version} of 20" in other.stdout and "back again: python3 " in other.stdout
     signature = load_predictor(tmp_path / "m").signature
     assert signature.names == ("a", "b", "c", "e") and signature.outputs == first.signature.outputs
-    anew = command(tmp_path, "export", "three_classes.keras", "--to", "./m", "--replace")
+    anew = typed_here("export", "three_classes.keras", "--to", "./m", "--replace")
     assert "a row of 4 features (x1, x2, x3, x4)" in anew.stdout and "as said before" not in anew.stdout
 
 
@@ -326,13 +343,13 @@ def test_a_file_that_was_trained_again_replaces_its_model_whatever_it_takes(tmp_
     assert version_of(export_file(tmp_path / f"{name}.keras", tmp_path / "m")) != before
 
 
-def test_the_folder_of_another_model_is_not_taken(folder, tmp_path):
+def test_the_folder_of_another_model_is_not_taken(tmp_path, typed_here):
     make("regression", tmp_path)
     make("three_classes", tmp_path)
     export_file(tmp_path / "regression.keras", tmp_path / "m")
-    other = command(tmp_path, "export", "three_classes.keras", "--to", "./m")
+    other = typed_here("export", "three_classes.keras", "--to", "./m")
     assert other.returncode == 2 and "holds another model" in other.stderr
-    served = command(tmp_path, "serve", "three_classes.keras", "--to", "./m", "--port", "0")
+    served = typed_here("serve", "three_classes.keras", "--to", "./m", "--port", "0")
     assert served.returncode == 2 and served.stderr.replace("serve: ", "export: ", 1) == other.stderr
     export_file(tmp_path / "three_classes.keras", tmp_path / "m", replace=True)
     assert load_predictor(tmp_path / "m").signature.outputs[0].classes == ("0", "1", "2")
