@@ -18,6 +18,7 @@ from helpers.data.raw_tables import Reading
 from helpers.data.reading import read_head
 from helpers.data.text_tables import BLANK, older_encoding
 
+MOST_LINES = 1  # further ones that a row with too few fields may take: of more, a quotation mark is missing
 # A text in quotation marks, which keeps its blanks, or those that fill up a column, or begin or end a line.
 _BLANKS = re.compile(rb'("[^"]*")|^ +| +(?=\r?$)|(?<= ) +', re.MULTILINE)
 
@@ -35,8 +36,8 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
     convert = arrow_csv.ConvertOptions(column_types=schema, include_columns=pick, strings_can_be_null=False)
     as_training = _simplified(layout)
 
-    def decode(content: bytes, line: int) -> Decoded:
-        content = as_training(content)
+    def decode(content: bytes, line: int, is_padded: bool = False) -> Decoded:
+        content = content if is_padded else as_training(content)
         if not content.strip():
             return Decoded(pa.RecordBatch.from_pylist([], schema=schema), lambda rows: [], [])
         ragged: list[int] = []  # the numbers of such records among those of the block, from 0
@@ -54,7 +55,9 @@ def csv_lines(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str
         except pa.ArrowInvalid as error:
             if "UTF" not in str(error).upper():
                 raise unreadable(path, error) from None
-            return decode(content.decode(older_encoding(content), "replace").encode(), line)
+            return decode(content.decode(older_encoding(content), "replace").encode(), line, is_padded)
+        if ragged and not is_padded:
+            return decode(_padded(content, layout.delimiter, names, len(fields)), line, is_padded=True)
         batch = _one_batch(table)
         if content.count(b'"') % 2:  # Arrow passes over a last record whose quotation is never closed
             records = sum(1 for _ in _records(content, line, layout.delimiter))
@@ -94,7 +97,7 @@ def _lines_of(content: bytes, line: int, delimiter: str, left_out: frozenset[int
     rows = list(rows)
     if not rows:
         return []
-    kept = [start for i, (start, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
+    kept = [start for i, (start, _, _) in enumerate(_records(content, line, delimiter)) if i not in left_out]
     return [kept[row] for row in rows]
 
 
@@ -103,15 +106,38 @@ def _ragged(found: list[int], content: bytes, line: int, delimiter: str, names: 
         return []
     records = _records(content, line, delimiter)
     wanted, at = set(found), []
-    for i, (start, cells) in enumerate(records):
+    for i, (start, end, cells) in enumerate(records):
         if i in wanted:
             if _is_remark(cells, names):
                 continue
             reason = f"{len(cells)} field{'s' * (len(cells) != 1)} where the header has {len(names)}"
-            if (swallowed := sum(cell.count("\n") for cell in cells)) > 1:
+            if (swallowed := end - start) > MOST_LINES:
                 reason += f"; a quotation mark that is opened there takes in {swallowed:,} lines: is one missing?"
             at.append(Ragged(start, cells, reason))
     return at
+
+
+def _padded(content: bytes, delimiter: str, names: list[str], width: int) -> bytes:
+    """A text whose rows have as many fields as the header: training, too, takes those that lack for missing values.
+
+    Further ones are taken off where they are empty.
+    """
+    lines, records = content.splitlines(keepends=True), list(_records(content, 0, delimiter))
+    if content.count(b'"') % 2:
+        records.pop()  # its quotation is never closed
+    for start, end, cells in records:
+        if len(cells) == width or end - start > MOST_LINES or _is_remark(cells, names):
+            continue
+        mark, row = delimiter.encode(), lines[end].rstrip(b"\r\n")
+        ending = lines[end][len(row) :]
+        if len(cells) == 1 and not cells[0].strip():
+            row = b""
+        elif len(cells) < width:
+            row += (width - len(cells)) * mark
+        elif not any(cell.strip() for cell in cells[width:]):
+            row = re.sub(rb'(%s *("" *)?){%d}$' % (re.escape(mark), len(cells) - width), b"", row)
+        lines[end] = row + ending
+    return b"".join(lines)
 
 
 def _is_remark(cells: list[str], names: list[str]) -> bool:
@@ -119,8 +145,8 @@ def _is_remark(cells: list[str], names: list[str]) -> bool:
     return cells[0].startswith("#") and len(cells) < len(names)
 
 
-def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record of a text that is not an empty line: the line that it begins with, and its cells."""
+def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Each record of a text that is not an empty line: the lines that it begins and ends with, and its cells."""
     csv.field_size_limit(max(csv.field_size_limit(), 2 * LONGEST_BLOCK))  # of all readers, as the module has it
     reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), delimiter=delimiter)
     while True:
@@ -130,4 +156,4 @@ def _records(content: bytes, line: int, delimiter: str) -> Iterator[tuple[int, l
         except StopIteration:
             return
         if cells:
-            yield start, cells
+            yield start, line + reader.line_num - 1, cells

@@ -36,7 +36,7 @@ class Decoded(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """A line that holds no row, but too few fields, say: where it stands, its cells, and why it is none."""
+    """A line that holds no row, but too many fields, say: where it stands, its cells, and why it is none."""
 
     line: int
     cells: list[str]

@@ -100,14 +100,15 @@ def text_table(content: bytes, name: str, ragged: str = "error") -> Reading:
     taken += bool(_RULE.fullmatch("".join(lines[skipped + taken : skipped + taken + 1])))
     reading.first_line, reading.ends_open = skipped + taken + 1, "usecols" in options
     rows = _rows(lines[skipped : skipped + taken], lines[skipped + taken :], delimiter, len(header), reading.said)
+    widest = _widest(rows, delimiter, len(header), name, skipped + taken) if ragged == "error" else len(header)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of fields that it cuts off: see below
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of fields that it cuts off, which are empty
             frame = pd.read_csv(
                 io.StringIO("\n".join(rows)),
                 sep=delimiter,
                 header=None,
-                names=range(len(header)),
+                names=range(widest),
                 dtype=str,
                 skipinitialspace=True,
                 na_values=[text for text in MISSING if text not in DASHES],
@@ -117,9 +118,7 @@ def text_table(content: bytes, name: str, ragged: str = "error") -> Reading:
             )
     except pd.errors.ParserError as error:
         raise DataError(_ragged(str(error), name, skipped + taken, len(header))) from None
-    if ragged == "error":
-        _check_widths(rows, delimiter, len(header), name, skipped + taken)
-    reading.frame = without_dashes(frame)
+    reading.frame = without_dashes(frame.iloc[:, : len(header)])
     reading.frame.columns = header
     return reading
 
@@ -136,7 +135,7 @@ def _rows(header: list[str], lines: list[str], delimiter: str, width: int, said:
             rows.append(line)
             is_open ^= line.count('"') % 2 == 1  # a text in quotation marks may hold such lines
     if remarks:
-        said.append(f"skipped {remarks} comment lines among the rows")
+        said.append(f"skipped {remarks} comment line{'s' * (remarks > 1)} among the rows")
     if headers:
         said.append(f"skipped {headers} line{'s' * (headers > 1)} among the rows that repeat the header")
     return rows
@@ -227,13 +226,15 @@ def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[s
     return names, taken, {"index_col": False}
 
 
-def _check_widths(rows: list[str], delimiter: str, width: int, name: str, lines_before: int) -> None:
-    """`DataError` where a row has more fields than the header, which pandas cuts off where the first one has, too."""
-    widest = max((row.count(delimiter) for row in rows), default=0)
-    records = _fields(rows, delimiter) if widest >= width else ()
+def _widest(rows: list[str], delimiter: str, width: int, name: str, lines_before: int) -> int:
+    """The fields of the longest row, `width` at least; `DataError` where one beyond those of the header is filled."""
+    most = max((row.count(delimiter) for row in rows), default=0)
+    records, widest = _fields(rows, delimiter) if most >= width else (), width
     for record in records:
         if any(cell.strip() for cell in record[width:]):
             raise DataError(_of_many_fields(name, len(record), records.line_num + lines_before, width))
+        widest = max(widest, len(record))
+    return widest
 
 
 def _of_many_fields(name: str, count: int, line: int, width: int) -> str:

@@ -13,6 +13,7 @@ from helpers.batch import lines, sources
 from helpers.batch.kinds import open_source
 from helpers.batch.paths import CannotScore, files_of
 from helpers.data.raw_tables import DataError
+from helpers.data.reading import read_table
 
 
 def read(source, start=None) -> tuple[list[dict], list[int], list[tuple[int, int]]]:
@@ -28,14 +29,14 @@ def read(source, start=None) -> tuple[list[dict], list[int], list[tuple[int, int
 
 @pytest.fixture
 def long_csv(tmp_path):
-    """A CSV of some blocks, with texts over two lines, empty lines and short rows; and the line of each good row."""
+    """A CSV of some blocks, with texts over two lines, empty lines and long rows; and the line of each good row."""
     text, at, line = ["id,remark,weight\n"], [], 2
     for i in range(200_000):
         if i % 1009 == 0:
             text.append("\n")
             line += 1
         if i % 5003 == 0:
-            text.append("short\n")
+            text.append("1,2,3,long\n")
             line += 1
         remark = f'"said ""{i}"",\nand left"' if i % 97 == 0 else f"remark {i}"
         text.append(f"{i},{remark},{i / 7:.3f}\n")
@@ -69,12 +70,22 @@ def test_a_csv_goes_on_after_any_block(long_csv):
         assert later == []
 
 
-def test_short_rows_are_told_with_their_lines(long_csv):
+def test_long_rows_are_told_with_their_lines(long_csv):
     path, at = long_csv
     source = open_source(path)
     ragged = [row for block in source.blocks(source.start) for row in block.decode().ragged]
     assert [row.line for row in ragged] == [at[i] - 1 for i in range(0, 200_000, 5003)]
-    assert {row.reason for row in ragged} == {"1 field where the header has 3"}
+    assert {row.reason for row in ragged} == {"4 fields where the header has 3"}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_rows_that_end_early_or_late_are_those_of_training(tmp_path, newline):
+    lines = ["id,remark,weight", "1,a,2", '2,"b', 'c"', "3", "# a remark", "  ", '4,"d,e"', '5,,7,, "" ']
+    (tmp_path / "short.csv").write_text(newline.join(lines), newline="")
+    rows, at, _ = read(open_source(tmp_path / "short.csv"))
+    trained = read_table(tmp_path / "short.csv").frame.fillna("").to_dict("records")
+    assert trained == [{**row, "remark": row["remark"].replace(newline, "\n")} for row in rows]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"] and at == [2, 3, 5, 8, 9]
 
 
 @pytest.mark.parametrize("line", ['5,15" screen,1\n', '"6,never closed,2\n'])
