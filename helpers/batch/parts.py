@@ -55,6 +55,7 @@ class Parts:
         made = [folder for folder in self.output.parents if not folder.exists()]
         self.output.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(f"{self.folder}.lock")
+        Path(lock.lock_file).touch()  # where that fails, FileLock may say that another has it
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:

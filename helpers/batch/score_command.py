@@ -124,7 +124,8 @@ def _of_the_disk(error: OSError, output: Path) -> str:
     """What an error of the system means to the person who named the output."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {output.parent} is full: make room, then the same command goes on from here"
-    return f"{error.filename or output} cannot be written: {error.strerror or error}"
+    reason = error.strerror or error
+    return f"{output} cannot be written ({reason}): make the folder {output.parent} writable, or name another"
 
 
 def _failure(sentence: str) -> int:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -140,7 +141,7 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
             "gender: must be one of female, male; did you mean female?; class: must be one of 1st, 2nd, deck crew; "
             "siblings: missing",
         ),
-        ("7", "4", "5 fields where the header has 7"),
+        ("7", "4", "siblings: missing"),
         ("8", "5", "8 fields where the header has 7"),
     ]
     assert {row["file"] for row in bad} == {str(tmp_path / "mine.csv")}
@@ -259,7 +260,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_same_command_goes_on(
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))}
     env = ENV | {KEEPS_NOTHING: "1"}  # of what it compiles, which would be cut off for all that come after it
     done = subprocess.run(typed, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, **limit)
-    assert "cannot be written: File too large" in refused(done)
+    assert "cannot be written (File too large): make the folder" in refused(done)
     assert not (tmp_path / "scores.csv").exists()
     assert score("people.csv", "scores.csv").returncode == 0
     assert len(pd.read_csv(tmp_path / "scores.csv")) == 240
@@ -304,6 +305,12 @@ def test_two_runs_do_not_write_the_same_output_at_once(score, people, tmp_path):
     with Parts(tmp_path / "scores.csv", ".csv", {}).opened():
         assert "another run is writing" in refused(score("people.csv", "scores.csv"))
     assert score("people.csv", "scores.csv").returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder in which nobody can write")
+def test_a_folder_in_which_no_file_can_be_written_is_named(score, people, tmp_path):
+    people.to_csv(tmp_path / "people.csv", index=False)
+    assert re.search("/proc.* writ", refused(score("people.csv", "/proc/scores.csv")))
 
 
 def test_an_output_that_is_there_is_not_written_over(score, people, tmp_path):
