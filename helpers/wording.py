@@ -36,7 +36,13 @@ def named(word: str, known: Iterable[str]) -> str | None:
 def meant(word: str, known: Iterable[str]) -> str:
     """What is put behind `word`: in brackets, which of the words known is meant, or "" where none is near."""
     near = nearest(word, known)
-    return f" (did you mean {quoted(near)}?)" if near else ""
+    return f" ({did_you_mean(near)})" if near else ""
+
+
+def did_you_mean(near: str) -> str:
+    """The question whether a word is meant, which is in quotation marks where it has a blank or a sign, "?" say."""
+    shown = quoted(near)
+    return f'did you mean "{near}"?' if shown.endswith("?") else f"did you mean {shown}?"
 
 
 def listed(known: Iterable[str], most: int = 12) -> str:
@@ -50,6 +56,11 @@ def with_commas(words: Iterable[str]) -> str:
     """Words with commas between them, each in quotation marks where one of them holds a comma itself."""
     words = [*words]
     return ", ".join(f'"{word}"' for word in words) if any("," in word for word in words) else ", ".join(words)
+
+
+def option(name: str, value: str) -> str:
+    """An option with its value as it is typed in a terminal, where one that begins with - would be an option."""
+    return f"{name}{'=' if value.startswith('-') else ' '}{quoted(value)}"
 
 
 def no_file(word: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from helpers.serving import golden
 from helpers.serving.serve_command import read_key
-from helpers.wording import line, listed, meant, named, no_file, text_in, with_commas
+from helpers.tools.command_line import _names
+from helpers.wording import did_you_mean, line, listed, meant, named, no_file, option, text_in, with_commas
 
 
 def test_the_nearest_of_the_words_known_is_found_in_any_case():
@@ -15,6 +16,7 @@ def test_the_nearest_of_the_words_known_is_found_in_any_case():
     assert meant("verträge", known) == " (did you mean Verträge?)"
     assert meant("vertrage", known) == " (did you mean Verträge?)"
     assert meant("churn", known) == ' (did you mean "Churn?"?)'
+    assert did_you_mean("Churn?") == 'did you mean "Churn?"?'
     assert meant("titanic", known) == "" == meant("titanic", [])
     assert meant("Aachen", ["München", "Köln"]) == "" and meant("achen", ["Aachen"]) == " (did you mean Aachen?)"
 
@@ -32,6 +34,14 @@ def test_words_that_hold_a_comma_are_told_apart():
         == '"bank transfer, card", "post"'
         == listed(["bank transfer, card", "post"])
     )
+
+
+def test_a_name_goes_back_into_the_option_as_it_is_shown():
+    for name in ("left", "zip code", "a,b", "-x"):
+        (word,) = shlex.split(option("--drop", with_commas([name])))[-1:]
+        assert _names(word.removeprefix("--drop=")) == (name,)
+    assert option("--positive", "-1") == "--positive=-1"
+    assert _names("a, b,") == ("a", "b")
 
 
 def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tmp_path, monkeypatch):

@@ -314,9 +314,10 @@ def _check_range(values: pd.Series, first_line: int) -> None:
     wrong = np.isinf(numbers) | (np.abs(np.nan_to_num(numbers)) > LARGEST)
     if wrong.any():
         where = _place(int(np.argmax(wrong)), first_line)
+        todo = wording.option("--drop", wording.with_commas([str(values.name)]))
         raise DataError(
             f"column {values.name!r} holds {numbers[wrong][0]:g} in {where}, beyond what a model can compute with "
-            f"({LARGEST:g}): correct it, or leave the column out with --drop {values.name}"
+            f"({LARGEST:g}): correct it, or leave the column out with {todo}"
         )
 
 

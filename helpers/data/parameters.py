@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, quote_plus
 import numpy as np
 
 from helpers.data import numerals
-from helpers.wording import listed, nearest, with_commas
+from helpers.wording import did_you_mean, listed, nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 OTHER_YES = frozenset(  # that sort before their no
@@ -483,7 +483,7 @@ def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool]) 
     if not (0 < len(text) <= 100 and may_compare(len(known))):
         return f"must be one of {shown}"
     near = nearest(text, known)
-    return f"must be one of {shown}" + (f"; did you mean {near}?" if near else "")
+    return f"must be one of {shown}" + (f"; {did_you_mean(near)}" if near else "")
 
 
 _NUMBERS = (int, float)
@@ -550,7 +550,7 @@ def _unknown(name: str, lacking: list[str], may_compare: Callable[[int], bool]) 
     if name == "_":
         return "unknown: caches and scripts add it to an address, leave it out"
     near = nearest(name, lacking) if lacking and len(name) <= LONGEST_NAME and may_compare(len(lacking)) else None
-    return f"unknown: did you mean {near}?" if near else "unknown"
+    return f"unknown: {did_you_mean(near)}" if near else "unknown"
 
 
 def _text(value) -> str:

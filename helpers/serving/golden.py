@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from helpers.wording import nearest, text_in
+from helpers.wording import did_you_mean, nearest, text_in
 
 MOST_BYTES = 4 * 1024 * 1024
 NO_LIST = 'no list of golden requests, as [{"request": {...}, "at_least": 0.5}] is'
@@ -78,7 +78,7 @@ def _golden(entry, where: str) -> Golden:
         raise CannotGate(f'{where} has no "request", an object as /predict takes it: add one')
     for name in entry.keys() - known:
         near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else f"it may hold {', '.join(known)}"
+        hint = did_you_mean(near) if near else f"it may hold {', '.join(known)}"
         raise CannotGate(f"{where} has a {name!r}, which nobody knows: {hint}")
     if not any(entry.get(name) is not None for name in BOUNDS):
         raise CannotGate(f"{where} says nothing of the answer: add one of {', '.join(BOUNDS)}")

@@ -8,6 +8,7 @@ so it imports the standard library only, and from the project what does likewise
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import os
@@ -660,7 +661,9 @@ def _text(word: str) -> str:
 
 
 def _names(word: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in _text(word).split(",") if name.strip())
+    """Names with commas between them; one that holds a comma itself stands in quotation marks."""
+    names = next(csv.reader([_text(word)], skipinitialspace=True), [])
+    return tuple(name.strip() for name in names if name.strip())
 
 
 def _kind(word: str) -> tuple[str, str]:

@@ -104,6 +104,8 @@ def test_a_misspelled_name_is_told_which_of_those_that_lack_is_meant():
     assert fields_of({**person, "class": "1st"}, PERSON) == {"clas": "unknown", "colour": "unknown"}
     del person["gender"]
     assert fields_of({**person, "Gendr": "male"}, PERSON)["Gendr"] == "unknown: did you mean gender?"
+    asked = Signature.from_table(pd.DataFrame({"Rabatt?": [0.0, 1.0]}), "label")
+    assert fields_of({"Rabat": 1}, asked)["Rabat"] == 'unknown: did you mean "Rabatt?"?'
 
 
 def test_true_and_1_are_the_yes_of_a_column_that_says_it_in_another_language():
@@ -430,7 +432,7 @@ def test_a_list_in_which_much_is_wrong_is_not_read_to_its_end(signature):
 def test_what_a_text_may_mean_is_looked_for_some_times_only():
     towns = Feature("town", CATEGORY, values=("a",), pooled=tuple(f"town of {i}" for i in range(3000)), default="a")
     fields = fields_of([{"town": f"twon of {i}"} for i in range(300)], Signature((towns,)))
-    meant = [what for what in fields.values() if "did you mean town of" in what]
+    meant = [what for what in fields.values() if 'did you mean "town of' in what]
     assert len(fields) == MOST_NAMED and len(meant) == MOST_COMPARED // 3001
     asked, named = [], Named()
     for i in range(300):  # and for those that are not named not at all
