@@ -141,14 +141,18 @@ def _find_label(reading: Reading, label: str, name: str) -> str:
 
 def _no_header(reading: Reading, names: list[str], label: str) -> str:
     """What to do about a file whose first line does not name its columns; "" where it seems to."""
-    for i, row in enumerate(reading.frame.head(20).to_numpy().tolist()):
-        if label in map(str, row) and not any(numerals.is_plain(str(cell)) for cell in row):
+    first = reading.frame.head(20).to_numpy().tolist()
+    is_in = [label in map(str, row) for row in first]
+    for i, row in enumerate(first):
+        if is_in[i] and sum(is_in) == 1 and not any(numerals.is_plain(str(cell)) for cell in row):
             return f"They seem to be named by line {reading.first_line + i}: delete the lines above it"
     if all(re.fullmatch("'.*'", name) for name in names):
         return "They stand in single quotation marks: write double ones, or none, in the whole file"
     if len(names) == 1 and label in re.split(r"[^\w.]+|_", names[0]):
         return "They seem to be separated otherwise: write a comma, a semicolon, a tab or | between them"
-    if any(numerals.is_plain(re.sub(r" \(\d+\)$", "", column)) for column in names):
+    cells = [re.sub(r" \(\d+\)$", "", name) for name in names]
+    are_values = [(reading.frame.iloc[:, at] == cell).any() for at, cell in enumerate(cells)]
+    if any(map(numerals.is_plain, cells)) or 2 * sum(are_values) >= len(cells):
         return "Its first line seems to hold values: put a line with the names of the columns above it"
     return ""
 
@@ -183,7 +187,7 @@ def _label(
         if {text.lower() for text in distinct} not in ({"0", "1"}, {"false", "true"}):
             other = next(text for text in distinct if text != positive)
             said.append(
-                f"{raw.name} = {positive} counts as positive (--positive {wording.quoted(other)} turns it round)"
+                f"{raw.name} = {positive} counts as positive ({wording.option('--positive', other)} turns it round)"
             )
     else:
         positive = _find_positive(positive, distinct, raw.name)
@@ -200,7 +204,7 @@ def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series
     Such differ by case, or by a full stop at their end, only; or all are words for yes and no, as TRUE beside 1.
     """
     counts = texts.value_counts()
-    folded = {text: text.casefold().rstrip(".") for text in counts.index}
+    folded = {text: as_one(text) for text in counts.index}
     if set(folded.values()) <= YES | NO:
         folded = {text: str(word in YES) for text, word in folded.items()}
     spelled: dict[str, str] = {}
@@ -212,6 +216,11 @@ def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series
     others = ", ".join(f"{text} for {one}" for text, one in meant.items() if text != one)
     said.append(f"{label}: took {others}")
     return texts.map(meant).where(texts.notna(), None)
+
+
+def as_one(text: str) -> str:
+    """A value of a label as those are that mean the same: without its case, and a full stop at its end."""
+    return text.casefold().rstrip(".")
 
 
 def _of_the_label(distinct: list[str], label: str) -> str | None:
@@ -230,6 +239,7 @@ def _find_positive(positive: str, distinct: list[str], label: str) -> str:
     for same in (
         lambda text: text == positive,
         lambda text: text.casefold() == positive.casefold(),
+        lambda text: as_one(text) == as_one(positive),
         lambda text: number and numerals.is_plain(text) and float(text) == float(number[0]),
     ):
         found = [text for text in distinct if same(text)]
@@ -249,7 +259,7 @@ def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> 
     shown = wording.with_commas(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
     return (
         f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
-        f"say which one counts as yes, as in --positive {wording.quoted(distinct[0])}"
+        f"say which one counts as yes, as in {wording.option('--positive', distinct[0])}"
     )
 
 

@@ -213,9 +213,10 @@ def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[s
     taken = reader.line_num  # several, where a name in quotation marks has a line's end in it
     if taken > MOST_TITLES:  # a mark that is never closed
         names, taken = next(_fields(sample[:1], delimiter)), 1
-    if len(names) > 1 and all(map(is_number, names)):
-        reading.said.append("the first line holds numbers only: is the header line with the names missing?")
     rows = list(_fields(sample[taken:], delimiter))
+    others = [row for row in rows if row != names]  # files that were joined repeat the header
+    if len(names) > 1 and all(is_number(name) or _holds(others, at, name) for at, name in enumerate(names)):
+        reading.said.append("the first line seems to hold values: is the header line with the names missing?")
     longer = [row for row in rows if len(row) == len(names) + 1]
     if rows and len(longer) == len(rows):
         if all(not row[-1].strip() for row in rows):
@@ -224,6 +225,10 @@ def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[s
         reading.said.append("each row has a field more than the header: the first is taken for the row's name")
         return [ROW_NUMBERS, *names], taken, {}  # R's write.table gives the row names no header
     return names, taken, {"index_col": False}
+
+
+def _holds(rows: list[list[str]], at: int, cell: str) -> bool:
+    return any(row[at : at + 1] == [cell] for row in rows)
 
 
 def _widest(rows: list[str], delimiter: str, width: int, name: str, lines_before: int) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from helpers import wording
 from helpers.data import games
 from helpers.data.raw_tables import DataError
-from helpers.data.tables import Table, features_and_label
+from helpers.data.tables import Table, as_one, features_and_label
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
@@ -104,7 +104,8 @@ def told(table: Table) -> str:
     signature = table.signature()
     telling = telling_features(signature, *features_and_label(table.frame, signature))
     hints = [
-        f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? If not, --drop {name}."
+        f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? "
+        f"If not, {wording.option('--drop', wording.with_commas([name]))}."
         for name, area in telling.items()
     ]
     return "\n".join([*table.said, f"{len(table.frame):,} rows", "", *_lines_of(table), "", *hints])
@@ -142,6 +143,8 @@ def in_place_of(directory: Path, table: Table, otherwise: str) -> Table:
         before = signature_from(read_card(directory)["signature"])
     except PredictorError:
         return table  # a damaged export is replaced
+    if as_one(before.positive) == as_one(table.positive):
+        table = replace(table, positive=before.positive)
     now = table.signature()
     same = (set(before.names), before.label) == (set(now.names), now.label)
     if same and before.positive and before.positive != now.positive:

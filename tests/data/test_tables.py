@@ -109,12 +109,16 @@ def test_a_label_that_is_spelled_in_several_ways_is_one(tmp_path):
     assert table.frame.label.tolist() == alternating(1, 0, 0, 1, 0, 1, 0)
     assert table.said[0] == "label: took 0 for FALSE, n for FALSE, 1 for TRUE"
     assert load_table(write(tmp_path, alternating("a", "A"))).frame.label.tolist() == alternating(1, 0)
+    table = load_table(write(tmp_path, alternating("<=50K.", ">50K.")), positive=">50k")  # as the census' test file
+    assert table.positive == ">50K." and table.frame.label.tolist() == alternating(0, 1)
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("0.5,1,yes\n0.25,2,no\n", "Its first line seems to hold values: put a line with the names"),
+        ("p,x,f\ne,x,f\np,s,t\n", "Its first line seems to hold values: put a line with the names"),
+        ("ham\tsee you\nspam\twin\nspam\tclaim\nham\tok, label\n", "Its first line seems to hold values"),
         ("measured,measured,rest\na,b,label\n1,2,0\n", "They seem to be named by line 2: delete the lines above it"),
         ("a:b:label\n1:2:0\n", "They seem to be separated otherwise: write a comma"),
         ("'a','label'\n'1','0'\n", "They stand in single quotation marks: write double ones, or none"),
@@ -230,3 +234,12 @@ def test_each_option_of_run_is_one_of_what_the_notebooks_load_a_table_by(tmp_pat
     path = write(tmp_path, alternating("no", "yes"))
     options = {"positive": "no", "drop": [], "treat_as": {}, "display_name": "staying"}
     assert load(path, **options).signature().outcome == "staying"
+
+
+def test_a_first_line_of_values_is_told_where_one_of_them_is_the_label(tmp_path):
+    rows = [f"0.{i:04},0.{7 * i % 10_000:04},{'RM'[i % 2]}" for i in range(100)]
+    (tmp_path / "sonar.csv").write_text("\n".join(rows))
+    said = "the first line seems to hold values: is the header line with the names missing?"
+    assert load_table(tmp_path / "sonar.csv", "R").said[0] == said
+    (tmp_path / "sonar.csv").write_text("\n".join(["400.5,401.0,label", *rows]))
+    assert said not in load_table(tmp_path / "sonar.csv").said
