@@ -209,7 +209,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
         if not wanted and _are_codes(raw):
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
-        hint += _thousands(raw, mark) + _milliseconds(there)
+        hint += _thousands(raw, mark) + _dates_as_numbers(there)
         return values, replace(column, used_as=column.used_as + hint)
     return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY, mark)
 
@@ -235,10 +235,18 @@ def _thousands(raw: pd.Series, mark: str) -> str:
     return f"; its {MARKS[mark]} is taken for the decimal mark: take it out where it separates thousands"
 
 
-def _milliseconds(there: pd.Series) -> str:
-    """A remark on moments as milliseconds since 1970, as pandas writes dates to JSON: elsewhere they are left out."""
-    is_time = (there == np.floor(there)).all() and 5e11 < there.median() < 2.5e12
-    return "; if these are dates, in milliseconds since 1970: put what matters of them into a number" if is_time else ""
+def _dates_as_numbers(there: pd.Series) -> str:
+    """A remark on what may be dates, which are left out elsewhere: in milliseconds since 1970, as pandas writes them to
+    JSON, or like 20240131, whose steps are no days.
+    """
+    if not (there == np.floor(there)).all():
+        return ""
+    if 5e11 < there.median() < 2.5e12:
+        return "; if these are dates, in milliseconds since 1970: put what matters of them into a number"
+    months, days = there // 100 % 100, there % 100
+    if (there.between(19_000_101, 21_001_231) & months.between(1, 12) & days.between(1, 31)).all():
+        return "; if these are dates, year, month and day: put what matters of them into a number, days since then, say"
+    return ""
 
 
 def _are_codes(raw: pd.Series) -> bool:

@@ -27,6 +27,12 @@ MARK = "\ufeff"  # that Unicode begins files with
 _ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"(?![,;\t|\r\n]|$)')  # "say \"no\"", as Spark and MySQL write it
 _RULE = re.compile(r"[-=+|,;\t ]*(--|==)[-=+|,;\t ]*")  # a line below the names, as sqlcmd and psql draw it
 _CODED = "save it as CSV or Parquet with the program that wrote it"
+# The letters beyond a to z of the languages, one a word, that are written in encodings which differ by little else.
+_LETTERS = {
+    "cp1252": "äöüß àâæçéèêëîïôùûüÿœ áéíóúüñ áàâãçéêíóôú àèéìòù åäöæøé ëéïóöü",
+    "cp1250": "ąćęłńóśźż áčďéěíňóřšťúůýž áäčďéíĺľňóôŕšťúýž áéíóöőúüű čćđšž ăâîşţ",
+    "cp1254": "çğıi̇öşüâîû",
+}
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls), or with a password: save it as .xlsx without, or CSV",
@@ -309,12 +315,25 @@ def older_encoding(content: bytes) -> str:
 
     usual = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "big5", "euc_kr"]
     start = content[:200_000]
-    found = from_bytes(start, cp_isolation=usual).best()
+    matches = from_bytes(start, cp_isolation=usual)
+    found = matches.best()
     few = sum(byte > 127 for byte in start) < 40
     try:
         content.decode("cp1252")
     except UnicodeDecodeError:
         return found.encoding if found else "latin-1"
-    if found is None or few or start.decode(found.encoding, "replace") == start.decode("cp1252"):
+    if found is None or few:
         return "cp1252"
-    return found.encoding
+    encoding = "cp1252" if start.decode(found.encoding, "replace") == start.decode("cp1252") else found.encoding
+    fit = [each for each in _LETTERS if _is_of_one_language(start.decode(each, "replace"), each)]
+    if encoding not in _LETTERS or not fit:
+        return encoding
+    western = next((match for match in matches if match.encoding == "cp1252"), None)
+    is_likelier = western is None or found.coherence > western.coherence
+    return encoding if encoding in fit and (is_likelier or "cp1252" not in fit) else fit[0]
+
+
+def _is_of_one_language(text: str, encoding: str) -> bool:
+    """Whether a language that is written in an encoding has all letters of a text."""
+    others = {letter for letter in text.lower() if letter > "\x7f" and (letter.isalpha() or letter == "\ufffd")}
+    return any(others <= set(letters) for letters in _LETTERS[encoding].split())

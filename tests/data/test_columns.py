@@ -159,6 +159,10 @@ def test_missing_values_are_counted_and_stay_missing():
             1_546_560_000_000 + 86_400_000 * (np.arange(ROWS) % 30),
             "; if these are dates, in milliseconds since 1970: put what matters of them into a number",
         ),
+        (
+            20_200_101 + np.arange(ROWS) % 28,
+            "; if these are dates, year, month and day: put what matters of them into a number, days since then, say",
+        ),
         (texts("01234", "02139", "94110"), "; its zeros in front are lost, --as x=category keeps them"),
         ([f"city {i // 2}" for i in range(ROWS)], " values"),
     ],

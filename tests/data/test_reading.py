@@ -430,3 +430,23 @@ def test_json_with_a_column_in_each_value_takes_no_more_time_for_each_row_the_mo
     (tmp_path / "columns.json").write_text(json.dumps(columns))
     frame = read_table(tmp_path / "columns.json", "label").frame
     assert frame.shape == (rows, 3) and list(frame.columns) == list(columns)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "towns"),
+    [
+        ("cp1252", ["España", "México", "Perú"]),
+        ("cp1252", ["niño", "niña", "otro"]),
+        ("cp1252", ["São Paulo", "Brasília", "não"]),
+        ("cp1252", ["mittelgroß", "für", "schön"]),
+        ("cp1250", ["Łódź", "Kraków", "Gdańsk"]),
+        ("cp1250", ["Győr", "Pécs", "Székesfehérvár"]),
+        ("cp1250", ["Plzeň", "Ústí nad Labem", "České Budějovice"]),
+        ("cp1254", ["İstanbul", "İzmir", "Ağrı"]),
+        ("cp1251", ["Москва", "Новосибирск", "Казань"]),
+    ],
+)
+def test_an_older_encoding_is_told_by_the_letters_of_its_languages(tmp_path, encoding, towns):
+    rows = [f"{i},{towns[i % 3]},{i % 2}" for i in range(300)]
+    (tmp_path / "towns.csv").write_text("\n".join(["id,town,label", *rows]), encoding=encoding)
+    assert set(read_table(tmp_path / "towns.csv").frame["town"]) == set(towns)
