@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import notebook_tools as tools
 import numpy as np
@@ -16,6 +17,8 @@ import requests
 from watching import CAN_WATCH, Seen, watched
 
 from helpers import PROJECT
+from helpers.data.tables import load_table
+from helpers.tools.train_command import in_place_of
 
 pytestmark = pytest.mark.slow
 ROWS = 200
@@ -145,6 +148,8 @@ def test_the_model_of_another_table_is_not_replaced_unless_that_is_said(project,
     whole_route = train(project, "--label", "plan", "--positive", "pro", command="run")
     assert whole_route.returncode == 2 and "run: models/customers holds another model (" in whole_route.stderr
     assert whole_route.stderr.endswith("): give the table's file another name, by which its model goes\n")
+    shouted = replace(load_table(project.parent / "customers.csv", "stays"), positive="JA.")
+    assert in_place_of(card.parent, shouted, "").positive == "ja"  # the same question, in another spelling
     turned = train(project, "--label", "stays", "--positive", "nein")
     assert turned.returncode == 2 and "say --positive ja for the same question" in turned.stderr
     assert card.read_bytes() == before
