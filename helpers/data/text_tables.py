@@ -249,10 +249,10 @@ def _widest(rows: list[str], delimiter: str, width: int, name: str, lines_before
 
 
 def _of_many_fields(name: str, count: int, line: int, width: int) -> str:
-    return (
-        f"{name} has {count} fields in line {line} where the header has {width}: "
-        "quote a text that holds the delimiter, or mend the line"
-    )
+    todo = "quote a text that holds the delimiter, or mend the line"
+    if width == 1:  # a title, or what is left of one
+        todo = f"put a line with the names of its {count} columns in the place of the header"
+    return f"{name} has {count} fields in line {line} where the header has {width}: {todo}"
 
 
 def _ragged(error: str, name: str, lines_before: int, width: int) -> str:

@@ -371,6 +371,10 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         ("\n\n", "mine.csv is empty: it needs a header line"),
         ("a,b,label\n", "mine.csv has a header but no rows"),
         (CSV + "1,2,3,4\n", "mine.csv has 4 fields in line 42 where the header has 3: quote a text"),
+        (
+            "|1x3 Cross validator\n" + "1,2,0\n" * 9,
+            "has 3 fields in line 2 where the header has 1: put a line with the",
+        ),
         (CSV.replace("\n", "\n4,", 1), "mine.csv has 4 fields in line 2 where the header has 3: quote a text"),
         ("a,b,label\n" + "1,2,0,4,5\n" * 9, "mine.csv has 5 fields in line 2 where the header has 3: quote a text"),
         (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
