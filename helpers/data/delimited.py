@@ -76,7 +76,8 @@ def header(reader: Reader, cells: list[str]) -> list | None:
 def _read(reader: Reader, field, column: tuple[str, ...], part: np.ndarray, problems: Named, notes: Named) -> None:
     """Fill a feature's part of the matrix; what is wrong or to be noted is named by row."""
     feature = field.feature
-    if field.takes_numbers and _PLAIN.fullmatch("\n".join(column) + "\n"):
+    lines = "\n".join(column) + "\n"
+    if field.takes_numbers and lines.count("\n") == len(column) and _PLAIN.fullmatch(lines):  # a cell may hold an end
         numbers = np.array(list(map(float, column)))
         usual = (numbers >= feature.low) & (numbers <= feature.high)
         part[:, 0] = feature.scaled(numbers)
