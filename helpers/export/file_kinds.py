@@ -34,7 +34,7 @@ CHECKPOINT = "load it into the model that it came from, and save that as .h5"
 KINDS = [
     (rb"version https://git-lfs", "a Git LFS pointer, the model is elsewhere", "run `git lfs pull` in its folder"),
     (rb"(?i)\s*<(!doctype html|html|head|body)", "a web page (HTML)", DOWNLOAD),
-    (rb"(?s)\s*<\?xml[^>]*>\s*(<!--.*?-->\s*)*<PMML", "a model in PMML", FROM_TREES),
+    (rb"(?s)\s*<\?xml[^>]*>\s*(?><!--.*?-->\s*)*<PMML", "a model in PMML", FROM_TREES),
     (rb"(?s)\s*<\?xml[^>]*>\s*<net\s", "a model of OpenVINO", MADE_OF),
     (rb"\s*<\?xml", "an XML file", DOWNLOAD),
     (

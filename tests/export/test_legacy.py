@@ -754,6 +754,8 @@ def tarred() -> bytes:
         (b"\x08\x01\x12\xbc\x04*\x00", r"TensorFlow graph \(\.pb\)"),
         (b"\x1c\x00\x00\x00TFL3\x14\x00", "LiteRT"),
         (b'<?xml version="1.0"?>\n<PMML version="4.4">', "model in PMML; .* onnxmltools"),
+        (b'<?xml version="1.0"?>\n' + 3 * b"<!-- by hand -->\n" + b"<PMML>", "model in PMML"),
+        (b'<?xml version="1.0"?>\n' + 200 * b"<!-- by hand -->\n" + b"<project>", "XML file"),  # told at once
         (b'<?xml version="1.0"?>\n<net name="n" version="11">', "model of OpenVINO; bring the ONNX file"),
         (b"tree\nversion=v4\nnum_class=1\n", "model of LightGBM; .* onnxmltools"),
         (b"CBM1" + bytes(50), "model of CatBoost; .*onnx"),
