@@ -25,7 +25,7 @@ LINES_TRIED = 200  # lines from which the delimiter is told
 LONGEST_FIELD = 2**31 - 1
 MARK = "\ufeff"  # that Unicode begins files with
 _ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"(?![,;\t|\r\n]|$)')  # "say \"no\"", as Spark and MySQL write it
-_RULE = re.compile(r"[-=+|,;\t ]*(--|==)[-=+|,;\t ]*")  # a line below the names, as sqlcmd and psql draw it
+_RULE = re.compile(r"(?=.*(--|==))[-=+|,;\t ]+")  # a line below the names, as sqlcmd and psql draw it
 _CODED = "save it as CSV or Parquet with the program that wrote it"
 # The letters beyond a to z of the languages, one a word, that are written in encodings which differ by little else.
 _LETTERS = {

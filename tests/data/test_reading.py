@@ -454,3 +454,8 @@ def test_an_older_encoding_is_told_by_the_letters_of_its_languages(tmp_path, enc
     rows = [f"{i},{towns[i % 3]},{i % 2}" for i in range(300)]
     (tmp_path / "towns.csv").write_text("\n".join(["id,town,label", *rows]), encoding=encoding)
     assert set(read_table(tmp_path / "towns.csv").frame["town"]) == set(towns)
+
+
+def test_a_line_of_many_dashes_is_told_from_a_rule_at_once(tmp_path):
+    name = "-" * 200_000 + "x"  # each of its dashes was tried as the rule's first: it took minutes
+    assert list(read(tmp_path, f"{name},label\n1,0\n2,1\n").frame) == [name, "label"]
