@@ -89,7 +89,7 @@ def card_of(directory: Path) -> dict | None:
         takes = card["signature"].get("features") or card["signature"]["inputs"]
         are_files = all(isinstance(entry, dict) for entry in card["files"].values())
         return card if are_files and takes else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -218,6 +218,11 @@ def test_a_folder_without_a_card_of_ours_is_not_replaced(files, tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
 
+def test_a_card_that_is_nested_too_deeply_is_none_of_ours(tmp_path):
+    (tmp_path / "card.json").write_text("[" * 10**5)
+    assert not is_export(tmp_path)
+
+
 def test_a_file_beside_an_export_is_not_lost(games):
     (games / "notes.md").write_text("mine")
     with pytest.raises(ArtifactError, match=r"holds other files \(notes.md\)"):
