@@ -512,7 +512,3 @@ def _another(target: _Target, answer: _Answer, timeout: float) -> Diagnosis:
         "other_service",
         f"{target.base} answers, but is another service ({name}): check the port number, and what listens there.",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

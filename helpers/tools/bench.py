@@ -469,7 +469,3 @@ def compiled():
 before, between, after = compiled(), fit(), compiled()
 print(json.dumps({"compiled": (before + after) / 2, "fit": between}))
 """
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
