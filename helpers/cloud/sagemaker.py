@@ -11,6 +11,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import random
 import re
@@ -25,6 +26,7 @@ from helpers.cloud.account import Account, AWSError, agree, in_words
 from helpers.cloud.model_archive import Archive, signature_of
 from helpers.data.delimited import header
 from helpers.data.signature import Signature
+from helpers.export.kept import DIGITS
 
 NAME = "keras-flask-tutorial"  # of the endpoint and its role, and the beginning of the names of what belongs to them
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
@@ -32,6 +34,7 @@ KINDS = ("text/csv", "application/json", "application/jsonlines")  # that the co
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint may have
 MOST_CONCURRENT, MOST_INSTANCES = 200, 100
 SHARE = 0.1  # of the requests, for a new model that is tried
+MOST_LETTERS = 63  # of a name
 MOST_BYTES = 25 * 2**20  # of a request; a batch transform sends parts of a file
 # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html, read in November 2026
 MOST_BYTES_SERVERLESS = 4 * 2**20
@@ -305,9 +308,12 @@ def _register(account: Account, plan: Plan) -> None:
 def _config(account: Account, plan: Plan, weights: dict[str, float]) -> str:
     """A configuration with a variant for each model; its name tells what is in it."""
     client = account.client("sagemaker")
-    words = [f"{variant.removeprefix(plan.name + '-')[:12]}-{round(100 * w)}" for variant, w in weights.items()]
+    shares = [f"{100 * weight:.4g}".replace(".", "-") for weight in weights.values()]
+    words = [f"{variant.removeprefix(plan.name + '-')}-{share}" for variant, share in zip(weights, shares, strict=True)]
     size = f"{plan.memory}mb-{plan.concurrency}" if plan.memory else f"{plan.instance.replace('.', '-')}-{plan.count}"
-    name = "-".join([plan.name, *words, size])[:63].rstrip("-")
+    name = "-".join([plan.name, *words, size])
+    if len(name) > MOST_LETTERS:  # two that begin alike are two
+        name = f"{name[: MOST_LETTERS - 9].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     machine = (
         {"ServerlessConfig": {"MemorySizeInMB": plan.memory, "MaxConcurrency": plan.concurrency}}
         if plan.memory
@@ -379,8 +385,8 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
             found.append(("model", each, lambda each=each: client.delete_model(ModelName=each)))
         # a simulated account has no call that deletes a package
         if not account.simulated and _unless_gone(lambda: client.describe_model_package_group(**group)):
-            packages = client.list_model_packages(**group)["ModelPackageSummaryList"]
-            for each in packages:
+            pages = client.get_paginator("list_model_packages").paginate(**group)
+            for each in [each for page in pages for each in page["ModelPackageSummaryList"]]:
                 arn = each["ModelPackageArn"]
                 found.append(("package", arn, lambda arn=arn: client.delete_model_package(ModelPackageName=arn)))
             found.append(("package group", name, lambda: client.delete_model_package_group(**group)))
@@ -399,9 +405,10 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
 
 
 def _named(client, call: str, of: str, key: str, name: str) -> list[str]:
-    """The names of those that begin with `name` and a dash."""
+    """The names of those that begin with `name` and a model's version: another endpoint may be called `name`-new."""
+    ours = re.compile(rf"{name}-[0-9a-f]{{{DIGITS}}}(-|$)")
     every = client.get_paginator(call).paginate(NameContains=name)
-    return [each[key] for page in every for each in page[of] if each[key].startswith(f"{name}-")]
+    return [each[key] for page in every for each in page[of] if ours.match(each[key])]
 
 
 def _jobs(account: Account, name: str) -> list[str]:

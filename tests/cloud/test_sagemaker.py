@@ -156,6 +156,16 @@ def test_it_is_what_was_planned(account, plan):
     assert {each["ModelApprovalStatus"] for each in packages} == {"Approved"}
 
 
+def test_an_endpoint_whose_name_begins_alike_is_left_where_one_is_taken_down(account, plan):
+    longer = dataclasses.replace(plan, name=f"{NAME}-new")
+    sagemaker.deploy(account, plan)
+    sagemaker.deploy(account, longer)
+    assert sagemaker.teardown(account).empty
+    kinds = sorted(sagemaker.leftovers(account, longer.name)["Kind"])
+    assert kinds == ["bucket", "configuration", "endpoint", "model", "role"]
+    assert sagemaker.teardown(account, longer.name).empty
+
+
 def test_a_serverless_endpoint_has_memory_instead_of_machines(account, plan):
     serverless = dataclasses.replace(plan, memory=2048, concurrency=3)
     sagemaker.deploy(account, serverless)
@@ -184,6 +194,18 @@ def test_a_new_model_gets_its_share_all_requests_and_is_taken_back(account, plan
     assert sagemaker.shares(account) == {plan.model: 1, new.model: 0}
     with pytest.raises(AWSError, match="has no variant nobody"):
         sagemaker.promote(account, "nobody")
+
+
+def test_a_share_is_tried_on_the_machines_that_are_planned_though_names_are_cut(account, plan, other):
+    new = dataclasses.replace(plan, archive=other)
+    sagemaker.deploy(account, plan)
+    sagemaker.shift(account, new)
+    sagemaker.deploy(account, plan)
+    sagemaker.shift(account, dataclasses.replace(new, count=2))
+    client = account.client("sagemaker")
+    config = client.describe_endpoint(EndpointName=NAME)["EndpointConfigName"]
+    variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    assert [variant["InitialInstanceCount"] for variant in variants] == [2, 2]
 
 
 def test_each_variant_answers_with_its_own_model(account, plan, other, exported):
