@@ -60,7 +60,7 @@ class Options:
     strict: bool = False
     unseen: str = "refuse"
     max_body_bytes: int | None = None  # None: what the model needs
-    imports: str = ""  # a module with the layers of the model, where Keras runs it
+    imports: tuple[str, Path] | None = None  # the module with the model's own layers, the folder it may lie in
 
 
 def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
@@ -78,7 +78,7 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     if options.imports:
         from helpers.export.own_model import import_layers
 
-        import_layers(options.imports, options.models[0].main.directory)
+        import_layers(*options.imports)
     rules = {
         "api_key": options.api_key,
         "access_log": access_log,

@@ -228,15 +228,15 @@ def export_own(chosen: argparse.Namespace) -> None:
         raise CannotServe("" if code == REFUSED else f"{chosen.file.name} is not served, see above")
 
 
-def _imports_of_workers(chosen: argparse.Namespace) -> str:
-    """The module with a model's own layers, which a worker needs where Keras runs the model."""
+def _imports_of_workers(chosen: argparse.Namespace) -> tuple[str, Path] | None:
+    """The module with a model's own layers, beside its file, which a worker needs where Keras runs the model."""
     from helpers.export.card import read_card
     from helpers.export.predictors import best_backend
 
     if not chosen.imports:
-        return ""
+        return None
     runs_on = chosen.backend or best_backend(read_card(chosen.to))
-    return chosen.imports if runs_on == "keras" else ""
+    return (chosen.imports, chosen.file.parent) if runs_on == "keras" else None
 
 
 def _check_files(model: Path) -> None:

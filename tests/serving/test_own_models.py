@@ -214,8 +214,18 @@ def typed_here(tmp_path, capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "ask", "has"),
     [
-        ("three_classes", ["--classes=labels.txt", "--features=a,b,c,d"], {"a": 1, "b": 0, "c": 2, "d": 1}, "setosa"),
-        ("own_layer", ["--import=own_layers_of_a_test"], {"x1": 1, "x2": 0, "x3": 2, "x4": 1}, "probability"),
+        (
+            "three_classes",
+            ["--classes=../labels.txt", "--features=a,b,c,d"],
+            {"a": 1, "b": 0, "c": 2, "d": 1},
+            "setosa",
+        ),
+        (
+            "own_layer",
+            ["--import=own_layers_of_a_test", "--backend=keras"],  # whose workers need the layer too
+            {"x1": 1, "x2": 0, "x3": 2, "x4": 1},
+            "probability",
+        ),
         ("texts", [], {"text": "a good one"}, "probability"),
     ],
 )
@@ -223,11 +233,12 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
     make(name, tmp_path)
     before = (tmp_path / f"{name}.keras").read_bytes()
     (tmp_path / "labels.txt").write_text("0 setosa\n1 versicolor\n2 virginica\n")
-    words = ["serve", f"{name}.keras", "--to", "./out", "--workers", "1", "--port", free_port, *options]
+    (tmp_path / "elsewhere").mkdir()
+    words = ["serve", f"../{name}.keras", "--to", "./out", "--workers", "1", "--port", free_port, *options]
     environment = environment_in(PROJECT)
     process = subprocess.Popen(
         [sys.executable, "-m", "helpers", *map(str, words)],
-        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=tmp_path / "elsewhere", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     url = f"http://127.0.0.1:{free_port}"
 
