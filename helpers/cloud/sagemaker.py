@@ -28,7 +28,7 @@ from helpers.data.delimited import header
 from helpers.data.signature import Signature
 from helpers.export.kept import DIGITS
 
-NAME = "keras-flask-tutorial"  # of the endpoint and its role, and the beginning of the names of what belongs to them
+NAME = "keras-flask-tutorial"  # of the endpoint, and the beginning of the names of what belongs to it
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
 KINDS = ("text/csv", "application/json", "application/jsonlines")  # that the container takes and answers
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint may have
@@ -352,7 +352,7 @@ def _role(account: Account, name: str) -> str:
         ]
 
     with in_words(account, "iam"):
-        return resources.role(account, name, "sagemaker.amazonaws.com", may)
+        return resources.role(account, _role_name(name), "sagemaker.amazonaws.com", may)
 
 
 # ---- back to nothing ----
@@ -399,8 +399,8 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
         if log in [each["logGroupName"] for each in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]]:
             found.append(("log", log, lambda: logs.delete_log_group(logGroupName=log)))
     with in_words(account, "iam"):
-        if _unless_gone(lambda: iam.get_role(RoleName=name)):
-            found.append(("role", name, lambda: resources.remove_role(account, name)))
+        if _unless_gone(lambda: iam.get_role(RoleName=_role_name(name))):
+            found.append(("role", _role_name(name), lambda: resources.remove_role(account, _role_name(name))))
     return found
 
 
@@ -423,6 +423,10 @@ def _bucket(account: Account, name: str) -> str:
     """The name of the bucket: of all buckets of the world, so it holds the account's number."""
     number = account.client("sts").get_caller_identity()["Account"]
     return f"{name.lower()}-sagemaker-{number}"[:63]
+
+
+def _role_name(name: str) -> str:
+    return f"{name}-sagemaker"  # as a function of Lambda has a role of its own name
 
 
 def _tags(name: str) -> list[dict]:

@@ -13,7 +13,7 @@ import tarfile
 import pytest
 import requests
 
-from helpers.cloud import model_archive, sagemaker
+from helpers.cloud import model_archive, resources, sagemaker
 from helpers.cloud.account import AWSError, connect
 from helpers.cloud.hosting import Hosts
 from helpers.cloud.sagemaker import NAME, Plan
@@ -164,6 +164,20 @@ def test_an_endpoint_whose_name_begins_alike_is_left_where_one_is_taken_down(acc
     kinds = sorted(sagemaker.leftovers(account, longer.name)["Kind"])
     assert kinds == ["bucket", "configuration", "endpoint", "model", "role"]
     assert sagemaker.teardown(account, longer.name).empty
+
+
+def test_the_role_of_a_function_of_the_same_name_is_left_alone(account, plan):
+    may = [{"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}]
+    resources.role(account, NAME, "lambda.amazonaws.com", lambda _: may)
+    before = account.client("iam").get_role(RoleName=NAME)["Role"]
+    sagemaker.deploy(account, plan)
+    model = account.client("sagemaker").describe_model(ModelName=plan.model)
+    [mine] = [each["Id"] for _, each in sagemaker.leftovers(account).iterrows() if each["Kind"] == "role"]
+    trust = account.client("iam").get_role(RoleName=mine)["Role"]["AssumeRolePolicyDocument"]
+    assert model["ExecutionRoleArn"].endswith(f"/{mine}") and "sagemaker.amazonaws.com" in json.dumps(trust)
+    assert sagemaker.teardown(account).empty
+    assert account.client("iam").get_role(RoleName=NAME)["Role"] == before
+    resources.remove_role(account, NAME)
 
 
 def test_a_serverless_endpoint_has_memory_instead_of_machines(account, plan):
