@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from helpers.whole_file import becoming
 from helpers.wording import did_you_mean, nearest, text_in
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -67,7 +68,8 @@ def write(golden: Iterable[Golden], path: Path) -> None:
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n", encoding="utf-8")
+        with becoming(path) as part:
+            part.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n", encoding="utf-8")
     except OSError as error:
         raise CannotGate(f"{path} cannot be written ({error.strerror}): make room, or name another file") from error
 

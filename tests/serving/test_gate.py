@@ -79,6 +79,23 @@ def test_a_broken_model_is_held_back_by_golden_requests_and_by_its_auc(request, 
     assert gate.compare(good, bad, *held_out).holds and gate.compare(good, good, *held_out).holds
 
 
+def test_a_draft_that_finds_no_room_leaves_no_half_of_it(tmp_path):
+    program = (
+        "import resource; from pathlib import Path; from helpers.serving.golden import Golden, write; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); "
+        "write([Golden({'age': 3}, at_least=0.5)] * 50, Path('golden.json'))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=tools.environment_in(PROJECT),
+        capture_output=True,
+        check=False,
+    )
+    assert b"golden.json cannot be written (File too large): make room" in run.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_draft_notices_the_swaps_that_it_says_it_would(exported, drafted, held_out):
     good, bad = load_predictor(exported), load_predictor(exported)
     more, noticed, swaps = gate.draft_for_swaps(good, held_out[0], drafted)
