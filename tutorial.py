@@ -6,7 +6,7 @@ usage: python3 tutorial.py COMMAND [options]
   run     execute every notebook, write them as HTML to build/index.html, print the key figures
           --data sample | article | PATH   the table to train on       --label NAME   its column to predict
   train   train a model on a table of yours, and say how to serve it
-          --data TABLE --label NAME   a CSV, Excel or Parquet file and its column to predict
+          --data TABLE --label NAME   a table (CSV, Excel, Parquet, JSON, an address) and its column to predict
   lab     open JupyterLab on the first notebook
   serve   serve a model on http://127.0.0.1:5000, that of the sample (trained first if need be) or another one
           --model NAME | PATH   a model in models/, or the folder of one
@@ -17,7 +17,7 @@ usage: python3 tutorial.py COMMAND [options]
   gate    say whether a new version may take the place of the one that answers
           --golden FILE   requests and bounds of their answers    --data TABLE   compare the AUC, too
   score   score the rows of files, millions of them, with a model
-          INPUT OUTPUT   CSV or Parquet files, and what to write    --model NAME | PATH   as for `serve`
+          INPUT OUTPUT   files of rows (CSV, Parquet, JSON), and what to write    --model NAME | PATH   as for `serve`
           --engine beam | spark   on a cluster, too
   lambda  pack a model and its service into one zip for AWS Lambda
           --model NAME | PATH   as for `serve`    --run   call it on this machine, too
