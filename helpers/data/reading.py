@@ -33,7 +33,8 @@ from helpers.data.workbooks import workbook
 from helpers.wording import listed, no_file
 
 TIMEOUT = 20  # seconds for a connection, and between two pieces of an answer
-LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to
+LARGEST = 4 * 1024**3  # bytes that a compressed file may grow to, or an answer
+PIECE = 1024**2  # bytes of an answer
 HEAD = 1000  # bytes of a file from which is told that it is JSON
 
 # What a file is once it is unpacked, and how it begins; JSON and other texts are told apart by more than a sign.
@@ -120,10 +121,15 @@ def kind_of(content: bytes) -> str:
 
 def download(url: str) -> bytes:
     """The content at `url`; raises `DataError` where it cannot be had."""
+    content = io.BytesIO()
     try:
-        answer = requests.get(url, timeout=TIMEOUT)
-        answer.raise_for_status()
-        return answer.content
+        with requests.get(url, timeout=TIMEOUT, stream=True) as answer:
+            answer.raise_for_status()
+            for piece in answer.iter_content(PIECE):
+                content.write(piece)
+                if content.tell() > LARGEST:
+                    raise DataError(f"{url} sends more than {LARGEST // 1024**3} GB: save a part of it, and give that")
+        return content.getvalue()
     except requests.HTTPError:
         raise DataError(f"{url} answered {answer.status_code} {answer.reason}: check the address") from None
     except requests.Timeout:

@@ -127,6 +127,12 @@ def test_a_table_is_read_from_an_address(files):
     assert reading.read_table(f"{files}/games.csv").frame.to_dict("list") == {"G1": ["0", "1"], "label": ["1", "0"]}
 
 
+def test_an_address_that_sends_more_than_a_table_is_left(files, monkeypatch):
+    monkeypatch.setattr(reading, "LARGEST", 10)
+    with pytest.raises(DataError, match="games.csv sends more than .* GB: save a part of it, and give that"):
+        reading.read_table(f"{files}/games.csv")
+
+
 def test_the_mixture_is_the_one_that_was_fitted():
     fitted = games.PROJECT.parent / "shared" / "data" / "games_mixture.json"
     if not fitted.exists():
