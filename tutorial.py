@@ -158,7 +158,8 @@ def install(*what: str) -> None:
 
 
 def run(*command) -> subprocess.CompletedProcess:
-    quietly = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    as_text = {"encoding": "utf-8", "errors": "replace"}  # as uv writes, whatever this system's encoding is
+    quietly = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **as_text}
     return subprocess.run([*map(str, command)], check=False, **quietly)
 
 

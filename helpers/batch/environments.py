@@ -49,9 +49,10 @@ def make(home: Path, packages: list[str]) -> Path:
 
 def run(command: list[str]) -> None:
     """Run an installer; raises `NotInstalled` where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise NotInstalled((done.stdout.strip().splitlines() or ["no reason given"])[-1])
+        said = done.stdout.decode(errors="replace")  # UTF-8 from uv, whatever this system's encoding is
+        raise NotInstalled((said.strip().splitlines() or ["no reason given"])[-1])
 
 
 def _wanted(packages: list[str]) -> str:
