@@ -282,7 +282,13 @@ def _register(account: Account, plan: Plan) -> None:
     environment = {"API_KEY": plan.api_key} if plan.api_key else {}
     with in_words(account, "sagemaker"):
         client = account.client("sagemaker")
-        if _unless_gone(lambda: client.describe_model(ModelName=plan.model)):
+        if there := _unless_gone(lambda: client.describe_model(ModelName=plan.model)):
+            found = there["PrimaryContainer"]
+            if (found["Image"], found.get("Environment", {})) != (plan.image, environment):
+                raise AWSError(
+                    f"{plan.model} is there with another image or API key: tear {plan.name} down, and deploy it anew.",
+                    "OtherContainer",
+                )
             return
         group = {"ModelPackageGroupName": plan.name}
         if _unless_gone(lambda: client.describe_model_package_group(**group)) is None:

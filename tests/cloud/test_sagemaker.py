@@ -180,6 +180,14 @@ def test_the_role_of_a_function_of_the_same_name_is_left_alone(account, plan):
     resources.remove_role(account, NAME)
 
 
+def test_another_image_or_key_of_a_model_that_is_there_is_not_passed_over(account, plan):
+    sagemaker.deploy(account, plan)
+    for change in ({"image": IMAGE.replace(":1", ":2")}, {"api_key": "secret"}):
+        with pytest.raises(AWSError, match=f"{plan.model} is there with another image or API key: tear {NAME} down"):
+            sagemaker.deploy(account, dataclasses.replace(plan, **change))
+    sagemaker.deploy(account, plan)
+
+
 def test_a_serverless_endpoint_has_memory_instead_of_machines(account, plan):
     serverless = dataclasses.replace(plan, memory=2048, concurrency=3)
     sagemaker.deploy(account, serverless)
