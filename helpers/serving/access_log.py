@@ -87,5 +87,7 @@ class BackgroundLog:
             try:
                 while content:
                     content = content[os.write(self._target, content) :]
-            except OSError:  # nobody reads it any more, or its disk is full
+            except BrokenPipeError:  # nobody reads it any more
                 return
+            except OSError:  # its disk is full, say: the line is lost, and a later one may find room
+                continue
