@@ -48,6 +48,20 @@ def reorder(weights, model, tree: dict) -> None:
             _list(weights[name], "weight_names", [held[then.index(variable)] for variable in now])
 
 
+def turn_kernels(model) -> None:
+    """Turn the kernels of convolutions round, as Keras 2 did: Theano applied them from their other end."""
+    import keras
+
+    kinds = keras.layers
+    turned = (kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.Conv2DTranspose, kinds.ConvLSTM2D)
+    for layer in model._flatten_layers():
+        if isinstance(layer, turned):
+            cell = getattr(layer, "cell", layer)
+            for name in {"kernel", "recurrent_kernel"} & {*dir(cell)}:
+                kernel = np.asarray(getattr(cell, name))
+                getattr(cell, name).assign(np.flip(kernel, axis=tuple(range(kernel.ndim - 2))))
+
+
 def _listed(group, attribute: str) -> list[str]:
     """The names in an attribute of a group, which is in pieces ("layer_names0", ...) where it would be too long."""
     if attribute in group.attrs:

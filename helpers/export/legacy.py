@@ -37,7 +37,7 @@ from helpers.export.file_kinds import (
 )
 from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED, REWRITE
-from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive
+from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive, turn_kernels
 from helpers.export.keras_settings import foreign_settings
 from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
 from helpers.export.lambda_code import refuse_foreign_code
@@ -186,7 +186,10 @@ class _Contents:
             )
         self.modern = self.version.partition(".")[0].isdigit() and int(self.version.partition(".")[0]) >= 3
         if self.version.startswith(("0.", "1.")):
-            raise ArtifactError(f"{path.name} was written by Keras {self.version}: only Keras 2 and 3 can be read")
+            raise ArtifactError(
+                f"{path.name} was written by Keras {self.version}: only Keras 2 and 3 can be read; "
+                "load it in Keras 2.2, which reads it, and bring what model.save(...) writes there"
+            )
         self.changes: list[str] = []
         if self.tree is not None:
             take_functions(self.tree, self.custom, self.changes)
@@ -285,6 +288,8 @@ class _Contents:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
         tree = repair(self.tree, self.custom, notes, archive=self.container == "zip")
+        if self._is_of_theano():
+            notes.append("the kernels of convolutions are turned round: Theano applied them from their other end")
         if with_training and self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
         return tree, list(dict.fromkeys(notes))
@@ -309,7 +314,7 @@ class _Contents:
                         model = keras.models.load_model(copy, compile=native, **options)
             except Exception as error:
                 raise self._explain(error) from error
-        _finalize(model)
+        self._finish(model)
         if arguments and not native:
             model.compile(**arguments)
             if self.modern:
@@ -355,8 +360,22 @@ class _Contents:
             except Exception as error:
                 reason = last_line(error)
                 raise ArtifactError(f"the weights of {self.path.name} do not fit the model given: {reason}") from error
-        _finalize(self.built)
+        self._finish(self.built)
         return self.built
+
+    def _finish(self, model) -> None:
+        _finalize(model)
+        if self._is_of_theano():
+            turn_kernels(model)
+
+    def _is_of_theano(self) -> bool:
+        import h5py
+
+        if self.container == "zip":
+            return False
+        with h5py.File(self.path) as file:
+            said = file.get("model_weights", file).attrs.get("backend", "")
+        return (said.decode() if isinstance(said, bytes) else said) == "theano"
 
     def _restore_optimizer(self, model) -> None:
         """Give the optimizer the state that it was saved with, so that training goes on where it was."""

@@ -698,6 +698,25 @@ def broken_files(folder: Path) -> dict[str, Path]:
     return made
 
 
+@pytest.mark.parametrize(("backend", "applied"), [("theano", np.convolve), ("tensorflow", np.correlate)])
+def test_a_convolution_that_theano_trained_is_applied_from_its_other_end(backend, applied, tmp_path):
+    config = {"name": "c", "filters": 1, "kernel_size": [3], "use_bias": False, "batch_input_shape": [None, 6, 1]}
+    kernel, row = np.array([1.0, 2.0, 4.0], "float32"), np.arange(6, dtype="float32") ** 2
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": [{"class_name": "Conv1D", "config": config}]}
+        )
+        weights = file.create_group("model_weights")
+        for each in (file, weights):
+            each.attrs["keras_version"], each.attrs["backend"] = "2.2.4", backend.encode()
+        weights.attrs["layer_names"] = [b"c"]
+        weights.create_group("c").attrs["weight_names"] = [b"c/kernel:0"]
+        weights["c"]["c/kernel:0"] = kernel.reshape(3, 1, 1)
+    found = predictions(load_keras(tmp_path / "m.h5"), row.reshape(1, 6, 1))
+    assert found.ravel() == pytest.approx(applied(row, kernel, "valid"))
+    assert ("Theano" in str(describe_keras_file(tmp_path / "m.h5"))) == (backend == "theano")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     {
