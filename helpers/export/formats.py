@@ -8,13 +8,16 @@ the same bytes in all of them but a SavedModel, which carries ids of its own.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
+import gc
 import io
 import json
 import os
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -42,6 +45,7 @@ ON_REQUEST = ("pmml",)  # it takes Java to prove that it answers like Keras, and
 FORMATS = tuple(name for name in FILES if name not in ON_REQUEST)  # what an export writes where nothing else is said
 
 ONNX_OPSET = 17  # read by ONNX Runtime 1.12 and newer
+LARGE = 2**25  # bytes of weights, of which no more copies are kept than are needed
 
 
 def write_keras(model, path: Path, signature: Signature) -> None:
@@ -132,13 +136,14 @@ def write_onnx(model, path: Path, signature: Signature) -> None:
         with _in_line():
             function = answer.get_concrete_function()
         frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-        converted, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(),
-            input_names=[each.name for each in frozen.inputs],
-            output_names=[each.name for each in frozen.outputs],
-            opset=ONNX_OPSET,
-            custom_op_handlers=HANDLERS,
-        )
+        with _sharing_weights():
+            converted, _ = tf2onnx.convert.from_graph_def(
+                frozen.graph.as_graph_def(),
+                input_names=[each.name for each in frozen.inputs],
+                output_names=[each.name for each in frozen.outputs],
+                opset=ONNX_OPSET,
+                custom_op_handlers=HANDLERS,
+            )
     if len(converted.graph.input) != len(inputs) or len(converted.graph.output) != len(outputs):
         raise ValueError("an input or an output was lost on the way to ONNX")
     _rename(converted.graph, inputs, outputs)
@@ -161,6 +166,34 @@ def _in_line():
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+@contextlib.contextmanager
+def _sharing_weights():
+    """Inside the `with` block, the copies of a graph that tf2onnx makes before each of its passes share its constants.
+
+    No pass changes one in place. Each of some thirty copies held the weights three times, and none went before the
+    end: a model of 200 MB took more than 17 GB.
+    """
+    from onnx import NodeProto
+    from tf2onnx import optimizer
+
+    def copied(graph):
+        constants = [node for node in graph.get_nodes() if node.is_const()] if hasattr(graph, "get_nodes") else []
+        shared = {id(part): part for node in constants for part in node.attr.values()}
+        plain = {
+            id(op): NodeProto(name=op.name, op_type=op.op_type, output=op.output)
+            for op in (node.op for node in constants)
+        }
+        if sum(part.ByteSize() for part in shared.values()) > LARGE:
+            gc.collect()  # the copy before the last one, which holds itself
+        return copy.deepcopy(graph, shared | plain)
+
+    before, optimizer.copy = optimizer.copy, SimpleNamespace(deepcopy=copied)
+    try:
+        yield
+    finally:
+        optimizer.copy = before
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from helpers import PROJECT
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model
@@ -120,6 +124,22 @@ def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
     rows = np.float32([[-0.5, 0, 1, 2], [-3, -0.1, 0.9, 3], [-4, 8, 0.3, -0.6]])  # some lie on a boundary
     answers = onnx_function(onnx_session((tmp_path / "model.onnx").read_bytes()))(rows)
     np.testing.assert_allclose(answers, np.ravel(model(rows)), rtol=1e-6, atol=5e-6)  # weights are drawn anew
+
+
+@pytest.mark.slow
+def test_the_way_into_onnx_takes_a_few_copies_of_the_weights_and_not_three_for_each_of_its_passes(tmp_path):
+    code = (
+        "import resource, keras; from pathlib import Path; from helpers.export.formats import write_onnx\n"
+        "from helpers.export.detection import Wishes, signature_of\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(12_000), keras.layers.Dense(1)])\n"
+        "before = peak()\n"
+        "write_onnx(model, Path('m.onnx'), signature_of(model, Wishes(), 'm'))\n"
+        "print((peak() - before) / (model.count_params() / 256))"
+    )
+    own = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=own, capture_output=True, check=False)
+    assert float(done.stdout) < 40, done.stderr[-500:]
 
 
 def test_onnx_is_valid_and_names_its_features(exported):
