@@ -246,8 +246,8 @@ def _input_in_words(which, scaling_was_said: bool) -> str:
         size += ", channels first" if which.channels_first else ""
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
         pixels = scaled.get(which.pixels, f"to {which.pixels}")
-        assumed = "no layer tells: " if which.pixels == "0..1" else ""
-        hint = "" if scaling_was_said else f" ({assumed}--pixels says otherwise)"
+        otherwise = "no layer tells otherwise: --pixels does" if which.pixels == "0..1" else "--pixels says otherwise"
+        hint = "" if scaling_was_said else f" ({otherwise})"
         return f"a picture ({which.name}) of {size}, pixels scaled {pixels}{hint}"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     words = f", of {values}" if values else ", true or false" if which.is_bool else words

@@ -481,6 +481,7 @@ def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
         return model.answer
     import tensorflow as tf
 
+    _go_through_every_step(model)
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
     graph = tf.function(functools.partial(flat_call, model), input_signature=specs).get_concrete_function()
     kinds = [spec.dtype for spec in specs]
@@ -490,6 +491,28 @@ def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
         return _answers([answer.numpy() for answer in graph(*tensors)])
 
     return run
+
+
+def _go_through_every_step(model) -> None:
+    """Let a TimeDistributed layer of Keras 3 take sequences of an open length, in this graph and in those of exports.
+
+    It goes through as many steps there as there are rows: it fails where a sequence is shorter, and cuts a longer one.
+    """
+    import keras
+
+    def call(layer, as_ever, inputs, training=None, mask=None):
+        if inputs.shape[1] is not None:
+            return as_ever(inputs, training=training, mask=mask)
+        rows, steps, *size = keras.ops.shape(inputs)
+        given = {"training": training} if layer.layer._call_has_training_arg else {}
+        if mask is not None and layer.layer._call_has_mask_arg:
+            given["mask"] = keras.ops.reshape(mask, (-1, *keras.ops.shape(mask)[2:]))
+        each = layer.layer.call(keras.ops.reshape(inputs, (-1, *size)), **given)
+        return keras.ops.reshape(each, (rows, steps, *keras.ops.shape(each)[1:]))
+
+    for layer in model._flatten_layers():
+        if type(layer).call is keras.layers.TimeDistributed.call and "call" not in vars(layer):
+            layer.call = functools.partial(call, layer, layer.call)
 
 
 def flat_call(model, *tensors) -> list:

@@ -1210,6 +1210,61 @@ def test_classes_of_one_name_are_told_apart_and_that_is_said(tmp_path):
     assert card["signature"]["outputs"][0]["classes"] == ["crane", "b", "crane (2)", "d", "maillot"]
 
 
+def less_the_mean_of_imagenet(new):
+    import keras
+
+    return keras.applications.resnet50.preprocess_input(new)
+
+
+def standardised(mean: float, spread: float):
+    import keras
+
+    return keras.layers.Normalization(mean=[mean] * 3, variance=[spread**2] * 3)
+
+
+@pytest.mark.parametrize(
+    ("first", "pixels", "is_share"),
+    [
+        (lambda new, _: new, "0..1", True),
+        (lambda new, layers: layers.Rescaling(1 / 255)(layers.RandomFlip()(new)), "0..255", True),
+        (lambda new, layers: layers.Rescaling(2.0, -1.0)(new), "0..1", True),
+        (lambda new, _: new / 127.5 - 1.0, "0..255", True),
+        (lambda new, _: less_the_mean_of_imagenet(new), "0..255", True),
+        (lambda new, _: standardised(0.45, 0.22)(new), "0..1", True),
+        (lambda new, _: standardised(118.0, 57.0)(new), "0..255", True),
+        (lambda new, _: standardised(0.0, 0.5)(new), "-1..1", True),
+        (lambda new, _: new, "0..1", False),  # what scales the answers says nothing of the pixels
+    ],
+)
+def test_what_the_first_steps_make_of_pixels_tells_how_they_are_scaled(first, pixels, is_share):
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(first(inputs, layers)))
+    x = layers.Dense(1, "sigmoid")(x)
+    model = keras.Model(inputs, x if is_share else layers.Rescaling(100.0)(x))
+    around = keras.Sequential([keras.Input((16, 16, 3)), model])
+    for each in (model, around):
+        assert signature_of(each, Wishes(), "m").inputs[0].pixels == pixels
+
+
+def test_each_step_of_a_sequence_of_any_length_is_answered_where_keras_goes_through_as_many_as_there_are_rows(tmp_path):
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+    each = layers.TimeDistributed(layers.Dense(3, "softmax"))
+    parts = [layers.Embedding(20, 4), layers.LSTM(5, return_sequences=True), each]
+    keras.Sequential([keras.Input((None,), dtype="int32"), *parts]).save(tmp_path / "tags.keras")
+    card, predictor = brought(tmp_path / "tags.keras", tmp_path / "m")
+    assert card["formats"] == ["keras", "onnx"] and card["parity"]["proved"]
+    words = RANDOM.integers(0, 20, (2, 7)).astype(np.int32)
+    expected = keras.Sequential([keras.Input((7,), dtype="int32"), *parts]).predict(words, verbose=0)
+    for answer in (predictor, load_predictor(tmp_path / "m", "keras")):
+        assert answer(Batch([words])) == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
     from helpers.export.parity import FEWEST, inputs_of
 
