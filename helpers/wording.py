@@ -66,6 +66,8 @@ def option(name: str, value: str) -> str:
 def no_file(word: str) -> str:
     """The sentence that there is no such file: which one beside it may be meant, or else in which folder it is not."""
     path = Path(os.path.expanduser(word))
+    if path.is_symlink():
+        return f"{word} is a link to {os.readlink(path)}, which is not there: give the file itself"
     beside: list[str] = []
     with suppress(OSError):
         beside = [name for name in os.listdir(path.parent) if not name.startswith(".")]

@@ -82,3 +82,9 @@ def test_a_line_is_read_by_a_shell_as_the_words_that_were_meant(word):
 @pytest.mark.skipif(os.name != "posix", reason="the quotes are those of a POSIX shell")
 def test_a_path_with_a_blank_is_quoted_as_windows_reads_it_too():
     assert line("train", "Meine Tabellen/Verträge.csv") == 'train "Meine Tabellen/Verträge.csv"'
+
+
+def test_a_link_to_nowhere_is_named_as_one(tmp_path):
+    (tmp_path / "m.keras").symlink_to("moved.keras")
+    said = no_file(str(tmp_path / "m.keras"))
+    assert said == f"{tmp_path / 'm.keras'} is a link to moved.keras, which is not there: give the file itself"

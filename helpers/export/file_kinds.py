@@ -44,7 +44,8 @@ KINDS = [
     ),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file", FROM_PYTORCH),
     (rb"(?s)\x80[\x02-\x05].*joblib", "a joblib file (a Python pickle)", FROM_PICKLE),
-    (rb"\x80[\x02-\x05]", "a Python pickle", FROM_PICKLE),
+    (rb"\x80[\x02-\x05]|c(copy_?reg|__builtin__|builtins|numpy|sklearn)[\w.]*\n", "a Python pickle", FROM_PICKLE),
+    (rb"x[\x01\x5e\x9c\xda]", "packed by zlib, as joblib packs a Python pickle", FROM_PICKLE),
     (rb"model_checkpoint_path", "the list of a TensorFlow checkpoint", CHECKPOINT),
     (rb"tree\nversion=", "a model of LightGBM", FROM_TREES),
     (rb"CBM1", "a model of CatBoost", 'bring what its save_model(..., format="onnx") writes'),
@@ -163,6 +164,9 @@ def describe_archive(names: list[str]) -> str:
     """What a zip archive is whose members have these names and that is no Keras archive, and what to do."""
     endings = {Path(name).suffix for name in names if not name.endswith("/")}
     models = [name for name in names if Path(name).suffix in (".h5", ".hdf5", ".keras")]
+    folders = {Path(name).parent for name in names if Path(name).name == "model.weights.h5"}
+    if inside := [each for each in folders if (each / "config.json").as_posix() in names]:
+        return f"a zip archive of a folder, {inside[0]}/, with the inside of a .keras file; zip the files in it alone"
     if any(name.endswith("data.pkl") for name in names):
         return f"a PyTorch file; {FROM_PYTORCH}"
     if endings == {".npy"}:
@@ -172,7 +176,7 @@ def describe_archive(names: list[str]) -> str:
     if models:
         return f"a zip archive with {models[0]} in it; unpack it and give that file"
     if any(name.endswith("saved_model.pb") for name in names):
-        return "a zip archive with a SavedModel in it; unpack it, it is read by tf.saved_model.load"
+        return "a zip archive with a SavedModel in it; unpack it and give the folder with its saved_model.pb"
     return "a zip archive without a model in it"
 
 

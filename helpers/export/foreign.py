@@ -251,7 +251,10 @@ class LiteRTFile(ForeignModel):
         try:
             self.answer = run = LiteRTFunction(self.content)
         except Exception as error:
-            raise ArtifactError(f"{path.name} cannot be run by LiteRT: {first_line(error)}") from error
+            raise ArtifactError(
+                f"{path.name} cannot be run by LiteRT ({first_line(error)}): get it again, or bring the model that it "
+                "was made of"
+            ) from error
         tensors, operations = _litert_graph(self.content)
         if lent := sorted({each.kind.removeprefix("Flex") for each in operations if each.kind.startswith("Flex")}):
             raise ArtifactError(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -766,6 +767,9 @@ def tarred() -> bytes:
         (b"class_name: Sequential\nconfig: {}\n", "text file; give the file of a model, .keras"),
         (pickle.dumps({"weights": [1.0, 2.0]}), "Python pickle; .* skl2onnx"),
         (pickle.dumps({"model": "joblib.numpy_pickle"}), "joblib"),
+        (pickle.dumps(np.float64(1.0), protocol=0), "Python pickle; .* skl2onnx"),
+        (zlib.compress(pickle.dumps({"weights": [1.0]}), 3), "joblib packs a Python pickle; .* skl2onnx"),
+        (zipped({"m/config.json": b"{}", "m/model.weights.h5": b""}), "folder, m/, .*; zip the files in it alone"),
         (zipped({"archive/data.pkl": b"", "archive/version": b"3"}), "PyTorch file; .* torch.onnx.export"),
         (zipped({"weights.npy": b"\x93NUMPY"}), r"\.npz"),
         (zipped({"models/model.h5": b""}), "models/model.h5 in it; unpack it"),
