@@ -1265,6 +1265,16 @@ def test_each_step_of_a_sequence_of_any_length_is_answered_where_keras_goes_thro
         assert answer(Batch([words])) == pytest.approx(expected, abs=1e-6)
 
 
+def test_convolutions_with_the_channels_first_are_told_to_have_them_last(tmp_path):
+    import keras
+
+    layers = keras.layers
+    first = layers.Conv2D(2, 3, data_format="channels_first")
+    keras.Sequential([keras.Input((1, 8, 8)), first, layers.Flatten(), layers.Dense(1)]).save(tmp_path / "m.keras")
+    with pytest.raises(ArtifactError, match="on a GPU alone: build the model anew with data_format='channels_last'"):
+        export_file(tmp_path / "m.keras", tmp_path / "m")
+
+
 def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
     from helpers.export.parity import FEWEST, inputs_of
 
