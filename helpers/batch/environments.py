@@ -49,10 +49,10 @@ def make(home: Path, packages: list[str]) -> Path:
 
 def run(command: list[str]) -> None:
     """Run an installer; raises `NotInstalled` where it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    as_text = {"encoding": "utf-8", "errors": "replace"}  # as uv writes, whatever this system's encoding is
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **as_text)
     if done.returncode:
-        said = done.stdout.decode(errors="replace")  # UTF-8 from uv, whatever this system's encoding is
-        raise NotInstalled((said.strip().splitlines() or ["no reason given"])[-1])
+        raise NotInstalled((done.stdout.strip().splitlines() or ["no reason given"])[-1])
 
 
 def _wanted(packages: list[str]) -> str:

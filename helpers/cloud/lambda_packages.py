@@ -154,10 +154,10 @@ def _download(packages: dict[str, str], target: Target, folder: Path) -> None:
     where = ["--target", str(folder), "--python-version", target.python]
     where += ["--python-platform", f"{_MACHINES[target.machine]}-{_GLIBC}", "--only-binary", ":all:"]
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"]
-    done = subprocess.run([*command, *where, *pins], capture_output=True, check=False)
+    as_text = {"encoding": "utf-8", "errors": "replace"}  # as uv writes, whatever this system's encoding is
+    done = subprocess.run([*command, *where, *pins], capture_output=True, check=False, **as_text)
     if done.returncode:
-        said = done.stderr.decode(errors="replace")  # UTF-8 from uv, whatever this system's encoding is
-        reason = " ".join(line.strip(" ×╰─▶│├") for line in said.strip().splitlines())
+        reason = " ".join(line.strip(" ×╰─▶│├") for line in done.stderr.strip().splitlines())
         raise CannotPackage(
             f"the packages for {target} cannot be downloaded ({reason[:300] or 'no reason given'}): "
             "check the network and the proxy, then run this again"

@@ -173,6 +173,7 @@ class _Contents:
         self.custom = custom_objects
         self.built = architecture if hasattr(architecture, "load_weights") else None
         self.container = container_of(path)
+        self.backend = ""  # on which it was trained, where an HDF5 file tells
         self.version, self.tree, self.training = self._read()
         if architecture is not None and not self.built:
             self.version, self.tree, self.training = *read_architecture(Path(architecture)), None
@@ -210,6 +211,8 @@ class _Contents:
         with h5py.File(self.path, "r") as file:
             refuse_bomb(self.path, weights_size(file))
             attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in file.attrs.items()}
+            backend = file.get("model_weights", file).attrs.get("backend", "")
+            self.backend = backend.decode() if isinstance(backend, bytes) else backend
             if "model_config" not in attributes and not _is_weights(file):
                 raise ArtifactError(f"{self.path.name} is not a Keras file: it is an HDF5 file without a model in it")
             if "model_config" in attributes and "model_weights" not in file:
@@ -288,7 +291,7 @@ class _Contents:
         """The model's tree as today's Keras reads it, and what was changed."""
         notes: list[str] = []
         tree = repair(self.tree, self.custom, notes, archive=self.container == "zip")
-        if self._is_of_theano():
+        if self.backend == "theano":
             notes.append("the kernels of convolutions are turned round: Theano applied them from their other end")
         if with_training and self.training:
             notes.append("the optimizer starts afresh: its state is laid out differently today")
@@ -365,17 +368,8 @@ class _Contents:
 
     def _finish(self, model) -> None:
         _finalize(model)
-        if self._is_of_theano():
+        if self.backend == "theano":
             turn_kernels(model)
-
-    def _is_of_theano(self) -> bool:
-        import h5py
-
-        if self.container == "zip":
-            return False
-        with h5py.File(self.path) as file:
-            said = file.get("model_weights", file).attrs.get("backend", "")
-        return (said.decode() if isinstance(said, bytes) else said) == "theano"
 
     def _restore_optimizer(self, model) -> None:
         """Give the optimizer the state that it was saved with, so that training goes on where it was."""

@@ -90,4 +90,4 @@ class BackgroundLog:
             except BrokenPipeError:  # nobody reads it any more
                 return
             except OSError:  # its disk is full, say: the line is lost, and a later one may find room
-                continue
+                pass
