@@ -41,10 +41,6 @@ APPLICATIONS = {
     "caffe": ("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"),
     "torch": ("densenet",),
 }
-CHANNELS_LAST = (
-    "TensorFlow computes layers with the channels first on a GPU alone: build the model anew with "
-    "data_format='channels_last', give it these weights, and export that"
-)
 WIDTH_UNTOLD = "name the columns that a row holds, --features A,B, or give a table of such rows, --like TABLE"
 
 
@@ -636,8 +632,7 @@ def answered(model, answer: Callable, rows, signature):
         return answer(rows)
     except Exception as error:
         reason = f"the model does not answer {len(rows)} rows of what it takes: {first_line(error)}"
-        advice = CHANNELS_LAST if "NHWC tensor format" in reason else _advice(model, signature)
-        raise ArtifactError(f"{reason}; {advice}") from error
+        raise ArtifactError(f"{reason}; {_advice(model, signature)}") from error
 
 
 def _advice(model, signature) -> str:

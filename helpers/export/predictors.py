@@ -483,7 +483,10 @@ def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
 
     _go_through_every_step(model)
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
-    graph = tf.function(functools.partial(flat_call, model), input_signature=specs).get_concrete_function()
+    # on most CPUs TensorFlow by itself has no convolutions with the channels first
+    first = any(getattr(layer, "data_format", "") == "channels_first" for layer in model._flatten_layers())
+    call = functools.partial(flat_call, model)
+    graph = tf.function(call, input_signature=specs, jit_compile=first or None).get_concrete_function()
     kinds = [spec.dtype for spec in specs]
 
     def run(*arrays):

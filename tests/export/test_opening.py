@@ -1265,14 +1265,31 @@ def test_each_step_of_a_sequence_of_any_length_is_answered_where_keras_goes_thro
         assert answer(Batch([words])) == pytest.approx(expected, abs=1e-6)
 
 
-def test_convolutions_with_the_channels_first_are_told_to_have_them_last(tmp_path):
+def test_convolutions_with_the_channels_first_are_answered_on_any_cpu(tmp_path):
     import keras
 
     layers = keras.layers
-    first = layers.Conv2D(2, 3, data_format="channels_first")
-    keras.Sequential([keras.Input((1, 8, 8)), first, layers.Flatten(), layers.Dense(1)]).save(tmp_path / "m.keras")
-    with pytest.raises(ArtifactError, match="on a GPU alone: build the model anew with data_format='channels_last'"):
-        export_file(tmp_path / "m.keras", tmp_path / "m")
+    keras.utils.set_random_seed(3)
+    convolutions = (
+        layers.Conv2D(2, 3),
+        layers.SeparableConv2D(3, 3),
+        layers.Conv2DTranspose(2, 2),
+        layers.MaxPooling2D(2),
+    )
+    first = keras.Sequential([keras.Input((1, 12, 12)), *map(_with_channels_first, convolutions), layers.Flatten()])
+    last = keras.Sequential([keras.Input((12, 12, 1)), *convolutions, layers.Permute((3, 1, 2)), layers.Flatten()])
+    last.set_weights(first.get_weights())
+    first.save(tmp_path / "m.keras")
+    card, predictor = brought(tmp_path / "m.keras", tmp_path / "m")
+    assert "onnx" in card["formats"] and card["parity"]["proved"]
+    pictures = RANDOM.random((2, 1, 12, 12), np.float32)
+    expected = last.predict(pictures.reshape(2, 12, 12, 1), verbose=0)
+    for answer in (predictor, load_predictor(tmp_path / "m", "keras")):
+        assert answer(Batch([pictures])) == pytest.approx(expected, abs=1e-6)
+
+
+def _with_channels_first(layer):
+    return type(layer).from_config({**layer.get_config(), "data_format": "channels_first"})
 
 
 def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
