@@ -25,8 +25,8 @@ from helpers.data.distribution import Distribution
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
+from helpers.export.answers import answered, outputs_of
 from helpers.export.card import files_of, read_card, versions, write_card
-from helpers.export.detection import answered, outputs_of
 from helpers.export.errors import ArtifactError, first_line, last_line
 from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign

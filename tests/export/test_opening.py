@@ -16,8 +16,9 @@ from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_req
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature
+from helpers.export.answers import outputs_of
 from helpers.export.card import read_card
-from helpers.export.detection import Wishes, outputs_of, signature_of
+from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.legacy import load_keras
 from helpers.export.opening import opened
