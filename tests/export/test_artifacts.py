@@ -129,8 +129,9 @@ def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
 @pytest.mark.slow
 def test_the_way_into_onnx_takes_a_few_copies_of_the_weights_and_not_three_for_each_of_its_passes(tmp_path):
     code = (
-        "import resource, keras; from pathlib import Path; from helpers.export.formats import write_onnx\n"
-        "from helpers.export.detection import Wishes, signature_of\n"
+        "import resource; from pathlib import Path; from helpers.quiet import keras_alone\n"
+        "with keras_alone(): import keras\n"
+        "from helpers.export.formats import write_onnx; from helpers.export.detection import Wishes, signature_of\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(9_000), keras.layers.Dense(1)])\n"
         "before = peak()\n"
