@@ -20,11 +20,22 @@ import numpy as np
 
 from helpers.data import images
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, MOST_COUNTED, InvalidRequest, Named, Pairs, Rows, What, choice
+from helpers.data.parameters import (
+    LARGEST,
+    MOST_COUNTED,
+    InvalidRequest,
+    Named,
+    Pairs,
+    Rows,
+    What,
+    choice,
+    only_once,
+)
 from helpers.data.signature import Signature, outputs_from, outputs_to_dict, plain
 
 OPEN = 16  # the size that stands for an open one in samples and examples
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
+EXACT = 2**53  # from which on not every whole number is a float64
 MOST_SHOWN = 4096  # numbers of an example; a longer array is described, not shown
 # No empty one: where padding is masked, as by Embedding(mask_zero=True), a mean over no words is no number.
 TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "no", "Ünïcode too, and more of it")
@@ -125,6 +136,8 @@ class Array(_Shaped):
             raise BadValue("is empty")
         if not np.isfinite(numbers).all():
             raise BadValue("holds numbers that are not finite")
+        if self.is_whole and np.abs(numbers).max() >= EXACT:
+            numbers = np.array(value, dtype=object).reshape(numbers.shape)
         if self.values is not None:
             if not np.isin(numbers, self.values).all():
                 raise BadValue(partial(choice, list(map(str, self.values)), ""))
@@ -133,8 +146,8 @@ class Array(_Shaped):
             if not ((numbers >= low) & (numbers <= high) & (numbers == np.floor(numbers))).all():
                 only = "true and false, or 1 and 0" if self.is_bool else f"whole numbers from {low} to {high}"
                 raise BadValue(f"must hold {only}")
-        elif np.abs(numbers).max() > LARGEST:
-            raise BadValue(f"holds numbers beyond {LARGEST:g}")
+        elif np.abs(numbers).max() > self._largest:
+            raise BadValue(f"holds numbers beyond {self._largest:g}")
         return numbers.astype(self.dtype)
 
     def _ends(self) -> tuple[int, int]:
@@ -144,6 +157,10 @@ class Array(_Shaped):
             return 0, 1
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
+
+    @property
+    def _largest(self) -> float:
+        return min(LARGEST, float(np.finfo(self.dtype).max))
 
     @property
     def is_one_number(self) -> bool:
@@ -195,7 +212,7 @@ class Array(_Shaped):
             return {"type": "integer", "enum": list(self.values)}
         if self.is_bool:
             return {"type": "boolean"}
-        low, high = self._ends() if self.is_whole else (-LARGEST, LARGEST)
+        low, high = self._ends() if self.is_whole else (-self._largest, self._largest)
         return {"type": "integer" if self.is_whole else "number", "minimum": low, "maximum": high}
 
 
@@ -297,7 +314,8 @@ class Text(_Shaped):
         except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell
             raise BadValue("is no text that UTF-8 can hold") from error
         if self.values is not None:
-            known = self._spelled.get(value, self._spelled.get(value.casefold()))
+            exact, folded = self._spelled
+            known = exact.get(value, folded.get(value.casefold()))
             if known is None:
                 raise BadValue(partial(choice, self.values, value))
             value = known
@@ -318,10 +336,10 @@ class Text(_Shaped):
         return {"type": "string"} | ({"enum": list(self.values)} if self.values else {})
 
     @cached_property
-    def _spelled(self) -> dict[str, str]:
-        """What a request may write for each value."""
-        folded = {value.casefold(): value for value in reversed(self.values or ())}
-        return folded | {value: value for value in self.values or ()}
+    def _spelled(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What a request may write for each value: as it is, or in other letters where that means no other one."""
+        values = self.values or ()
+        return {value: value for value in values}, only_once((value.casefold(), value) for value in values)
 
 
 @dataclass(frozen=True)
@@ -509,13 +527,12 @@ class InputReader:
 
     def __init__(self, signature: InputSignature):
         self.signature, self.inputs = signature, signature.inputs
-        self._named = {}
-        for each in self.inputs:
-            self._named[_folded(each.name)] = self._named[_folded(name_in_requests(signature, each))] = each
+        called = [(name, each) for each in self.inputs for name in (each.name, name_in_requests(signature, each))]
+        self._named, self._folded = dict(called), only_once((_folded(name), each) for name, each in called)
 
     def field(self, name):
-        """The input that a request calls `name`, in any case; or None."""
-        return self._named.get(_folded(name))
+        """The input that a request calls `name`, in any case where no other one is called alike; or None."""
+        return self._named.get(name) or self._folded.get(_folded(name))
 
     def reads_body(self, media_type: str, body: bytes) -> bool:
         """Whether a body is the file of a picture itself."""

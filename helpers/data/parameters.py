@@ -115,7 +115,7 @@ class Reader:
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
         self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
         self._exact = {field.name: field for field in self._fields}
-        self._folded = _only_once((field.name.casefold(), field) for field in self._fields)
+        self._folded = only_once((field.name.casefold(), field) for field in self._fields)
         self._all = (1 << self.n) - 1
         self._names: dict[str, tuple[int, _Field]] = {}  # each feature's name as it is usually written, and its bit
         self._plain_pairs: dict[bytes, tuple[int, int, float]] = {}  # b"gender=male": bit, column, what fills it
@@ -386,7 +386,7 @@ class _Field:
         self.name, self.width = feature.name, feature.width
         self.takes_numbers = feature.kind == "real" and not feature.whole
         self.plain = self._plain_values()  # what is read by a look-up: the column that it fills, and with what number
-        self._texts = _only_once((text.casefold(), filled) for text, filled in self.plain.items() if type(text) is str)
+        self._texts = only_once((text.casefold(), filled) for text, filled in self.plain.items() if type(text) is str)
         self._read: Callable = {"real": self._number, "binary": self._yes_no, "category": self._category}[feature.kind]
         if feature.values and feature.kind == "binary":
             self._read = self._category
@@ -560,7 +560,7 @@ def _text(value) -> str:
     return " ".join(unicodedata.normalize("NFC", str(value)).split())
 
 
-def _only_once(pairs: Iterable[tuple]) -> dict:
+def only_once(pairs: Iterable[tuple]) -> dict:
     """A dict of those names that stand for one thing only."""
     found: dict = {}
     twice = set()

@@ -1,5 +1,6 @@
 """Request parameters become the matrix that the model takes, by name, or an error that names every bad field."""
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from helpers.data.inputs import Array, Image, InputSignature
+from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.parameters import (
     LONGEST_NUMBER,
     MOST_COMPARED,
@@ -487,3 +488,29 @@ def test_a_number_that_a_model_looks_up_is_a_whole_one_that_it_knows():
         with pytest.raises(InvalidRequest, match="id: must be a whole number"):
             signature.parse_query(f"x=1&id={wrong}".encode())
     assert set(signature.sample(200)[:, 1]) == set(range(7))
+
+
+def test_whole_numbers_are_read_to_their_last_digit():
+    """Ids and hashes lie where not every whole number is a float64."""
+    signature = InputSignature((Array("ids", (2,), "int64"),))
+    ids = [2**63 - 1, 2**53 + 1]
+    assert signature.parse({"ids": ids}).arrays[0].tolist() == [ids]
+    assert signature.parse({"ids": json.dumps(ids)}).arrays[0].tolist() == [ids]
+    with pytest.raises(InvalidRequest) as error:
+        signature.parse({"ids": [1, 2**63]})
+    assert error.value.fields == {"ids": f"must hold whole numbers from {-(2**63)} to {2**63 - 1}"}
+    known = InputSignature((Array("id", (1,), "int64", values=(2**53 + 1,)),))
+    with pytest.raises(InvalidRequest):
+        known.parse({"id": 2**53})
+    half = InputSignature((Array("x", (1,), "float16"),))
+    with pytest.raises(InvalidRequest) as error:
+        half.parse({"x": 70_000})
+    assert error.value.fields == {"x": "holds numbers beyond 65504"}
+
+
+def test_inputs_and_texts_that_differ_in_case_only_are_told_apart_by_their_spelling():
+    signature = InputSignature((Array("A", (1,)), Array("a", (1,)), Text("c", values=("Red", "red", "Blue"))))
+    found = signature.parse({"A": 1, "a": 2, "C": "red"})
+    assert [array.ravel().tolist() for array in found.arrays] == [[1], [2], ["red"]]
+    with pytest.raises(InvalidRequest):
+        signature.parse({"A": 1, "a": 2, "C": "RED"})
