@@ -21,7 +21,7 @@ from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.layers import readers
 from helpers.export.lookups import known_values, vocabulary, with_ids
-from helpers.export.pixel_scale import pixel_scale
+from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
 
 MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
 SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an array
@@ -234,6 +234,11 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
         pixels = wishes.pixels or pixel_scale(model, tensor)
+        if pixels != "0..255" and dtype in WHOLE_PIXELS:
+            raise ArtifactError(
+                f"the input {tensor.name} takes whole numbers ({dtype}), which pixels of {pixels} are not: leave "
+                "--pixels out"
+            )
         picture = Image(name or "image", shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
         if pixels in THREE_CHANNELS and picture.channels != 3:
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
@@ -248,6 +253,7 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
     if (
         wishes.takes == "array"
+        or tensor.dtype in ("int8", "bool")
         or None in shape
         or len(shape) not in (2, 3)
         or (len(shape) == 3 and shape[2] not in CHANNELS and not _is_channels_first(shape))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -21,10 +22,22 @@ from helpers.export.errors import ArtifactError, first_line
 from helpers.export.predictors import LiteRTFunction, onnx_function, onnx_session
 
 ITSELF = "it is the file that was given, run as it is: there is no Keras model to hold it against"
+DEFAULT = "serving_default"  # the function of several that is asked
 OPENED = "ask whoever made it for one whose first dimension is open"
-# Operations that hand each number on as it is, and those that scale it.
+# Operations that hand each number on as it is, those that do so at another place, and those that scale it.
 HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
-SCALES = ("Mul", "Div", "RealDiv", "Sub", "Add", "AddV2", "MUL", "DIV", "SUB", "ADD")
+MOVES = ("Transpose", "StridedSlice", "Slice", "ReverseV2", "TRANSPOSE", "STRIDED_SLICE", "REVERSE_V2")
+ASKS_SHAPE = ("Shape", "Size", "SHAPE")
+SCALES = {
+    name: operation
+    for operation, names in {
+        np.multiply: ("Mul", "MUL"),
+        np.divide: ("Div", "RealDiv", "DIV"),
+        np.subtract: ("Sub", "SUB"),
+        np.add: ("Add", "AddV2", "ADD"),
+    }.items()
+    for name in names
+}
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
 SHARES = {
@@ -42,8 +55,9 @@ class Tensor:
     """An input or an output of a model: shape with None where it is open, the first for the rows.
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
-    input, how many words the look-up knows that takes it. pixels: of a picture, how they are scaled, "" if unknown.
-    classes: of an output, what its shares are of, where the file says so.
+    input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
+    weighs them, None where that is unknown. pixels: how those of a picture are scaled where no step tells it, "" if
+    unknown. classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -51,6 +65,7 @@ class Tensor:
     dtype: str
     activation: str | None = None
     words: int | None = None
+    scaled: tuple[float, float] | None = None
     pixels: str = ""
     classes: tuple[str, ...] = ()
 
@@ -65,10 +80,18 @@ class Operation:
 
 
 class Graph:
-    """Operations, and the first dimension of each constant: enough to tell what a graph makes of its ends."""
+    """Operations, and the first dimension of each constant: enough to tell what a graph makes of its ends.
 
-    def __init__(self, operations: Iterable[Operation], constants: dict[str, int | None]):
-        self.operations, self.constants = list(operations), constants
+    value(name): what a constant holds; None where that is not told.
+    """
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        constants: dict[str, int | None],
+        value: Callable[[str], np.ndarray | None],
+    ):
+        self.operations, self.constants, self._value = list(operations), constants, value
         self.made_by = {name: each for each in self.operations for name in each.writes}
 
     def activation(self, output: str) -> str | None:
@@ -89,19 +112,41 @@ class Graph:
         sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
         return frozenset(filter(None, sizes))
 
-    def scales(self, source: str) -> bool:
-        """Whether the first thing done to an input is to scale it."""
-        return any(
-            each.kind in SCALES and any(name in self.constants for name in each.reads) for each in self._readers(source)
-        )
+    def scaled(self, source: str) -> tuple[float, float] | None:
+        """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown."""
+        low, high = 0.0, 1.0
+        while True:
+            readers = [each for each in self.operations if source in each.reads and each.kind not in ASKS_SHAPE]
+            if len(readers) != 1:
+                return low, high
+            [reader] = readers
+            if reader.kind in SCALES:
+                sides = [None if name == source else self._constant(name) for name in reader.reads]
+                if sum(side is None for side in sides) > 1:
+                    return None
+                low, high = (
+                    float(np.mean(SCALES[reader.kind](*(number if side is None else side for side in sides))))
+                    for number in (low, high)
+                )
+            elif reader.kind not in HANDS_ON + MOVES:
+                return low, high
+            source = reader.writes[0]
 
     def _rows(self, name: str) -> int | None:
         """The first dimension of a constant, which may be handed on before it is used; None for what is computed."""
+        return self.constants.get(self._first(name, ("Identity",)))
+
+    def _constant(self, name: str) -> np.ndarray | None:
+        name = self._first(name, HANDS_ON)
+        return self._value(name) if name in self.constants else None
+
+    def _first(self, name: str, kinds: Iterable[str]) -> str:
+        """What operations of these kinds have handed on as `name`."""
         made = self.made_by.get(name)
-        while made is not None and made.kind == "Identity":
+        while made is not None and made.kind in kinds:
             name = made.reads[0]
             made = self.made_by.get(name)
-        return self.constants.get(name)
+        return name
 
     def _readers(self, source: str) -> list[Operation]:
         found = []
@@ -183,14 +228,18 @@ class OnnxFile(ForeignModel):
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
         constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in made.initializer}
         constants |= {each.output[0]: None for each in made.node if each.op_type == "Constant"}
-        graph = Graph((Operation(each.op_type, tuple(each.input), tuple(each.output)) for each in made.node), constants)
+        operations = (Operation(each.op_type, tuple(each.input), tuple(each.output)) for each in made.node)
+        graph = Graph(operations, constants, functools.partial(_onnx_value, made))
+        if not (session.get_inputs() and session.get_outputs()):
+            raise ArtifactError(f"{path.name} has no input or no output: convert it anew, with both")
         self.inputs = tuple(
             Tensor(
                 each.name,
                 _rows_first(path, each.name, _told_shape(path, self._model, each)),
                 _onnx_dtype(path, each),
                 words=graph.words(each.name),
-                pixels=self._pixels(graph, each),
+                scaled=graph.scaled(each.name),
+                pixels=self._pixels(each),
             )
             for each in session.get_inputs()
         )
@@ -206,9 +255,7 @@ class OnnxFile(ForeignModel):
         )
         self.tables, self.answer = graph.tables(), onnx_function(session)
 
-    def _pixels(self, graph: Graph, source) -> str:
-        if graph.scales(source.name):
-            return "0..255"
+    def _pixels(self, source) -> str:
         is_rgb = len(source.shape) == 4 and source.shape[1] == 3
         return "torch" if is_rgb and self._model.producer_name == "pytorch" else ""
 
@@ -227,6 +274,9 @@ class OnnxFile(ForeignModel):
                 self.features, self.label = tuple(json.loads(told["features"])), told["label"]
         self._classes = _named_classes(self._model.graph)
         texts = _in_numbers(self._model.graph, is_classifier=bool(self._classes))
+        if self._model.graph.output and all(map(_is_text, self._model.graph.output)):
+            names = ", ".join(each.name for each in self._model.graph.output)
+            raise ArtifactError(f"{path.name} answers with texts only ({names}): convert it anew with its numbers, too")
         self.texts = texts or ()
         if not outside and texts is None:
             return content
@@ -255,7 +305,13 @@ class LiteRTFile(ForeignModel):
                 f"{path.name} cannot be run by LiteRT ({first_line(error)}): get it again, or bring the model that it "
                 "was made of"
             ) from error
-        tensors, operations = _litert_graph(self.content)
+        several = list(run.first.get_signature_list())
+        if len(several) > 1 and run.function != DEFAULT:
+            raise ArtifactError(
+                f"{path.name} holds several functions ({', '.join(several)}), of which LiteRT runs the first: convert "
+                f"it anew with the one to ask, as signature_keys=[{(DEFAULT if DEFAULT in several else several[0])!r}]"
+            )
+        plain, tensors, operations = _litert_graph(self.content)
         if lent := sorted({each.kind.removeprefix("Flex") for each in operations if each.kind.startswith("Flex")}):
             raise ArtifactError(
                 f"{path.name} cannot be run by LiteRT: it holds operations of TensorFlow that LiteRT does not have "
@@ -269,7 +325,7 @@ class LiteRTFile(ForeignModel):
             if str(index) not in written | given
         }
         self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
-        graph = Graph(operations, constants)
+        graph = Graph(operations, constants, lambda name: plain.get_tensor(int(name)) if name.isdigit() else None)
         self.tables = graph.tables()
         self.inputs = tuple(
             Tensor(
@@ -277,7 +333,8 @@ class LiteRTFile(ForeignModel):
                 _rows_first(path, name, each["shape_signature"]),
                 _litert_dtype(each),
                 words=graph.words(str(each["index"])),
-                pixels=_quantized_pixels(each) or ("0..255" if graph.scales(str(each["index"])) else ""),
+                scaled=None if each["quantization"][0] else graph.scaled(str(each["index"])),
+                pixels=_quantized_pixels(each),
             )
             for name, each in run.inputs.items()
         )
@@ -290,6 +347,19 @@ class LiteRTFile(ForeignModel):
             )
             for name, each in run.outputs.items()
         )
+
+
+def _onnx_value(graph, name: str) -> np.ndarray | None:
+    """What a constant of an ONNX graph holds, where it is one of numbers."""
+    from onnx import helper, numpy_helper
+
+    for each in graph.initializer:
+        if each.name == name:
+            return numpy_helper.to_array(each)
+    made = next(each for each in graph.node if name in each.output)
+    value = helper.get_attribute_value(made.attribute[0])
+    value = numpy_helper.to_array(value) if hasattr(value, "dims") else np.asarray(value)
+    return value if value.dtype.kind in "iuf" else None
 
 
 def _named_classes(graph) -> dict[str, tuple[str, ...]]:
@@ -327,12 +397,18 @@ def _in_numbers(graph, is_classifier: bool = False) -> list[str] | None:
         kind = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [None, count])
         outputs[node.output[0]].type.CopyFrom(kind)
         changed = True
-    texts = [each for each in graph.output if each.type.tensor_type.elem_type == onnx.TensorProto.STRING]
+    texts = list(filter(_is_text, graph.output))
     texts += filter(_is_label, graph.output if is_classifier else ())
     if len(texts) < len(graph.output):
         for each in texts:
             graph.output.remove(each)
     return [each.name for each in texts] if changed or texts else None
+
+
+def _is_text(output) -> bool:
+    import onnx
+
+    return output.type.tensor_type.elem_type == onnx.TensorProto.STRING
 
 
 def _is_label(output) -> bool:
@@ -361,8 +437,8 @@ def _onnx_reason(error: Exception) -> str:
     return f"{said}; convert it anew, with operations of ONNX only, of version {onnx.defs.onnx_opset_version()} at most"
 
 
-def _litert_graph(content: bytes) -> tuple[dict[int, dict], list[Operation]]:
-    """LiteRT's details of all tensors by their numbers, and the operations as they stand in the file."""
+def _litert_graph(content: bytes):
+    """An interpreter, LiteRT's details of all tensors by their numbers, and the operations as they are in the file."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate puts one operation of its own for many
@@ -371,7 +447,7 @@ def _litert_graph(content: bytes) -> tuple[dict[int, dict], list[Operation]]:
         Operation(each["op_name"], tuple(map(str, each["inputs"])), tuple(map(str, each["outputs"])))
         for each in interpreter._get_ops_details()
     ]
-    return {each["index"]: each for each in interpreter.get_tensor_details()}, operations
+    return interpreter, {each["index"]: each for each in interpreter.get_tensor_details()}, operations
 
 
 def _litert_dtype(detail: dict) -> str:

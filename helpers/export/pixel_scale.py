@@ -1,6 +1,6 @@
-"""How the pixels of a picture are scaled that a Keras model takes: a key of `images.PIXELS`.
+"""How the pixels of a picture are scaled that a model takes: a key of `images.PIXELS`.
 
-Told by what its first layers make of a black and of a white picture.
+Told by what its first layers make of a black and of a white picture; a model that is not Keras's tells that itself.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.data.inputs import OPEN
+from helpers.export.foreign import Tensor
 from helpers.export.layers import nested
 
+WHOLE_PIXELS = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")  # which 0 to 255 go into
 SCALING = ("Rescaling", "Normalization")
 LEVELS = (0.0, 1.0, 255.0)  # that are asked to see how pixels are scaled
 RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}  # of pixels that a model may have been trained on
@@ -25,20 +27,26 @@ APPLICATIONS = {
 
 def pixel_scale(model, tensor) -> str:
     """How pixels are scaled: so that what the model begins with makes usual numbers of them, else as its name tells."""
+    if tensor.dtype in WHOLE_PIXELS:
+        return "0..255"
+    scaled = tensor.scaled if isinstance(tensor, Tensor) else _scaled_by_layers(model, tensor)
+    if scaled is not None and not np.allclose(scaled, LEVELS[:2], atol=1e-3):
+        return min(RANGES, key=lambda pixels: _strangeness(*scaled, *RANGES[pixels]))
     if getattr(tensor, "pixels", ""):
         return tensor.pixels
-    if tensor.dtype.startswith(("uint", "int")):
-        return "0..255"
-    size = [each or OPEN for each in tensor.shape[1:]]
-    values = [np.full((1, *size), level, np.float32) for level in LEVELS]
-    black, white, _ = _means(_scaled(model, {tensor.name: values}))
-    if not np.allclose((black, white), LEVELS[:2], atol=1e-3):
-        return min(RANGES, key=lambda pixels: _strangeness(black, white, *RANGES[pixels]))
     names = [model.name, *(layer.name for layer in model.layers)]
     for pixels, known in APPLICATIONS.items():
         if any(name.lower().startswith(known) for name in names):
             return pixels
     return "0..1"
+
+
+def _scaled_by_layers(model, tensor) -> tuple[float, float]:
+    """What a Keras model makes of the pixels 0 and 1 in the whole input before it weighs them."""
+    size = [each or OPEN for each in tensor.shape[1:]]
+    values = [np.full((1, *size), level, np.float32) for level in LEVELS]
+    black, white, _ = _means(_scaled(model, {tensor.name: values}))
+    return black, white
 
 
 def _strangeness(at_0: float, at_1: float, low: float, high: float) -> float:

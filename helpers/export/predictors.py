@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.inputs import Batch, InputSignature, signature_from
+from helpers.data.inputs import OPEN, Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import PredictorError, first_line
@@ -292,14 +292,15 @@ class LiteRTFunction:
 
     inputs, outputs: what they are called, in the order in which they are given and wanted; a file that calls them
     otherwise has them in its own order. A file of whole numbers that stand for real ones (quantized) takes and gives
-    the real ones. The attributes `inputs` and `outputs` are LiteRT's details of each by name.
+    the real ones. The attributes `inputs` and `outputs` are LiteRT's details of each by name, `function` is what the
+    file calls the function that is run.
     """
 
     def __init__(self, content: bytes, inputs=(), outputs=()):
         self._content = content
         with quiet():  # the first interpreter of a process announces itself
             self.first = self._new()
-        found = _litert_tensors(self.first)
+        self.function, *found = _litert_tensors(self.first)
         self.inputs, self.outputs = (_in_order(*each) for each in zip(found, (inputs, outputs), strict=True))
         row = sum(abs(int(np.prod(detail["shape_signature"]))) for detail in self.inputs.values())
         one = any(detail["shape_signature"][0] == 1 for detail in self.inputs.values())
@@ -312,6 +313,10 @@ class LiteRTFunction:
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=self._content, num_threads=1)
+        for detail in interpreter.get_input_details():
+            if (detail["shape_signature"][1:] < 0).any():  # which LiteRT has as 1, too small for a convolution
+                sizes = [OPEN if size < 0 else size for size in detail["shape_signature"][1:]]
+                interpreter.resize_tensor_input(detail["index"], (1, *sizes))
         try:
             interpreter.allocate_tensors()
         except RuntimeError as error:
@@ -355,17 +360,22 @@ class LiteRTFunction:
         return found
 
 
-def _litert_tensors(interpreter) -> tuple[dict[str, dict], dict[str, dict]]:
-    """LiteRT's details of the inputs and of the outputs, by the names of the file's signature where it has one."""
+def _litert_tensors(interpreter) -> tuple[str, dict[str, dict], dict[str, dict]]:
+    """The function of a file that LiteRT runs, its first, and LiteRT's details of its inputs and outputs by names.
+
+    "" and the names of the tensors where the file does not name its functions.
+    """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    signatures = interpreter.get_signature_list()
-    if len(signatures) != 1:
-        return {each["name"]: each for each in inputs}, {each["name"]: each for each in outputs}
-    runner = interpreter.get_signature_runner(next(iter(signatures)))
-    return tuple(
-        {name: next(each for each in details if each["index"] == own["index"]) for name, own in named.items()}
-        for details, named in ((inputs, runner.get_input_details()), (outputs, runner.get_output_details()))
-    )
+    for function in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(function)
+        named = runner.get_input_details(), runner.get_output_details()
+        if {each["name"] for each in named[0].values()} == {each["name"] for each in inputs}:
+            ends = (
+                {name: next(each for each in details if each["index"] == own["index"]) for name, own in found.items()}
+                for details, found in zip((inputs, outputs), named, strict=True)
+            )
+            return function, *ends
+    return "", {each["name"]: each for each in inputs}, {each["name"]: each for each in outputs}
 
 
 def _in_order(found: dict[str, dict], names) -> dict[str, dict]:

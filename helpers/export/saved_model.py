@@ -17,12 +17,11 @@ from pathlib import Path
 import keras
 
 from helpers.export.errors import ArtifactError, first_line
-from helpers.export.foreign import Ends, Graph, Operation, Tensor
+from helpers.export.foreign import DEFAULT, Ends, Graph, Operation, Tensor
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet
 
 NAME = "saved_model.pb"
-FUNCTION = "serving_default"
 PARSES = ("ParseExample", "ParseExampleV2", "ParseSingleExample")  # as the exports of TensorFlow's estimators
 
 
@@ -117,14 +116,14 @@ def _parameters(function) -> int:
 
 def _function(loaded) -> str:
     names = list(loaded.signatures)
-    if FUNCTION in names:
-        return FUNCTION
+    if DEFAULT in names:
+        return DEFAULT
     if len(names) == 1:
         return names[0]
     found = f"has {', '.join(names)}" if names else "has none"
     raise ArtifactError(
-        f"a SavedModel is asked by its function {FUNCTION}, this one {found}: export it with "
-        f"signatures={{{FUNCTION!r}: ...}}, the one to ask"
+        f"a SavedModel is asked by its function {DEFAULT}, this one {found}: export it with "
+        f"signatures={{{DEFAULT!r}: ...}}, the one to ask"
     )
 
 
@@ -144,6 +143,7 @@ def _shape(spec) -> list[int | None]:
 
 def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
     """What the graph makes of its inputs and outputs, and its tables; unknown where it holds a look-up of texts."""
+    from tensorflow import make_ndarray
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     inputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.takes]
@@ -159,19 +159,19 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
             f"{Path(layer.folder).name}/ takes examples as TensorFlow writes them to files (tf.train.Example), which "
             "no request holds: export it with a function that takes the features themselves"
         )
-    constants = {
-        op.outputs[0].name: (op.outputs[0].shape.as_list() or [None])[0] for op in operations if op.type == "Const"
-    }
+    made = {op.outputs[0].name: op for op in operations if op.type == "Const"}
+    constants = {name: (op.outputs[0].shape.as_list() or [None])[0] for name, op in made.items()}
     graph = Graph(
         (Operation(op.type, tuple(t.name for t in op.inputs), tuple(t.name for t in op.outputs)) for op in operations),
         constants,
+        lambda name: make_ndarray(made[name].get_attr("value")),
     )
     places = {tensor.name.partition(":")[0]: tensor.name for tensor in frozen.inputs}
     for i, each in enumerate(inputs):
         place = places.get(each.name)
         if place:
-            pixels = "0..255" if graph.scales(place) else ""
-            inputs[i] = Tensor(each.name, each.shape, each.dtype, words=graph.words(place), pixels=pixels)
+            told = {"words": graph.words(place), "scaled": graph.scaled(place)}
+            inputs[i] = Tensor(each.name, each.shape, each.dtype, **told)
     if len(outputs) == len(frozen.outputs):  # both by their names
         ends = zip(outputs, frozen.outputs, strict=True)
         outputs = [Tensor(each.name, each.shape, each.dtype, graph.activation(end.name)) for each, end in ends]

@@ -20,6 +20,7 @@ from helpers.export.answers import outputs_of
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
+from helpers.export.foreign import LiteRTFile, OnnxFile
 from helpers.export.legacy import load_keras
 from helpers.export.opening import opened
 from helpers.export.own_model import export_file, found_in, import_layers, takes_in_words, told
@@ -924,12 +925,21 @@ def test_json_that_is_no_model_is_told_so_before_its_weights_are_asked_for(tmp_p
 # ---- ONNX ----
 
 
-def as_pytorch_writes(path: Path, rows, last: str = "", outside: bool = False) -> None:
-    """A small convolution over pictures with their channels first, as `torch.onnx.export` lays one out."""
+def as_pytorch_writes(
+    path: Path, rows, last: str = "", outside: bool = False, first=(), maker: str = "pytorch", dtype=TensorProto.FLOAT
+) -> None:
+    """A small convolution over pictures with their channels first, as `torch.onnx.export` lays one out.
+
+    first: what is done to the pixels before, operations and the constants that they take.
+    """
     random = np.random.default_rng(1)
     weights = {"conv.weight": (4, 3, 3, 3), "fc.weight": (5, 4), "fc.bias": (5,)}
+    before = [helper.make_node("Cast", ["input"], ["0"], to=TensorProto.FLOAT)]
+    constants = {f"by {i}": np.array(by, np.float32) for i, (_, by) in enumerate(first)}
+    before += [helper.make_node(kind, [f"{i}", f"by {i}"], [f"{i + 1}"]) for i, (kind, _) in enumerate(first)]
     nodes = [
-        helper.make_node("Conv", ["input", "conv.weight"], ["c"], kernel_shape=[3, 3]),
+        *before,
+        helper.make_node("Conv", [str(len(first)), "conv.weight"], ["c"], kernel_shape=[3, 3]),
         helper.make_node("GlobalAveragePool", ["c"], ["p"]),
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("Gemm", ["f", "fc.weight", "fc.bias"], ["logits" if last else "output"], transB=1),
@@ -938,11 +948,12 @@ def as_pytorch_writes(path: Path, rows, last: str = "", outside: bool = False) -
     graph = helper.make_graph(
         nodes,
         "main_graph",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [rows, 3, 32, 24])],
+        [helper.make_tensor_value_info("input", dtype, [rows, 3, 32, 24])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [rows, 5])],
-        [numpy_helper.from_array(random.normal(size=s).astype("f"), name) for name, s in weights.items()],
+        [numpy_helper.from_array(random.normal(size=s).astype("f"), name) for name, s in weights.items()]
+        + [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, producer_name="pytorch", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, producer_name=maker, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     outside = {"save_as_external_data": True, "location": f"{path.name}.data", "size_threshold": 0} if outside else {}
     onnx.save(model, path, **outside)
 
@@ -973,6 +984,37 @@ def test_an_onnx_file_of_pytorch_takes_pictures_with_their_channels_first(tmp_pa
     parity = card["parity"]
     assert not parity["proved"] and parity["largest_difference"] is None and not parity["by_format"]
     assert "parity: not measured: it is the file that was given" in "\n".join(told(card, predictor.signature))
+
+
+MEAN = np.array([0.485, 0.456, 0.406]).reshape(3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("maker", "first", "pixels"),
+    [
+        ("pytorch", [], "torch"),
+        ("tf2onnx", [], "0..1"),
+        ("pytorch", [("Div", 255)], "0..255"),
+        ("tf2onnx", [("Mul", 2), ("Sub", 1)], "0..1"),
+        ("tf2onnx", [("Div", 127.5), ("Add", -1)], "0..255"),
+        ("pytorch", [("Sub", MEAN), ("Div", 0.225)], "0..1"),
+        ("pytorch", [("Sub", 255 * MEAN), ("Mul", 1 / 57)], "0..255"),
+    ],
+)
+def test_what_the_first_steps_of_an_onnx_file_make_of_pixels_tells_how_they_are_scaled(tmp_path, maker, first, pixels):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", maker=maker, first=first)
+    assert signature_of(OnnxFile(tmp_path / "net.onnx"), Wishes(), "m").inputs[0].pixels == pixels
+
+
+def test_pixels_that_are_whole_numbers_are_taken_as_the_picture_holds_them(tmp_path):
+    as_pytorch_writes(tmp_path / "net.onnx", "n", dtype=TensorProto.UINT8)
+    model = OnnxFile(tmp_path / "net.onnx")
+    picture = signature_of(model, Wishes(), "m").inputs[0]
+    assert (picture.kind, picture.pixels, picture.dtype) == ("image", "0..255", "uint8")
+    with pytest.raises(ArtifactError, match=r"takes whole numbers \(uint8\).*: leave --pixels out"):
+        signature_of(model, Wishes(pixels="0..1"), "m")
+    as_pytorch_writes(tmp_path / "net.onnx", "n", dtype=TensorProto.INT8)  # of which no pixel is 200
+    assert signature_of(OnnxFile(tmp_path / "net.onnx"), Wishes(), "m").inputs[0].kind == "array"
 
 
 @pytest.mark.parametrize(("last", "classes"), [("Softmax", ()), ("LogSoftmax", ()), ("", "01234")])
@@ -1081,6 +1123,19 @@ def test_a_classifier_of_scikit_learn_answers_with_the_names_of_its_classes(tmp_
     np.testing.assert_allclose(predictor(rows), shares, atol=1e-6)
 
 
+def test_answers_that_are_texts_only_are_refused_with_what_to_do(tmp_path):
+    classifier_of_sklearn(tmp_path / "net.onnx", ["a", "b", "c"], zipped=False)
+    model = onnx.load(tmp_path / "net.onnx")
+    del model.graph.output[1]
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ArtifactError, match=r"answers with texts only \(label\): convert it anew with its n"):
+        found_in(tmp_path / "net.onnx")
+    del model.graph.output[0]
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ArtifactError, match="has no input or no output: convert it anew, with both"):
+        found_in(tmp_path / "net.onnx")
+
+
 def one_operation(path: Path, kind: str, takes=("n", 2), answers=("n", 2), dtype=TensorProto.FLOAT, **options) -> None:
     ends = [[helper.make_tensor_value_info("x", TensorProto.FLOAT, takes)]]
     ends.append([helper.make_tensor_value_info("y", dtype, answers)])
@@ -1175,6 +1230,34 @@ def test_a_litert_file_with_operations_of_tensorflow_names_them(tmp_path):
         ArtifactError, match=r"that LiteRT does not have \(DenseBincount\): bring the model that it was"
     ):
         export_file(tmp_path / "net.tflite", tmp_path / "m")
+
+
+@pytest.mark.slow
+def test_a_graph_tells_the_scale_of_its_pixels_and_litert_runs_the_function_that_is_asked(tmp_path):
+    import tensorflow as tf
+
+    class Net(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 16, 16, 3), name="fixed")])
+        def fixed(self, pixels):
+            return {"shares": tf.nn.softmax(tf.reduce_mean(tf.nn.tanh((pixels - 0.45) / 0.22), [1, 2]))}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), name="a")])
+        def any_size(self, pixels):
+            return {"means": tf.reduce_mean(tf.nn.conv2d(pixels, tf.ones((3, 3, 3, 2)), 1, "VALID"), [1, 2])}
+
+    net = Net()
+    tf.saved_model.save(net, tmp_path / "net", signatures={"a": net.any_size, "serving_default": net.fixed})
+    assert signature_of(read_saved_model(tmp_path / "net")[1], Wishes(), "m").inputs[0].pixels == "0..1"
+    for keys, name in ((None, "both"), (["serving_default"], "fixed"), (["a"], "any_size")):
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "net"), signature_keys=keys)
+        (tmp_path / f"{name}.tflite").write_bytes(converter.convert())
+    with pytest.raises(ArtifactError, match=r"several functions \(a, serving_default\).*signature_keys=\['serving_def"):
+        LiteRTFile(tmp_path / "both.tflite")
+    fixed = LiteRTFile(tmp_path / "fixed.tflite")
+    assert (fixed.inputs[0].name, signature_of(fixed, Wishes(), "m").inputs[0].pixels) == ("fixed", "0..1")
+    _, predictor = brought(tmp_path / "any_size.tflite", tmp_path / "m")
+    for size in (5, 40):
+        np.testing.assert_allclose(predictor(Batch([np.ones((2, size, size, 3), np.float32)])), 27)
 
 
 @pytest.mark.slow
