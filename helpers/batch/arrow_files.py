@@ -29,7 +29,7 @@ def parquet(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str],
         names = [name for name in file.schema_arrow.names if keep(name)]
         if len(set(names)) < len(names):
             return None
-        schema = pa.schema([file.schema_arrow.field(name) for name in names])
+        schema = _wanted(file.schema_arrow, keep)[1]
         metadata = file.metadata
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         sizes = [group.num_rows for group in groups]
@@ -52,7 +52,7 @@ def parquet(path: Path, keep: Callable[[str], bool], is_feature: Callable[[str],
                 wanted = batch.slice(done, max(0, end - at - done))
                 at += batch.num_rows
                 if wanted.num_rows:
-                    yield _block_of(wanted, at - batch.num_rows + done)
+                    yield _block_of(_in_types(wanted, schema), at - batch.num_rows + done)
                 if at >= end:
                     return
 
@@ -188,14 +188,25 @@ def _slices(batch: pa.RecordBatch, schema: pa.Schema, before: int, start: int, e
         batch = batch.slice(0, max(0, end - before))
     if before + batch.num_rows <= start:
         return
+    yield from slices_of(_in_types(batch, schema), before, start)
+
+
+def _in_types(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.schema.equals(schema):
+        return batch
     columns = [column.cast(field.type) for field, column in zip(schema, batch.columns, strict=True)]
-    yield from slices_of(pa.RecordBatch.from_arrays(columns, schema=schema), before, start)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _usual(kind: pa.DataType) -> pa.DataType:
     """The type that Parquet and CSV have for a column of Arrow's, of which a view is a way to lie in memory."""
     if pa.types.is_dictionary(kind):
         return pa.dictionary(kind.index_type, _usual(kind.value_type), kind.ordered)
+    if pa.types.is_struct(kind):
+        return pa.struct([each.with_type(_usual(each.type)) for each in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        list_of = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return list_of(kind.value_field.with_type(_usual(kind.value_type)))
     return {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}.get(kind, kind)
 
 

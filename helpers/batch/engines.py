@@ -82,7 +82,7 @@ def score_files(
     if engine == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise CannotScore("Spark needs Java 17 or newer: install it (`sudo apt install default-jre-headless`)")
     job = Job.of(sources, scorer_of, keep, model.resolve(), parts, strict)
-    parts.check(job.schema)
+    parts.check(job.schema, job.columns)
     pieces.forget_what_went_wrong(parts.folder)
     job.write(parts.folder / "job.json")
     while missing := len(job.pieces) - len(done := pieces.finished(parts)):

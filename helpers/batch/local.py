@@ -40,7 +40,7 @@ def score_files(
     call goes on with the part that was begun.
     """
     schema, columns = columns_of(sources, scorer_of, keep)
-    parts.check(schema)
+    parts.check(schema, columns)
     with ThreadPoolExecutor(threads) as pool:
         for number, source in enumerate(sources):
             finished = [record for record in parts.records.values() if record["source"] == number]

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -102,15 +102,15 @@ class Parts:
             return self.folder / "rows" / f"part-{name}{suffix}"
         return self.folder / f"{what}-{name}{suffix}"
 
-    def check(self, schema: pa.Schema) -> None:
-        """Raise `DataError` where a column holds what the output cannot."""
+    def check(self, schema: pa.Schema, read: Collection[str]) -> None:
+        """Raise `DataError` where a column holds what the output cannot. read: columns of the input."""
         for field in schema:
             if not _can_hold(self.suffix, field):
                 kind = "Parquet" if self.suffix == PARQUET else "CSV"
-                instead = "" if self.suffix == PARQUET else "let the output end in .parquet, or "
+                instead = [] if self.suffix == PARQUET else ["let the output end in .parquet"]
+                instead += ["name the columns to --keep"] if field.name in read else []
                 raise DataError(
-                    f"the column {field.name!r} holds {field.type}, which {kind} cannot: "
-                    f"{instead}name the columns to --keep"
+                    f"the column {field.name!r} holds {field.type}, which {kind} cannot: {', or '.join(instead)}"
                 )
 
     @contextmanager

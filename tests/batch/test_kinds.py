@@ -81,11 +81,16 @@ def with_marks(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).replace(',"', ',  "')
 
 
-def arrow(frame: pd.DataFrame, path, texts=None, new=ipc.new_file) -> None:
+def in_arrow(frame: pd.DataFrame, texts=None) -> pa.Table:
     table = pa.Table.from_pandas(frame)
     if texts is not None:
         kinds = [texts if pa.types.is_large_string(field.type) else field.type for field in table.schema]
         table = table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
+    return table
+
+
+def arrow(frame: pd.DataFrame, path, texts=None, new=ipc.new_file) -> None:
+    table = in_arrow(frame, texts)
     with new(str(path), table.schema) as writer:
         writer.write_table(table, max_chunksize=70)
 
@@ -119,6 +124,7 @@ KINDS = {
     "categories.feather": lambda f, p: feather.write_feather(categories(f), p, chunksize=70),
     "views.arrow": lambda f, p: arrow(f, p, pa.string_view()),
     "ids.arrow": lambda f, p: arrow(f, p, pa.dictionary(pa.uint32(), pa.string_view())),
+    "views.parquet": lambda f, p: pq.write_table(in_arrow(f, pa.string_view()), p),
     "stream.arrows": lambda f, p: arrow(f, p, new=ipc.new_stream),
     "twice.parquet": lambda f, p: pq.write_table(
         pa.Table.from_pandas(f.assign(again=f["id"])).rename_columns([*f.columns, "id"]), p
@@ -235,6 +241,16 @@ def test_the_sheet_or_the_table_of_most_features_is_scored(predictor, score, tmp
     tables = {"codes": [{"class": "1st", "meaning": "forward"}], "people": records(people)}
     (tmp_path / "tables.json").write_text(json.dumps(tables))
     assert score(tmp_path / "book.xlsx").equals(score(tmp_path / "tables.json", output="others.parquet"))
+
+
+def test_views_within_columns_pass_through_beside_a_row_that_is_rejected(score, tmp_path):
+    people = pa.Table.from_pandas(passengers(3).assign(gender=["male", "none", "female"]))
+    for name, kind in {"a": pa.list_(pa.string_view()), "b": pa.struct([("c", pa.string_view())])}.items():
+        people = people.append_column(name, pa.array([["x"]] * 3 if name == "a" else [{"c": "x"}] * 3, kind))
+    with ipc.new_file(str(tmp_path / "people.arrow"), people.schema) as writer:
+        writer.write_table(people)
+    scores = score(tmp_path / "people.arrow")
+    assert (scores["a"].to_pylist(), scores["b"].to_pylist()) == ([["x"]] * 2, [{"c": "x"}] * 2)
 
 
 def test_a_column_of_a_type_that_parquet_has_none_for_is_named(score, tmp_path):

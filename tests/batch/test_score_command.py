@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batch_tools import ENV, KEEPS_NOTHING, command, forked, rejected
@@ -222,6 +223,13 @@ def test_lists_and_bytes_pass_through_to_parquet_and_are_named_where_csv_cannot_
     }
     assert score("people.parquet", "scores.csv", "--keep", "id,class").returncode == 0
     assert pd.read_csv(tmp_path / "scores.csv")["class"].tolist() == people["class"].tolist()
+
+
+def test_an_array_that_the_model_answers_is_not_told_to_be_left_out_by_keep(tmp_path):
+    parts, numbers = Parts(tmp_path / "scores.csv", ".csv", {}), pa.list_(pa.float32())
+    for name, says in {"visits": ", or name the columns to --keep$", "prediction": "end in .parquet$"}.items():
+        with pytest.raises(DataError, match=f"the column '{name}' holds list.*{says}"):
+            parts.check(pa.schema([(name, numbers)]), ["file", "row", "reason", "visits"])
 
 
 def test_a_column_to_keep_that_is_not_there_is_named(score, people):
