@@ -211,13 +211,15 @@ class Measured:
 
 
 def measure(package: Package, request: dict, starts: int = 5, calls: int = 500) -> Measured:
-    """Start the function `starts` times, and ask it `calls` times once it runs."""
+    """Start the function `starts` times, and ask it `calls` times once it runs; `CallFailed` where it refuses."""
     cold, warm, memory = [], [], 0
     with unpacked(package) as folder:
         for start in range(starts):
             with Function(package, folder=folder) as function:
-                function(request)
+                answer = function(request)
                 cold.append(time.perf_counter() - function.started)
+                if answer.get("statusCode") != http.HTTPStatus.OK:
+                    raise CallFailed(f"the function refused the request: {body_of(answer).decode().strip()}")
                 for _ in range(calls if start == starts - 1 else 0):
                     begin = time.perf_counter()
                     function(request)

@@ -77,8 +77,9 @@ def example_event(model: Path, backend: str) -> dict:
     """A POST of one legal row of the model."""
     signature = load_predictor(model, backend).signature
     row = signature.example()
-    if None in row.values():  # an array that is too long to be shown
-        row = {"instances": signature.sample(1).arrays[0].tolist()}
+    for name, array in zip(row, getattr(signature.sample(1), "arrays", ()), strict=False):
+        if row[name] is None:  # an array that is too long to be shown
+            row[name] = (array[0].astype(float).round(1) if array.dtype.kind == "f" else array[0]).tolist()
     headers = {"Content-Type": "application/json"}
     return lambda_local.event("POST", "/predict", json.dumps(row).encode(), headers)
 

@@ -19,20 +19,24 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from own_models_on_lambda import picture, picture_classifier
 
 from helpers import PROJECT
 from helpers.cloud import lambda_packages, lambda_zip
-from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, unpacked
+from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, measure, unpacked
 from helpers.cloud.lambda_packages import CannotPackage, Target
 from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_request, check_size
 from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.export.own_model import export_file
 from helpers.export.predictors import load_predictor
 from helpers.serving.lambda_limits import MOST_BODY, MOST_BYTES, Limited
 from helpers.serving.notebook_server import serve
 from helpers.serving.serve_command import free_port
 from helpers.serving.services import create_predict_app
+from helpers.tools.lambda_command import example_event
 
 pytestmark = pytest.mark.slow  # each works on zips of some 80 MB, or starts one
 
@@ -267,6 +271,28 @@ def test_a_runtime_of_the_standard_library_gets_the_same_answers(package, server
 def test_a_function_that_cannot_start_says_why(package):
     with Function(package, {"LAMBDA_TASK_ROOT": "/nowhere"}) as function, pytest.raises(CallFailed, match="Iteration"):
         function(event("GET", "/health/live"))
+
+
+def test_what_is_measured_is_an_answer(package, tmp_path):
+    with pytest.raises(CallFailed, match="the function refused the request: .*g11: unknown"):
+        measure(package, event("GET", f"/predict?{GAMES}&g11=1"), starts=1, calls=0)
+    ends = [("signal", [None, 2500, 2]), ("meta", [None, 2])]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["signal"], ["mean"], axes=[1], keepdims=0),
+            helper.make_node("Add", ["mean", "meta"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
+    )
+    versions = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "net.onnx")
+    export_file(tmp_path / "net.onnx", tmp_path / "net")
+    asked = example_event(tmp_path / "net", "onnx")
+    client = create_predict_app(load_predictor(tmp_path / "net")).test_client()
+    answer = client.post("/predict", data=asked["body"], headers=JSON)
+    assert answer.status_code == 200, answer.get_json()
 
 
 @pytest.fixture
