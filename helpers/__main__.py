@@ -13,7 +13,7 @@ from pathlib import Path
 
 from helpers import PROJECT
 from helpers.export import registry
-from helpers.tools import command_line
+from helpers.tools import command_line, option_parser
 from helpers.tools.command_line import BUILD
 
 ASKS_NOBODY = (  # JupyterLab would look for a newer release and for news whenever its page is opened
@@ -50,7 +50,7 @@ def run(chosen: Namespace) -> int:
             otherwise = "give the table's file another name, by which its model goes"
             table = train_command.in_place_of(model, table, otherwise)
     except (DataError, ArtifactError) as error:
-        command_line.refuse("run", str(error))
+        option_parser.refuse("run", str(error))
     if data != "sample":
         print(train_command.told(table), flush=True)
     options = {"positive": chosen.positive, "drop": chosen.drop, "treat_as": dict(chosen.treat_as)}

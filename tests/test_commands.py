@@ -19,7 +19,7 @@ import pytest
 from helpers import PROJECT
 from helpers.export import served
 from helpers.export.kept import BEFORE, keep, version_of
-from helpers.tools import command_line
+from helpers.tools import command_line, option_values
 
 # What is typed, and a part of what is said. TAKEN is a port that another program has, OLD a version of a model that
 # takes other features (titanic), or the same ones in another range (churn).
@@ -469,4 +469,4 @@ def test_the_choices_of_an_option_are_those_of_the_module_that_knows_them():
 
     assert tuple(images.PIXELS) == command_line.PIXELS
     assert detection.TAKES == command_line.TAKES
-    assert set(columns.KINDS) == set(command_line.KINDS)
+    assert set(columns.KINDS) == set(option_values.KINDS)

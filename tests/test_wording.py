@@ -7,7 +7,7 @@ import pytest
 
 from helpers.serving import golden
 from helpers.serving.serve_command import read_key
-from helpers.tools.command_line import _names
+from helpers.tools.option_values import names
 from helpers.wording import did_you_mean, line, listed, meant, named, no_file, option, text_in, with_commas
 
 
@@ -39,9 +39,9 @@ def test_words_that_hold_a_comma_are_told_apart():
 def test_a_name_goes_back_into_the_option_as_it_is_shown():
     for name in ("left", "zip code", "a,b", "-x"):
         (word,) = shlex.split(option("--drop", with_commas([name])))[-1:]
-        assert _names(word.removeprefix("--drop=")) == (name,)
+        assert names(word.removeprefix("--drop=")) == (name,)
     assert option("--positive", "-1") == "--positive=-1"
-    assert _names("a, b,") == ("a", "b")
+    assert names("a, b,") == ("a", "b")
 
 
 def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tmp_path, monkeypatch):

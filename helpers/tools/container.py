@@ -13,7 +13,7 @@ import sys
 from helpers.export import registry, served
 from helpers.export.folder import card_of
 from helpers.serving import serve_command
-from helpers.tools import command_line
+from helpers.tools import command_line, option_parser
 
 MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a model there
 # Under these names platforms say where they will ask, and how much at once; 25 MB is what SageMaker's endpoints send.
@@ -50,14 +50,14 @@ def check_model(options: list[str]) -> list[str]:
         folder = registry.find(model)
     except registry.UnknownModel:
         who = f" that user {os.getuid()} can read" if os.path.exists(model) else ""
-        command_line.refuse(
+        option_parser.refuse(
             "serve",
             f"{model} holds no exported model{who}: mount the folder of one there, "
             f"as in --volume ./models/games:{MODEL}:ro",
         )
     formats = (card_of(folder) or {}).get("formats", RUNS)
     if not RUNS.keys() & set(formats):
-        command_line.refuse(
+        option_parser.refuse(
             "serve",
             f"{model} holds {', '.join(formats)}, and this image runs {' and '.join(RUNS)} only: export the model to "
             "one of these, or serve it without a container, where Keras and LiteRT can be",
