@@ -114,6 +114,8 @@ def typed(values: pd.Series, commas: Container[str] = ()) -> pd.Series:
             return texts_of(values)
         numbers = pd.to_numeric(values).astype("Float64").astype(float)
         return texts_of(values) if _are_one(values, numbers) else numbers
+    if values.name not in commas and (numbers := _digits(values)) is not None:
+        return numbers
     texts = texts_of(values)
     numbers = _numbers(texts, "," if values.name in commas else ".")
     return texts if numbers is None or _are_one(texts, numbers) else numbers
@@ -147,6 +149,23 @@ def _are_one(values: pd.Series, numbers: pd.Series) -> bool:
     if there.dtype == object and not there.map(str).str.fullmatch(r"[+-]?\d+").all():
         return False
     return there.nunique() > numbers.nunique()
+
+
+def _digits(values: pd.Series) -> pd.Series | None:
+    """Texts as float64 where each that is there is digits with at most a minus and a point, as in most columns.
+
+    Arrow reads them all at once, in a tenth of the time of one by one. None for any others.
+    """
+    if not isinstance(values.dtype, pd.StringDtype) or values.dtype.storage != "pyarrow":
+        return None
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pa.array(values)
+    if not pc.all(pc.match_substring_regex(texts, r"^-?[0-9]{1,15}(\.[0-9]{1,30})?$"), min_count=0).as_py():
+        return None
+    numbers = texts.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return pd.Series(numbers, index=values.index, name=values.name)
 
 
 def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
@@ -207,7 +226,7 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         return values, _described(values, YES_NO)
     if numeric:
         column, hint = _described(values, NUMBER), _stands_for_none(there)
-        if not wanted and _are_codes(raw):
+        if not wanted and (there == np.floor(there)).any() and _are_codes(raw):
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
         hint += _thousands(raw, mark) + _dates_as_numbers(there)
         return values, replace(column, used_as=column.used_as + hint)
@@ -217,9 +236,11 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
 def _stands_for_none(there: pd.Series) -> str:
     """A remark on -9999 and the like that occurs again and again, far from all other numbers."""
     for number in (there.min(), there.max()):
+        if not re.fullmatch("-?9{2,}", without_point(number)):
+            continue
         others = there[there != number]
         is_far = len(others) and min(abs(others.min() - number), abs(others.max() - number)) > np.ptp(others)
-        if is_far and (there == number).sum() > 1 and re.fullmatch("-?9{2,}", without_point(number)):
+        if is_far and (there == number).sum() > 1:
             return f"; leave the cells with {without_point(number)} empty if it stands for no value"
     return ""
 
@@ -228,9 +249,9 @@ def _thousands(raw: pd.Series, mark: str) -> str:
     """A remark where three digits follow each decimal mark of a column, as they do where it separates thousands."""
     if not (raw.dtype == object or pd.api.types.is_string_dtype(raw.dtype)):
         return ""
-    texts = raw.dropna().astype(str).str.strip(f" {SIGNS}")
-    fits = texts.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})?", flags=re.ASCII)
-    if not fits.all() or not texts.str.contains(mark, regex=False).any():
+    fits = re.compile(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})?", re.ASCII).fullmatch
+    texts = raw.dropna()
+    if not all(fits(str(text).strip(f" {SIGNS}")) for text in texts) or not any(mark in str(text) for text in texts):
         return ""
     return f"; its {MARKS[mark]} is taken for the decimal mark: take it out where it separates thousands"
 

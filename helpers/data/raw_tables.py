@@ -125,6 +125,8 @@ def commas_in(reading: Reading) -> frozenset[str]:
     """The columns whose numbers are written with a decimal comma: all of a file that is, but those with a point."""
     texts = {name: _texts_tried(column) for name, column in reading.frame.items()}
     texts = {name: tried for name, tried in texts.items() if len(tried)}
+    if not any("," in text or text.count(".") > 1 for tried in texts.values() for text in tried):
+        return frozenset()
     mark = _decimal_mark(texts.values(), reading.delimiter)
     other = {",": ".", ".": ","}[mark]
     apart = [name for name, tried in texts.items() if _are_only(tried, other, mark)]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data.columns import LEFT_OUT, report, usable
+from helpers.data.columns import LEFT_OUT, report, typed, usable
 from helpers.data.raw_tables import DataError
 from helpers.data.signature import Signature
 
@@ -219,3 +219,13 @@ def test_the_report_has_a_line_for_each_column():
     assert table["kind"].tolist() == ["left out", "yes/no", "left out"]
     assert table["values"].tolist() == ["20 to 78", "f, m", "x"]
     assert table["missing"].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["str", object])
+def test_numbers_are_read_to_the_last_bit_however_the_column_is_kept(dtype):
+    numbers = [*map(float, RANDOM.normal(size=2000) * 10.0 ** RANDOM.integers(-3, 12, 2000)), 0.1, -0.0, 7.0, 2.0**53]
+    written = [repr(number) for number in numbers]
+    read = typed(pd.Series([*written, None, "007", ".5", "+3"], dtype=dtype))
+    np.testing.assert_array_equal(read, [*numbers, np.nan, 7, 0.5, 3])
+    few = typed(pd.Series([*written[:9], None], dtype=dtype))  # all in digits alone
+    np.testing.assert_array_equal(few, [*numbers[:9], np.nan])
