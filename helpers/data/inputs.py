@@ -308,11 +308,12 @@ class Text(_Shaped):
 
     def _read_one(self, value) -> str:
         if not isinstance(value, str):
-            raise BadValue("must be a text")
+            several = '; several go as {"instances": [...]}, a row for each' if isinstance(value, list) else ""
+            raise BadValue(f"must be a text{several}")
         try:
             value.encode()
-        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell
-            raise BadValue("is no text that UTF-8 can hold") from error
+        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell, or other bytes
+            raise BadValue("is no text in UTF-8: send it in that encoding") from error
         if self.values is not None:
             exact, folded = self._spelled
             known = exact.get(value, folded.get(value.casefold()))
@@ -399,15 +400,24 @@ def _from_text(text: str, wanted: str):
         raise BadValue(f"must be {wanted}, written in JSON") from error
 
 
+# Base64 as it is written into lines, and for addresses.
+_AS_BASE64 = str.maketrans({"\r": None, "\n": None, "-": "+", "_": "/"})
+
+
 def _from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
+    written = text.translate(_AS_BASE64)
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(written + "=" * (-len(written) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         if text.lower().endswith(images.ENDINGS):
             raise BadValue(
                 "is the name of a file, not the file: curl takes an @ before it, -F image=@file.jpg"
+            ) from error
+        if " " in text.strip():
+            raise BadValue(
+                "is base64 with blanks: in a form each + is to be written as %2B, in JSON as it is"
             ) from error
         raise BadValue("is not the file of a picture in base64") from error
 
@@ -543,11 +553,13 @@ class InputReader:
 
     def read_body(self, body: bytes) -> Rows:
         """The row of a body that is a picture's file."""
-        return self.read({self.inputs[0].name: body})
+        return self.read({name_in_requests(self.signature, self.inputs[0]): body})
 
     def read_query(self, query: bytes) -> Rows:
-        """The row of a query string or of a form's body."""
-        return self.read(Pairs(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)))
+        """The row of a query string or of a form's body. Bytes that are no UTF-8 are told from a text that is."""
+        text = query.decode("utf-8", "surrogateescape")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+        return self.read(Pairs([(name.encode(errors="replace").decode(), value) for name, value in pairs]))
 
     def read(self, params, keep_going: bool = False) -> Rows:
         """See `parameters.Reader.read`. Raises `InvalidRequest` naming every bad input."""
@@ -627,11 +639,15 @@ class InputReader:
         return ", ".join(name_in_requests(self.signature, each) for each in self.inputs)
 
 
+def is_one_value(which) -> bool:
+    """Whether an input is one text or one number, which an address holds as well."""
+    return which.kind == "text" or getattr(which, "is_one_number", False)
+
+
 def _missing(which, is_json: bool) -> str:
     if which.kind == "image":
         return "missing: POST the file of a picture, as in curl -F image=@file.jpg"
-    is_one = which.kind == "text" or getattr(which, "is_one_number", False)
-    return "missing" if is_json or is_one else "missing: send it by POST"
+    return "missing" if is_json or is_one_value(which) else "missing: send it by POST"
 
 
 def _stacked(rows: list[list[np.ndarray]]) -> Batch:

@@ -305,8 +305,8 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
     """The rows of a POST, and whether they came as a list. `?errors=rows` reads on where a row of a list is bad."""
     body = _body()
     if request.mimetype == MULTIPART:
-        params = _form().copy()
         takes_files = getattr(reader, "takes_files", False)
+        params = _form().copy() if not takes_files else _texts_of_form(body)
         for name, file in request.files.items(multi=True):
             params.add(name, file.read() if takes_files else file)  # to others a file is no number, and is named so
         return reader.read(params), False
@@ -363,6 +363,17 @@ def _form() -> MultiDict:
                 'a part of the form has no name: send each with Content-Disposition: form-data; name="..."'
             )
     return request.form
+
+
+def _texts_of_form(body: bytes) -> MultiDict:
+    """The texts of a form in parts, those of other bytes than UTF-8 so that a reader finds them to be none.
+
+    werkzeug puts U+FFFD for what it cannot decode: a text that held it from the beginning is in the body as it is.
+    """
+    texts = _form().items(multi=True)
+    return MultiDict(
+        (name, text if text.encode() in body else text.replace("\ufffd", "\udcff")) for name, text in texts
+    )
 
 
 def _json_body():

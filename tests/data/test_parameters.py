@@ -1,5 +1,6 @@
 """Request parameters become the matrix that the model takes, by name, or an error that names every bad field."""
 
+import base64
 import json
 from dataclasses import replace
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
+from helpers.data import images
 from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.parameters import (
     LONGEST_NUMBER,
@@ -456,6 +458,29 @@ def test_a_text_of_digits_takes_no_longer_than_its_length():
     }
     query = "&".join(f"{name}={'1' * 100_000}x" for name in ARTICLE).encode()
     assert len(outcome(GAMES.parse_query, query)[1]) == 10
+
+
+@pytest.mark.parametrize("sent", [b"text=caf%E9", b"text=caf\xe9", b"TEXT=caf%e9+%C3%A9"])
+def test_a_text_in_another_encoding_is_refused_not_read_as_another_one(sent):
+    reader = InputSignature((Text("text"),)).reader()
+    with pytest.raises(InvalidRequest, match="(?i)text: is no text in UTF-8: send it in that encoding"):
+        reader.read_query(sent)
+    for right in (b"text=caf%C3%A9", "text=café".encode()):
+        assert reader.read_query(right).matrix.arrays[0].tolist() == [["café"]]
+    assert reader.read_query("text=\ufffd".encode()).matrix.arrays[0].tolist() == [["\ufffd"]]
+
+
+def test_a_pictures_file_is_read_however_base64_is_written():
+    signature = InputSignature((Image("image", (8, 8, 3)),))
+    file = images.example(8, 8)
+    plain = base64.b64encode(file).decode()
+    expected = signature.parse({"image": file}).arrays[0]
+    in_lines, for_addresses = base64.encodebytes(file).decode(), base64.urlsafe_b64encode(file).decode().rstrip("=")
+    assert "\n" in in_lines.strip()
+    for written in (plain, in_lines, in_lines.replace("\n", "\r\n"), for_addresses, f"data:image/png;base64,{plain}"):
+        assert np.array_equal(signature.parse({"image": {"b64": written}}).arrays[0], expected)
+    with pytest.raises(InvalidRequest, match="in a form each \\+ is to be written as %2B"):
+        signature.parse({"image": "iVBOR w0KGgo"})
 
 
 def test_pairs_keep_every_value_of_a_name():
