@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from helpers.data.images import NAMES
-from helpers.data.inputs import InputSignature, name_in_requests
+from helpers.data.inputs import InputSignature, is_one_value, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
 from helpers.data.parameters import LARGEST, SOURCES, shown
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
@@ -19,6 +19,13 @@ _HEADERS = {
         "schema": {"type": "string"},
     },
     "X-Model-Version": {"description": "the version of the model that answers", "schema": {"type": "string"}},
+}
+_ERRORS = {
+    "name": "errors",
+    "in": "query",
+    "required": False,
+    "description": "rows: the good rows of a list are answered, and the bad ones named",
+    "schema": {"type": "string", "enum": ["rows"]},
 }
 _CALLER = {
     "name": CALLER,
@@ -58,7 +65,7 @@ def describe(
         "413": _refusal(f"The body is larger than {max_body_bytes:,} bytes."),
         "415": _refusal(f"The body is neither JSON nor a form{', nor a picture' * takes_pictures}."),
     }
-    row = {"$ref": "#/components/schemas/Row"}
+    row, item = _ref("Row"), _ref(_item(signature))
     takes = "feature" if isinstance(signature, Signature) else "input"
     document = {
         "openapi": "3.1.0",
@@ -79,14 +86,15 @@ def describe(
                 "post": {
                     "operationId": "predict",
                     "summary": "One prediction, or a list of them in the order sent",
+                    "parameters": [_ERRORS],
                     "requestBody": {
                         "required": True,
                         "content": {
                             _JSON: {
-                                "schema": {"anyOf": [row, _list(row), {"$ref": "#/components/schemas/Instances"}]},
+                                "schema": {"anyOf": [row, _list(item), _ref("Instances")]},
                                 "examples": {"one": {"value": example}, "list": {"value": [example, example]}},
                             },
-                            "application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/Form"}},
+                            "application/x-www-form-urlencoded": {"schema": _ref("Form")},
                         },
                     },
                     "responses": {"200": _answer("Prediction", "Predictions"), **refusals, **body_refusals},
@@ -145,9 +153,9 @@ def _in_words(signature: Signature | InputSignature, takes: str) -> str:
 
 
 def _describe_inputs(path: dict, signature: InputSignature) -> None:
-    """What /predict takes where it is no row of features: bodies only, but for texts."""
-    texts = all(each.kind == "text" for each in signature.inputs)
-    if texts:
+    """What /predict takes where it is no row of features: bodies only, but for texts and single numbers."""
+    in_an_address = all(map(is_one_value, signature.inputs))
+    if in_an_address:
         path["get"]["parameters"] = [
             {"name": name, "in": "query", "required": True, "schema": each.schema(), "example": value}
             for each, (name, value) in zip(signature.inputs, signature.example().items(), strict=True)
@@ -157,7 +165,9 @@ def _describe_inputs(path: dict, signature: InputSignature) -> None:
     content = path["post"]["requestBody"]["content"]
     if None in signature.example().values():  # an array too long to be shown
         del content[_JSON]["examples"]
-    if not texts:
+    if in_an_address:
+        content["application/x-www-form-urlencoded"]["schema"] = _ref("Row")
+    else:
         del content["application/x-www-form-urlencoded"]
     if signature.takes_pictures:
         file = {"type": "string", "contentMediaType": "application/octet-stream", "description": f"a file: {NAMES}"}
@@ -168,6 +178,11 @@ def _describe_inputs(path: dict, signature: InputSignature) -> None:
         content["multipart/form-data"] = {"schema": _object(fields)}
         if signature.n == 1:
             content["image/*"] = {"schema": file}
+
+
+def _item(signature: Signature | InputSignature) -> str:
+    """The name of the schema of what stands for a row in a list: of one input the value alone, too."""
+    return "Item" if isinstance(signature, InputSignature) and signature.n == 1 else "Row"
 
 
 def _row_of_inputs(signature: InputSignature) -> dict:
@@ -220,10 +235,12 @@ def _schemas(signature: Signature | InputSignature, values: _Values) -> dict:
         properties = {feature.name: value(feature) for feature in signature.features}
         return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
 
+    takes_inputs, version = isinstance(signature, InputSignature), {"type": "string", "description": "its version"}
     return {
-        "Row": _row_of_inputs(signature) if isinstance(signature, InputSignature) else row(values.in_json),
-        "Form": row(values.in_text),
-        "Instances": _object({"instances": _list({"$ref": "#/components/schemas/Row"})}),
+        "Row": _row_of_inputs(signature) if takes_inputs else row(values.in_json),
+        **({} if takes_inputs else {"Form": row(values.in_text)}),
+        **({"Item": {"anyOf": [_ref("Row"), signature.inputs[0].schema()]}} if _item(signature) == "Item" else {}),
+        "Instances": _object({"instances": _list(_ref(_item(signature)))}),
         "Prediction": _object({**alone, "success": success}, notes=notes),
         "Predictions": _object(
             {
@@ -234,7 +251,7 @@ def _schemas(signature: Signature | InputSignature, values: _Values) -> dict:
             errors={**sentences, "description": "with ?errors=rows, what is wrong with the rows answered by null"},
         ),
         "Live": _object({"success": success}),
-        "Ready": _object({"success": success, "model": {"type": "string", "description": "its version"}}),
+        "Ready": _object({"success": success, "model": version}, shadow=version, canary=version),
         "Refusal": {
             "type": "object",
             "properties": {
@@ -290,6 +307,10 @@ class _Values:
         }
 
 
+def _ref(schema: str) -> dict:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
 def _plain(operation: str, summary: str, responses: dict) -> dict:
     return {"operationId": operation, "summary": summary, "responses": responses}
 
@@ -312,9 +333,9 @@ def _content(content: dict, description: str = "The answer") -> dict:
 
 
 def _answer(*schemas: str) -> dict:
-    refs = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
-    return _content({_JSON: {"schema": refs[0] if len(refs) == 1 else {"oneOf": refs}}})
+    refs = [_ref(schema) for schema in schemas]  # a picture's classes, and a list of them, may look alike
+    return _content({_JSON: {"schema": refs[0] if len(refs) == 1 else {"anyOf": refs}}})
 
 
 def _refusal(description: str) -> dict:
-    return _content({_JSON: {"schema": {"$ref": "#/components/schemas/Refusal"}}}, description)
+    return _content({_JSON: {"schema": _ref("Refusal")}}, description)

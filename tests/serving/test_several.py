@@ -287,7 +287,7 @@ def test_a_canary_in_a_notebook_answers_the_same_callers(games):
             expected = before.version if canary.answers(caller) else now.version
             assert ask(server.url, caller).headers["X-Model-Version"] == expected
         parameters = requests.get(f"{server.url}/openapi.json").json()["paths"]["/predict"]["post"]["parameters"]
-        assert [each["name"] for each in parameters] == ["X-Caller-ID"]
+        assert [each["name"] for each in parameters] == ["errors", "X-Caller-ID"]
 
 
 PLATFORMS = ("/predict", "//predict", "/invocations", "/v1/models/games:predict", "/vertex")

@@ -20,7 +20,9 @@ function kind(schema) {
 
 function parameters(operation) {
   if (!operation.parameters) return [];
-  const rows = operation.parameters.map((p) => row("td", [p.name, kind(p.schema) + (p.required ? "" : "; may be missing"), String(p.example ?? "")]));
+  const name = (p) => (p.in === "header" ? `${p.name}, a header` : p.name);
+  const value = (p) => (p.description ?? kind(p.schema)) + (p.required ? "" : "; may be missing");
+  const rows = operation.parameters.map((p) => row("td", [name(p), value(p), String(p.example ?? "")]));
   return [element("table", {}, row("th", ["parameter", "value", "example"]), ...rows)];
 }
 
@@ -36,7 +38,7 @@ function quote(text) { // for a POSIX shell
 // What an operation's example sends: [address, options of fetch, curl line]
 function request(path, method, operation) {
   const url = new URL(path.slice(1) || "./", document.baseURI);
-  for (const p of operation.parameters ?? []) url.searchParams.set(p.name, p.example);
+  for (const p of operation.parameters ?? []) if (p.example !== undefined) url.searchParams.set(p.name, p.example);
   const example = operation.requestBody?.content["application/json"].examples?.one.value;
   const body = example && JSON.stringify(example);
   const options = body ? { method, body, headers: { "Content-Type": "application/json" } } : { method };
