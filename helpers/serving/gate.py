@@ -64,7 +64,12 @@ def _held(client, number: int, golden: Golden) -> Finding:
     if (golden.at_least, golden.at_most, golden.more_than) != (None, None, None):
         value = _number(answer)
         if value is None:
-            return Finding(False, f"{name}: the answer holds no single number to compare: give a prediction instead")
+            why = (
+                "send one row"
+                if "predictions" in answer
+                else "of arrays and several outputs it tells nothing, leave it out"
+            )
+            return Finding(False, f"{name}: the answer holds no single number to compare: {why}")
         found.append(f"{value:.4g}")
         if golden.at_least is not None and not value >= golden.at_least:
             faults.append(f"not at least {golden.at_least:g}")
@@ -83,7 +88,12 @@ def _answer(client, request: dict) -> tuple[dict, str]:
     """The answer to a request, and "", or why it was refused."""
     got = client.post("/predict", json=request)
     content = got.get_json()
-    return (content, "") if got.status_code == 200 else ({}, f"refused with {got.status_code}: {content['error']}")
+    if got.status_code != 200:
+        return {}, f"refused with {got.status_code}: {content['error']}"
+    if "predictions" in content and "instances" not in request:  # the classes of a picture, best first
+        best = content["predictions"][0]
+        content |= {"prediction": best["label"], "probability": best["probability"]}
+    return content, ""
 
 
 def _number(answer: dict) -> float | None:

@@ -15,6 +15,7 @@ from conftest import as_requests, passengers, reexported
 
 from helpers import PROJECT
 from helpers.data.games import SAMPLE, split
+from helpers.data.inputs import Array, Image, InputSignature
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.data.tables import features_and_label
@@ -180,6 +181,26 @@ def test_the_class_of_a_model_with_named_classes_is_held():
     assert one == (True, "golden request 1: first, 0.75") and two == (False, "golden request 2: first, not second")
     with pytest.raises(CannotGate, match="leave out --data"):
         gate.held_out_rows("sample", Largest.signature)
+
+
+def test_the_best_class_of_a_picture_is_held_and_what_has_no_number_is_told_why():
+    class Answering:
+        def __init__(self, signature, answer):
+            self.signature, self.answer = signature, np.float32(answer)
+
+        def __call__(self, rows):
+            return np.broadcast_to(self.answer, (len(rows), *self.answer.shape))
+
+    picture, classes = Image("pixels", (8, 8, 1)), (Output(kind="classes", classes=("cat", "dog")),)
+    file = picture.example()
+    model = Answering(InputSignature((picture,), outputs=classes), [0.25, 0.75])
+    asked = [Golden({"image": file}, prediction="dog", at_least=0.7), Golden({"image": file}, prediction="cat")]
+    one, two, three = gate.ask(model, [*asked, Golden({"instances": [{"image": file}]}, 0.1)])
+    assert one == (True, "golden request 1: dog, 0.75") and two == (False, "golden request 2: dog, not cat")
+    assert three == (False, "golden request 3: the answer holds no single number to compare: send one row")
+    model = Answering(InputSignature((Array("x", (1,)),), outputs=(Output(kind="array", shape=(2,)),)), [1, 2])
+    [found] = gate.ask(model, [Golden({"x": 1}, 0.1)])
+    assert not found.holds and "of arrays and several outputs it tells nothing, leave it out" in found.says
 
 
 # ---- a table of one's own ----
