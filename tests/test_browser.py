@@ -19,15 +19,20 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import notebook_tools as tools
+import numpy as np
 import psutil
 import pytest
 from nbformat import NotebookNode
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from helpers import PROJECT
+from helpers.data import images
 from helpers.data.games import SAMPLE
+from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
+from helpers.serving.canary import Canary
 from helpers.serving.notebook_server import ServerHandle, serve
 from helpers.serving.services import create_predict_app
 from helpers.tools import runner
@@ -510,6 +515,18 @@ def page(context) -> Page:
     return context.new_page()
 
 
+class Answering:
+    """A model that is a function of the rows."""
+
+    version = "one"
+
+    def __init__(self, signature: Signature | InputSignature, answer):
+        self.signature, self.answer = signature, answer
+
+    def __call__(self, rows):
+        return self.answer(rows)
+
+
 def answered(page: Page) -> str:
     """The probability on the page, once the request for it has been answered."""
     expect(page.locator("#status")).to_contain_text("answered in")
@@ -693,6 +710,56 @@ def test_a_slider_moves_its_number_and_the_probability(page, mixed):
         expect(page.locator("#probability")).not_to_have_text(before)
 
 
+def test_a_slider_tells_the_steps_of_a_narrow_range_apart_whose_ends_fit_a_phone(page):
+    low, high = 1_700_000_000.123456, 1_700_003_600.123456
+    signature = Signature((Feature("since", "real", low, high, low), Feature("share", "real", 1e-17 / 3, 2 / 3, 0.5)))
+    with serve(create_predict_app(Answering(signature, lambda rows: rows[:, 1])), port=0) as service:
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.goto(service.url)
+        answered(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        slider = page.get_by_role("slider", name="since")
+        seen = set()
+        for _ in range(5):
+            slider.press("ArrowRight")
+            value = float(page.get_by_role("spinbutton", name="since").input_value())
+            assert low < value <= high
+            seen.add(value)
+        assert len(seen) == 5
+
+
+def test_the_page_of_several_inputs_sends_them_as_typed_and_its_line_is_one_that_curl_takes(page, tmp_path):
+    inputs = Array("id", (1,), "int64"), Text("words"), Array("ids", (2,), "int64"), Image("photo", (8, 8, 3))
+    outputs = (
+        Output("odd", "number"),
+        Output("told; kind", "classes", ("no", "yes")),
+        Output("odd ones", "array", shape=(2,)),
+    )
+
+    def answer(rows):
+        one, words, two, _ = rows.arrays
+        is_told = (words == "@told; type=x").astype(np.float32)
+        return (one % 2).astype(np.float32), np.hstack([1 - is_told, is_told]), (two % 2).astype(np.float32)
+
+    picture = tmp_path / 'a; "b", c.png'
+    picture.write_bytes(images.example(8, 8))
+    with serve(create_predict_app(Answering(InputSignature(inputs, outputs=outputs), answer)), port=0) as service:
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.goto(service.url)
+        page.get_by_label("photo").set_input_files(picture)
+        page.get_by_role("spinbutton", name="id").fill(str(2**53 + 1))
+        page.get_by_role("textbox", name="words").fill("@told; type=x")
+        page.get_by_role("textbox", name="ids").fill(f"[{2**53 + 1}, 2]")
+        expect(page.locator("#probability")).to_have_text("odd: 1.0, told; kind: yes, odd ones: 1, 0")
+        assert page.locator(".output").all_inner_texts() == ["told; kind", "odd ones"]
+        over = "e => e.getBoundingClientRect().right > e.closest('.feature').getBoundingClientRect().right"
+        assert not any(page.locator(".feature *").evaluate_all(f"found => found.map({over})"))
+        words = [*shlex.split(page.locator("#curl").inner_text()), "--silent"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert json.loads(said)["outputs"]["odd"]["value"] == 1
+    assert json.loads(said)["outputs"]["told; kind"]["prediction"] == "yes"
+
+
 def test_the_page_says_that_the_service_has_stopped_and_recovers(page, exported, free_port):
     app = create_predict_app(load_predictor(exported))
     with serve(app, port=free_port) as service:
@@ -706,7 +773,16 @@ def test_the_page_says_that_the_service_has_stopped_and_recovers(page, exported,
         answered(page)
 
 
-def test_the_description_sends_its_own_examples(page, service):
+@pytest.mark.parametrize("has_canary", [False, True])
+def test_the_description_sends_its_own_examples(page, exported, has_canary):
+    model, other = load_predictor(exported), load_predictor(exported)
+    other.version = "another"
+    app = create_predict_app(model, canary=Canary(other, 0.5) if has_canary else None)
+    with serve(app, port=0) as service:
+        sends_its_own_examples(page, service)
+
+
+def sends_its_own_examples(page, service):
     complaints = Complaints(page)
     page.goto(f"{service.url}/docs")
     operations = page.locator(".operation")

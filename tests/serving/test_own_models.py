@@ -646,6 +646,8 @@ def test_the_page_of_a_model_that_answers_an_array_is_as_narrow_as_a_phone(folde
         )
         assert many == ["3 x 2 numbers", "5 numbers"]
         expect(page.locator(".usual, .hint").first).to_contain_text("array of any length")
+        page.evaluate("show(false, {prediction: Array(99).fill(0.5)}, 'answered')")  # leaves the controls in reach
+        page.locator("textarea").click()
         browser.close()
 
 

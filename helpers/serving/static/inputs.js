@@ -17,7 +17,13 @@ function inputControl(input) {
   const hint = is_text ? "" : is_one ? one : `array of ${sizes}${input.kind === "texts" ? ", of texts" : ""}`;
   if (!is_text) area.placeholder = `JSON: ${hint}`;
   return { input: area, parts: [area], hint,
-    value: () => (is_text ? area.value : JSON.parse(area.value)) };
+    value: () => (is_text ? area.value : asTyped(area.value, JSON.parse(area.value))) };
+}
+
+// A value as a request holds it. JavaScript rounds whole numbers beyond 2**53, ids for example: then it is the text, which
+// the service reads itself.
+function asTyped(text, value) {
+  return /\d{16}/.test(text) ? text : value;
 }
 
 function numberControl(input) {
@@ -25,7 +31,7 @@ function numberControl(input) {
   Object.assign(number, { type: "number", step: "any", name: input.name, value: input.example });
   const value = () => {
     if (number.value === "") throw new Unfinished(input.name);
-    return Number(number.value);
+    return asTyped(number.value, Number(number.value));
   };
   return { input: number, parts: [number], hint: "", value, kind: "real" };
 }

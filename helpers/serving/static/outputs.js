@@ -37,13 +37,22 @@ function bars(pairs) {
   return made;
 }
 
+// The details of one output of several below its name; nothing where all is said in the large text.
+function named(name, parts) {
+  if (!parts.length) return [];
+  const title = document.createElement("p");
+  title.className = "output";
+  title.textContent = name;
+  return [title, ...parts];
+}
+
 function details(content) {
   if (content.predictions) return [bars(content.predictions.map((each) => [each.label, each.probability]))];
   if (content.probabilities) {
     const best = Object.entries(content.probabilities).sort((a, b) => b[1] - a[1]);
     return [bars(best.slice(0, 10))];
   }
-  if (content.outputs) return Object.values(content.outputs).flatMap(details);
+  if (content.outputs) return Object.entries(content.outputs).flatMap(([name, each]) => named(name, details(each)));
   if (Array.isArray(content.prediction)) {
     const text = document.createElement("pre");
     text.textContent = JSON.stringify(content.prediction, null, 1).slice(0, 4000);

@@ -64,7 +64,9 @@ function addNumber(feature) {
   }
   const range = element("input", { type: "range", min: feature.low, max: feature.high, step, value });
   range.setAttribute("aria-label", `${feature.name}, slider`);
-  range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(6) * 1; });
+  const largest = Math.max(Math.abs(feature.low), Math.abs(feature.high));
+  const digits = Math.min(17, Math.max(6, 2 + Math.ceil(Math.log10(largest / step)))); // so many tell two steps apart
+  range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(digits) * 1; });
   number.addEventListener("input", () => { if (number.value !== "") range.value = number.value; });
   const usual = element("span", { className: "usual" }, `${feature.low} to ${feature.high}`);
   form.append(element("div", { className: "feature real" },
@@ -106,13 +108,17 @@ function currentRequest() {
       const file = value instanceof File ? value.name : value === null ? "picture.jpg" : "";
       const part = file || typeof value === "string" ? value : JSON.stringify(value);
       body.append(name, part);
-      fields.push(` -F ${quote(`${name}=${file ? `@${file}` : part}`)}`);
+      fields.push(file ? ` -F ${quote(`${name}=@${fileName(file)}`)}` : ` --form-string ${quote(`${name}=${part}`)}`);
     }
     return [url, lacking ? null : { method: "POST", body }, fields.join("")];
   }
   const body = JSON.stringify(Object.fromEntries(values));
   const headers = { "Content-Type": "application/json" };
   return [url, { method: "POST", body, headers }, ` -H ${quote("Content-Type: application/json")} -d ${quote(body)}`];
+}
+
+function fileName(name) { // as curl wants one in which its own signs stand
+  return /[;,"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
 }
 
 function quote(text) { // for a POSIX shell
