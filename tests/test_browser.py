@@ -728,6 +728,18 @@ def test_a_slider_tells_the_steps_of_a_narrow_range_apart_whose_ends_fit_a_phone
         assert len(seen) == 5
 
 
+def test_the_page_of_many_features_asks_for_a_row_that_no_address_holds(page):
+    signature = Signature(tuple(Feature(f"the answer to question {number:04d}", "real", 0, 9) for number in range(600)))
+    with serve(create_predict_app(Answering(signature, lambda rows: rows[:, -1])), port=0) as service:
+        page.goto(service.url)
+        answered(page)
+        page.get_by_role("spinbutton").last.fill("0.25")
+        expect(page.locator("#probability")).to_have_text("0.2500")
+        words = [*shlex.split(page.locator("#curl").inner_text()), "--silent"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said)["probability"] == 0.25
+
+
 def test_the_page_of_several_inputs_sends_them_as_typed_and_its_line_is_one_that_curl_takes(page, tmp_path):
     inputs = Array("id", (1,), "int64"), Text("words"), Array("ids", (2,), "int64"), Image("photo", (8, 8, 3))
     outputs = (

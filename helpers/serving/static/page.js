@@ -7,6 +7,7 @@ const form = document.getElementById("features");
 const answer = document.querySelector(".answer");
 const controls = new Map(); // feature name -> its input, and a function that gives its value as a request holds it
 const endpoint = new URL("predict", document.baseURI);
+const LONGEST_ADDRESS = 8000; // of a row; a longer one goes as a form, as servers and proxies take no address without end
 let asked = 0; // requests sent so far: an answer to any but the last is out of date
 
 function element(tag, properties = {}, ...children) {
@@ -96,7 +97,10 @@ function addKey() {
 function currentRequest() {
   const url = new URL(endpoint);
   if (!service.inputs.length) {
-    for (const [name, control] of controls) url.searchParams.set(name, control.value());
+    const row = new URLSearchParams();
+    for (const [name, control] of controls) row.set(name, control.value());
+    if (String(row).length > LONGEST_ADDRESS) return [url, { method: "POST", body: row }, ` -d ${quote(String(row))}`];
+    url.search = row;
     return [url, {}, ""];
   }
   const values = [...controls].map(([name, control]) => [name, control.value()]);
