@@ -12,6 +12,7 @@ import numpy as np
 PROBABILITY, CLASSES, NUMBER, ARRAY = "probability", "classes", "number", "array"
 KINDS = (PROBABILITY, CLASSES, NUMBER, ARRAY)
 MOST_LABELS = 10  # of a picture, the best first
+NOT_FINITE = "the model answered with numbers that are not finite"
 ROUNDING = 1e-6  # by which a softmax may exceed 1
 
 
@@ -63,10 +64,10 @@ class Output:
             return f"the output {self.name!r} has {width} numbers instead of one"
         if self.kind == CLASSES and width not in {len(self.classes), *((1,) if len(self.classes) == 2 else ())}:
             return f"the output {self.name!r} has {width} numbers for {len(self.classes)} classes"
+        if not np.isfinite(answers).all():
+            return NOT_FINITE
         if self.kind in (PROBABILITY, CLASSES) and not self.activation and not _are_shares(answers):
             return f"the output {self.name!r} does not answer in probabilities between 0 and 1"
-        if not np.isfinite(answers).all():
-            return "the model answered with numbers that are not finite"
         return ""
 
     def alone(self, answers: np.ndarray) -> list[dict]:

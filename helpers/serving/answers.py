@@ -13,12 +13,14 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.data.inputs import refuse_empty
-from helpers.data.outputs import CLASSES, ONE_PROBABILITY, as_arrays
+from helpers.data.outputs import CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
 from helpers.data.parameters import InvalidRequest, Rows
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
 # What ONNX Runtime, LiteRT, NumPy and TensorFlow say of a look-up beyond its list, and the number where they tell it.
 _NOT_KNOWN = re.compile(r"out of (?:data )?bounds(?:, idx=(-?\d+))?|\] = (-?\d+) is not in \[0, ")
+
+_TOO_LARGE = f"{NOT_FINITE}, as it may where those sent are very large"
 
 
 class ModelFailure(RuntimeError):
@@ -59,7 +61,7 @@ def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str
     answers = _run(model, row)
     probability = answers[0]
     if not math.isfinite(probability):
-        raise ModelFailure(f"the model answered {probability}")
+        raise ModelFailure(_TOO_LARGE)
     if watch is not None:
         watch(row, answers)
     text = str(probability)  # a float32 in full: the shortest decimals that give it back
@@ -118,7 +120,7 @@ def _outputs(model: Callable, rows) -> tuple[np.ndarray, ...]:
     answers = as_arrays(_call(model, rows))
     for output, found in zip(model.signature.outputs, answers, strict=True):
         if problem := output.problem(found, len(rows)):
-            raise ModelFailure(problem)
+            raise ModelFailure(_TOO_LARGE if problem == NOT_FINITE else problem)
     return answers
 
 
@@ -144,7 +146,7 @@ def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
 def _texts(answers: np.ndarray) -> list[str]:
     texts = list(map(str, answers))
     if "n" in "".join(texts):  # nan or inf: no other number has the letter, and NumPy's own look takes as long as all
-        raise ModelFailure("the model answered with numbers that are not finite")
+        raise ModelFailure(_TOO_LARGE)
     return texts
 
 

@@ -458,9 +458,7 @@ def new_application(
     def failed(error: Exception):
         request_id = request.environ["request.id"]
         log.error("request %s failed", request_id, exc_info=error)
-        what, kind = (
-            ("the model failed", "model") if isinstance(error, ModelFailure) else ("internal error", "internal")
-        )
+        what, kind = (str(error), "model") if isinstance(error, ModelFailure) else ("internal error", "internal")
         return refuse(500, f"{what}; the cause is in the log under {request_id}", kind)
 
     return app
