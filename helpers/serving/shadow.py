@@ -192,22 +192,14 @@ def difference(one, other) -> tuple[float, bool]:
     """
     if isinstance(one, dict) and isinstance(other, dict):
         names = (one.keys() | other.keys()) - _APART
+        if isinstance(one.get("prediction"), str) and "probabilities" not in one:
+            names.discard("prediction")  # the number in full, which stands there as a number, too
         parts = [difference(one.get(name), other.get(name)) for name in names]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         parts = [difference(a, b) for a, b in zip(one, other, strict=True)]
     elif isinstance(one, int | float) and isinstance(other, int | float):
         apart = abs(one - other)
         return apart, apart > DISAGREE * max(1.0, abs(one), abs(other))
-    elif _is_number(one) and _is_number(other):  # "prediction" in full, which stands there as a number, too
-        return 0.0, False
     else:
         return 0.0, one != other
     return max((apart for apart, _ in parts), default=0.0), any(disagree for _, disagree in parts)
-
-
-def _is_number(text) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -419,7 +419,16 @@ def test_an_answer_neither_waits_for_a_shadow_nor_fails_with_it(exported):
     [
         ({"prediction": "0.5", "probability": 0.5}, {"prediction": "0.52", "probability": 0.52}, 0.02, False),
         ({"probability": 0.5, "success": True}, {"probability": 0.7, "success": True}, 0.2, True),
-        ({"prediction": "setosa", "probability": 0.5}, {"prediction": "virginica", "probability": 0.5}, 0.0, True),
+        ({"prediction": "a", "probabilities": {"a": 0.5}}, {"prediction": "b", "probabilities": {"a": 0.5}}, 0.0, True),
+        # classes that are called as numbers: which one it is counts, not how far their names lie apart
+        ({"prediction": "1", "probabilities": {"1": 0.5}}, {"prediction": "7", "probabilities": {"1": 0.5}}, 0.0, True),
+        (
+            {"predictions": [{"label": "1", "probability": 1}]},
+            {"predictions": [{"label": "7", "probability": 1}]},
+            0,
+            True,
+        ),
+        ([["1", 0.9]], [["7", 0.9]], 0.0, True),
         ({"predictions": [0.1, 0.2]}, {"predictions": [0.1, 0.25]}, 0.05, False),
         ({"predictions": [0.1, None]}, {"predictions": [0.1, 0.25]}, 0.0, True),
         ({"value": 1000.0}, {"value": 1050.0}, 50.0, False),
