@@ -34,7 +34,7 @@ from helpers.serving.lane import JSON, PATH, version
 
 PING, INVOCATIONS = "/ping", "/invocations"
 CSV, LINES = "text/csv", "application/jsonlines"
-_LINES = {LINES, "application/x-jsonlines", "application/jsonl", "application/x-ndjson"}
+LINES_TYPES = {LINES, "application/x-jsonlines", "application/jsonl", "application/x-ndjson"}
 PASSED_ON = "X-Amzn-SageMaker-Custom-Attributes"  # what a caller gives along, and gets back
 
 
@@ -56,7 +56,7 @@ def add_platforms(
 
     def read(model: Callable) -> tuple[Rows, bool]:
         kind, reader = request.mimetype, reader_of(model)
-        if kind != CSV and kind not in _LINES:
+        if kind != CSV and kind not in LINES_TYPES:
             try:
                 return read_rows(reader)
             except UnsupportedMediaType as error:
@@ -65,7 +65,7 @@ def add_platforms(
                 csv_too = f", {CSV}" if isinstance(model.signature, Signature) else ""
                 raise UnsupportedMediaType(f"send {JSON}{csv_too} or {LINES}, and say which in Content-Type") from None
         content = body()
-        if kind in _LINES:
+        if kind in LINES_TYPES:
             return read_rows_of_lines(reader, content), True
         if not isinstance(model.signature, Signature):
             raise UnsupportedMediaType(f"a CSV holds rows of features, which this model does not take: send {JSON}")
@@ -123,7 +123,7 @@ def read_rows_of_lines(reader: Reader, content: bytes) -> Rows:
 
 def _wanted() -> str:
     """How the caller wants to be answered; JSON where it does not say."""
-    offered = [JSON, CSV, *sorted(_LINES)]
+    offered = [JSON, CSV, *sorted(LINES_TYPES)]
     found = request.accept_mimetypes.best_match(offered, JSON if not request.accept_mimetypes else None)
     if found is None:
         raise NotAcceptable(f"the answer comes as {JSON}, {CSV} or {LINES}: ask for one of them in Accept")
@@ -154,7 +154,7 @@ def _as_lines(model: Callable, content: bytes, kind: str) -> str:
 def content_of(answer: bytes, kind: str):
     """What an answer holds: the objects of JSON lines, the cells of CSV, of which the last of a row is a number."""
     kind = kind.partition(";")[0]
-    if kind in _LINES:
+    if kind in LINES_TYPES:
         return list(map(json.loads, answer.splitlines()))
     if kind == CSV:
         return [[*cells[:-1], float(cells[-1])] for cells in csv.reader(io.StringIO(answer.decode()))]

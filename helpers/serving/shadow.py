@@ -7,15 +7,17 @@ nor fails with it: where the queue is full, the request is dropped, and counted.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from helpers.data.outputs import CLASSES
 from helpers.serving.lane import JSON, PATH, Answer, Lane
 from helpers.serving.model_slot import ModelSlot
-from helpers.serving.platforms import content_of
+from helpers.serving.platforms import LINES_TYPES, content_of
 
 WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
 DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
@@ -85,7 +87,10 @@ class Shadow:
                 self._bytes -= len(asked.body) + len(asked.answer)
             try:
                 both = asked.answer, self._ask(asked)
-                largest, disagree = difference(*(content_of(answer, asked.kind) for answer in both))
+                contents = [content_of(answer, asked.kind) for answer in both]
+                if self._ranks and _is_of_one_row(asked):
+                    contents = by_class(*contents)
+                largest, disagree = difference(*contents)
             except Exception as error:
                 log.info("the shadow %s did not answer: %s", self.slot.version, error)
                 self._metrics["errors"].inc()
@@ -93,6 +98,12 @@ class Shadow:
             self._metrics["difference"].observe(largest)
             if disagree:
                 self._metrics["disagreements"].inc()
+
+    @property
+    def _ranks(self) -> bool:
+        """Whether a row is answered with a list of its classes, best first, as a picture is."""
+        signature = self.slot.current.signature
+        return getattr(signature, "takes_pictures", False) and [o.kind for o in signature.outputs] == [CLASSES]
 
     def _ask(self, asked: Asked) -> bytes:
         """The shadow's answer; ValueError where it refuses."""
@@ -182,6 +193,31 @@ def _environ(asked: Asked) -> dict:
         "wsgi.input": io.BytesIO(asked.body),
         "request.id": "shadow",
     }
+
+
+def _is_of_one_row(asked: Asked) -> bool:
+    """Whether a request holds a row of a model that takes pictures, and no list, and is answered so."""
+    sent = asked.content_type.partition(";")[0].strip().lower()
+    if sent in LINES_TYPES or asked.kind.partition(";")[0] != JSON:
+        return False
+    content = json.loads(asked.body) if sent.endswith("json") else {}
+    return isinstance(content, dict) and "instances" not in content
+
+
+def by_class(one: dict, other: dict) -> list[dict]:
+    """Two rankings of a row's classes as the best of each, and the probabilities of all that either names.
+
+    A class that one names alone lies below the last of the other, as far as that tells.
+    """
+    shares = [{each["label"]: each["probability"] for each in answer["predictions"]} for answer in (one, other)]
+    labels = shares[0].keys() | shares[1].keys()
+    return [
+        {
+            "prediction": max(each, key=each.get),
+            "probabilities": {label: each.get(label, min(each.values())) for label in labels},
+        }
+        for each in shares
+    ]
 
 
 def difference(one, other) -> tuple[float, bool]:

@@ -1,5 +1,6 @@
 """Several models behind one address, and other versions beside a model: real processes, real sockets, real exports."""
 
+import base64
 import json
 import re
 import shutil
@@ -11,11 +12,14 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from service_processes import is_ready, start, until
 
 from helpers import PROJECT
+from helpers.data.inputs import Image, InputSignature
+from helpers.data.outputs import Output
 from helpers.data.signature import Signature
 from helpers.export import served, versions
 from helpers.export.artifacts import export_model
@@ -438,6 +442,34 @@ def test_an_answer_neither_waits_for_a_shadow_nor_fails_with_it(exported):
 )
 def test_the_difference_of_two_answers(one, other, apart, disagree):
     assert difference(one, other) == (pytest.approx(apart), disagree)
+
+
+def test_a_shadow_agrees_on_a_picture_as_far_as_its_best_class_goes():
+    """Far down the list of a thousand classes two versions of a model name others, or in another order."""
+    picture, names = Image("image", (8, 8, 1)), tuple(map(str, range(40)))
+
+    class Ranking:
+        signature = InputSignature((picture,), outputs=(Output(kind="classes", classes=names),))
+
+        def __init__(self, best: int, others: int):
+            self.shares = np.full(40, 0.001, np.float32)
+            self.shares[others : others + 12], self.shares[best] = np.linspace(0.01, 0.005, 12), 0.7
+            self.version = f"{best}-{others}"
+
+        def __call__(self, rows):
+            return np.tile(self.shares, (len(rows), 1))
+
+    def disagreements(other: Ranking, **sent) -> float:
+        with serve(create_predict_app(Ranking(1, 3), shadow=Shadow(other)), port=0) as server:
+            assert requests.post(f"{server.url}/predict", **sent).ok
+            until(lambda: metric(server.url, "shadow_difference_count") == 1)
+            assert metric(server.url, "shadow_errors_total") == 0
+            return metric(server.url, "shadow_disagreements_total")
+
+    file = picture.example()
+    for sent in ({"json": {"image": file}}, {"data": base64.b64decode(file["b64"])}, {"json": {"instances": [file]}}):
+        assert disagreements(Ranking(1, 20), **sent) == 0
+        assert disagreements(Ranking(2, 3), **sent) == 1
 
 
 def test_a_version_with_other_features_is_refused_beside_a_model(exported, passengers_model):
