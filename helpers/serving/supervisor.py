@@ -40,7 +40,8 @@ LONGEST_WORD = 16 * 1024  # bytes
 
 _BUSY = 2**31 - 1  # connections of a worker that cannot take any
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_HANGUP = getattr(signal, "SIGHUP", None)  # of a terminal that is closed; Windows has none
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, *filter(None, [_HANGUP])}
 _one_word = threading.Lock()  # at a time, of a worker's threads; a place that travels to a new interpreter holds none
 
 
@@ -130,7 +131,8 @@ class Supervisor:
 
     def run(self) -> int:
         for number in _SIGNALS:
-            signal.signal(number, self._told_to_stop)
+            if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._told_to_stop)
         try:
             while not self._stop:
                 for worker in self.workers:
@@ -263,9 +265,11 @@ class Supervisor:
 
 def _run(work: Callable[[Place], None], place: Place) -> None:
     """What a worker's process does."""
-    # SIGTERM ends it while it loads; Ctrl+C reaches every process of a terminal, of which the first tells the others.
+    # SIGTERM ends it while it loads; Ctrl+C, and a terminal's end, reach every process of a terminal, of which the
+    # first tells the others.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _SIGNALS - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()

@@ -449,6 +449,31 @@ def test_sigterm_ends_every_process_at_whatever_moment_it_comes(exported, free_p
 
 
 @posix_only
+@pytest.mark.parametrize("is_ignored", [False, True], ids=["closed", "nohup"])
+def test_a_terminal_that_is_closed_ends_the_service_as_sigterm_does_unless_that_is_ignored(
+    exported, free_port, tmp_path, is_ignored
+):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        process = start("--model", exported, "--port", free_port, "--workers", "1", TMPDIR=str(tmp_path))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        until(lambda: is_ready(f"http://127.0.0.1:{free_port}"))
+        members = family(process)
+        for member in members:
+            member.send_signal(signal.SIGHUP)
+        if is_ignored:
+            assert is_ready(f"http://127.0.0.1:{free_port}") and family(process) == members
+        else:
+            assert process.wait(STOP_SECONDS + 10) == 0 and list(tmp_path.iterdir()) == []
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS + 10)
+    until(lambda: gone(members))
+
+
+@posix_only
 def test_sigterm_also_ends_the_training_of_a_model_that_is_not_there_yet(tmp_path, free_port):
     project = tools.copy_project(tmp_path / "tutorial")
     process = start("--port", free_port, project=project)
