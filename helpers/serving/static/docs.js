@@ -14,7 +14,8 @@ function row(tag, cells) {
 function kind(schema) {
   if (schema.enum) return schema.enum.join(" or ");
   if (schema.description) return `${schema.type}; ${schema.description}`;
-  if (schema.minimum > -1e30) return `${schema.type}, ${schema.minimum} to ${schema.maximum}`; // else there is no limit
+  const is_limit = schema.type === "integer" ? Number.isSafeInteger(schema.minimum) : schema.minimum > -1e30; // else there is none
+  if (is_limit) return `${schema.type}, ${schema.minimum} to ${schema.maximum}`;
   return schema.type ?? "";
 }
 
