@@ -399,7 +399,9 @@ class _Field:
             row[self.at : self.at + self.width] = self._missing_row
             return None, None
         filled, problem, note = self._read(value)
-        if problem and self.feature.missing and isinstance(value, str) and value.strip().casefold() in ABSENT:
+        if (
+            problem and self.feature.missing and str(value).strip().casefold() in ABSENT
+        ):  # NaN, as Python writes to JSON
             problem = "leave it empty, or null in JSON, where the value is not known"
         if filled is not None and not problem:
             column, number = filled

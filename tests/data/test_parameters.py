@@ -497,10 +497,13 @@ def test_codes_are_known_as_written_and_as_a_program_sends_them_that_took_them_f
         mixed.parse({"code": 2})
 
 
-def test_what_stands_for_no_value_in_tables_is_answered_with_what_to_send():
-    signature = Signature((Feature("work", "category", values=("a", "b", "c"), missing=True),))
-    with pytest.raises(InvalidRequest, match="work: leave it empty, or null in JSON, where the value is not known"):
-        signature.parse({"work": "?"})
+@pytest.mark.parametrize("sent", ["?", "nan", float("nan")])
+@pytest.mark.parametrize("kind", ["category", "real"])
+def test_what_stands_for_no_value_in_tables_is_answered_with_what_to_send(kind, sent):
+    signature = Signature((Feature("work", kind, values=("a", "b", "c") if kind == "category" else (), missing=True),))
+    for params in ({"work": sent}, [{"work": sent}]):
+        with pytest.raises(InvalidRequest, match="work: leave it empty, or null in JSON, where the value is not known"):
+            signature.parse(params)
 
 
 def test_a_number_that_a_model_looks_up_is_a_whole_one_that_it_knows():
