@@ -119,7 +119,7 @@ class Array(_Shaped):
         allowance: what the request's pictures may take; for those only, here and below.
         """
         wanted = self._in_words()
-        if isinstance(value, str):
+        if isinstance(value, str | bytes):
             value = _from_text(value, wanted)
         try:
             numbers = np.array(value, dtype=np.float64 if _holds_numbers(value) else object)
@@ -307,6 +307,8 @@ class Text(_Shaped):
         return np.array(self._read_one(value), dtype=object).reshape(self.shape)
 
     def _read_one(self, value) -> str:
+        if isinstance(value, bytes):  # a file, whose name stands in a form
+            value = value.decode("utf-8-sig", "surrogateescape")
         if not isinstance(value, str):
             several = '; several go as {"instances": [...]}, a row for each' if isinstance(value, list) else ""
             raise BadValue(f"must be a text{several}")
@@ -352,7 +354,7 @@ class Texts(Text):
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         wanted = f"an array of texts of shape {self._shape_asked}"
-        parts, shape = [_from_text(value, wanted) if isinstance(value, str) else value], []
+        parts, shape = [_from_text(value, wanted) if isinstance(value, str | bytes) else value], []
         for size in self.shape:
             lengths = {len(part) if isinstance(part, list) else 0 for part in parts}
             if len(lengths) > 1 or 0 in lengths or size not in (None, *lengths):
@@ -393,7 +395,7 @@ def _known(name: str, values, kind: type) -> tuple:
 KINDS = {"array": Array, "image": Image, "text": Text, "texts": Texts}
 
 
-def _from_text(text: str, wanted: str):
+def _from_text(text: str | bytes, wanted: str):
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

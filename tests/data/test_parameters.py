@@ -470,6 +470,15 @@ def test_a_text_in_another_encoding_is_refused_not_read_as_another_one(sent):
     assert reader.read_query("text=\ufffd".encode()).matrix.arrays[0].tolist() == [["\ufffd"]]
 
 
+def test_a_text_and_an_array_may_be_a_file_of_a_form_too():
+    signature = InputSignature((Text("text"), Array("numbers", (2,))))
+    read = signature.parse({"text": "\ufeffcafé".encode(), "numbers": b"[1, 2.5]\n"}).arrays
+    assert [each.tolist() for each in read] == [[["café"]], [[1, 2.5]]]
+    says = "text: is no text in UTF-8: .*, numbers: must be an array of shape .2., written in JSON"
+    with pytest.raises(InvalidRequest, match=says):
+        signature.parse({"text": b"caf\xe9", "numbers": b"1 2"})
+
+
 def test_a_pictures_file_is_read_however_base64_is_written():
     signature = InputSignature((Image("image", (8, 8, 3)),))
     file = images.example(8, 8)
