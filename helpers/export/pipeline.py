@@ -23,7 +23,6 @@ from helpers.export.errors import ArtifactError
 from helpers.export.folder import check_replaceable, is_export
 
 PATIENCE = 10  # epochs without a better validation loss, after which training ends
-SMALL = 5_000  # rows: below these batches of 32, so that an epoch has steps enough
 
 
 def train_and_export(
@@ -73,8 +72,8 @@ def train(table: Table, epochs: int = 100, verbose: int = 0, seed: int = 0) -> T
     train, test = games.split(table.frame, table.label)
     (x, y), (x_test, y_test) = features_and_label(train, signature), features_and_label(test, signature)
     model = build_classifier(signature.width, standardize=None if signature.all_binary else x, seed=seed)
-    batch_size, callbacks = 100 if len(x) >= SMALL else 32, [early_stopping(PATIENCE)]
-    history = fit(model, x, y, epochs, batch_size, seed=seed, callbacks=callbacks, verbose=verbose).history
+    callbacks = [early_stopping(PATIENCE)]
+    history = fit(model, x, y, epochs, seed=seed, callbacks=callbacks, verbose=verbose).history
     probabilities = model(x_test).numpy().ravel()
     metrics = {
         "rows": len(table.frame),

@@ -86,7 +86,7 @@ def fit(
     x: np.ndarray,
     y: np.ndarray,
     epochs: int = 100,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     validation_split: float = 0.2,
     seed: int | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -94,7 +94,8 @@ def fit(
 ) -> keras.callbacks.History:
     """Train a compiled binary classifier as `model.fit` does, several times as fast: one compiled call for each epoch.
 
-    x (n, d) float32 and y (n,) of 0 and 1; the last `validation_split` of the rows is held out, as in Keras. The
+    x (n, d) float32 and y (n,) of 0 and 1; the last `validation_split` of the rows is held out, as in Keras.
+    `batch_size` is 100 where none is given, or 32 below 5,000 rows, so that an epoch has steps enough. The
     optimizer and the loss are the model's own. `seed` fixes the order of the rows and the dropout masks; the model's
     weights are taken as they are. `verbose=0` hides the progress bar. Returns a History with, for each epoch,
 
@@ -107,11 +108,14 @@ def fit(
     Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that
     the model was compiled with are left to `model.evaluate`. A few batches are trained without XLA, which compiles for
     longer than it then saves. Raises ValueError if the model is not compiled, does not
-    end in one output, or if either part of the rows lacks one of the labels.
+    end in one output, if there is no epoch to train, or if either part of the rows lacks one of the labels.
     """
     if not model.compiled:
         raise ValueError("The model is not compiled: call model.compile(optimizer, loss) before fit.")
     x, y = np.asarray(x, dtype="float32"), np.asarray(y, dtype="float32").reshape(-1, 1)
+    if not isinstance(epochs, int | np.integer) or epochs < 1:
+        raise ValueError(f"epochs is {epochs!r}: give a whole number of them, 1 or more")
+    batch_size = batch_size or (100 if len(x) >= _FEW_ROWS else 32)
     n = int(len(x) * (1 - validation_split))  # as Keras splits: the last rows, before any shuffling
     _check_rows(x, y, n)
     if model(x[:1]).shape != (1, 1):  # the call also builds a model that has not seen data yet
@@ -164,6 +168,7 @@ def fit(
     return history
 
 
+_FEW_ROWS = 5000  # below these an epoch of batches of 100 has too few steps
 _BATCHES_THAT_PAY = 4000  # in all epochs: XLA saves half a millisecond with each, and compiling takes that of so many
 
 

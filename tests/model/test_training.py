@@ -282,7 +282,7 @@ def test_a_layer_that_xla_does_not_know_is_trained_without_it(table, monkeypatch
     for first in ([Unique()], []):
         model = keras.Sequential([keras.Input((6,)), *first, *logistic_regression().layers])
         model.compile("sgd", "binary_crossentropy")
-        histories.append(training.fit(model, *table, epochs=3, seed=0, verbose=0).history)
+        histories.append(training.fit(model, *table, epochs=3, batch_size=100, seed=0, verbose=0).history)
         assert int(model.optimizer.iterations) == 3 * 5
     for name in histories[0]:
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
@@ -315,6 +315,15 @@ def test_the_same_seed_gives_the_same_history(table):
     first = history(5)
     assert first == history(5)
     assert first != history(6)
+
+
+def test_few_rows_are_trained_in_batches_of_32_wherever_they_are_trained(table):
+    """Notebook 02 and the command `train` make the same model of a table: neither says how large a batch is."""
+    one, other, large = (
+        training.fit(logistic_regression(), *table, epochs=2, seed=0, verbose=0, **size).history
+        for size in ({}, {"batch_size": 32}, {"batch_size": 100})
+    )
+    assert one == other != large
 
 
 @pytest.mark.slow
@@ -442,6 +451,9 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(table):
     x, y = table
     with pytest.raises(ValueError, match="not compiled"):
         training.fit(keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)]), x, y)
+    for epochs in (0, -1, 2.5, "100"):
+        with pytest.raises(ValueError, match=f"epochs is {epochs!r}: give a whole number"):
+            training.fit(logistic_regression(), x, y, epochs)
     with pytest.raises(ValueError, match="530 rows but y has 529"):
         training.fit(logistic_regression(), x, y[1:])
     with pytest.raises(ValueError, match="labels 0 and 1 only"):
