@@ -260,6 +260,15 @@ class Signature:
         """The names of the columns of the matrix: those of the features, `gender=male`, `age is missing`."""
         return tuple(column for feature in self.features for column in feature.columns)
 
+    @cached_property
+    def column_labels(self) -> tuple[str, ...]:
+        """The columns as a figure calls them, (m,): one of two texts says which of them is 1, `smoker=yes`."""
+        return tuple(
+            f"{column}={feature.values[1]}" if feature.values and column == feature.name else column
+            for feature in self.features
+            for column in feature.columns
+        )
+
     @property
     def width(self) -> int:
         """The number of columns of the matrix, m."""

@@ -5,7 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.figures.style import BLUE, INK, MUTED, ORANGE, label_bars, label_line, new_figure, percent, style
+from helpers.figures.style import (
+    BLUE,
+    INK,
+    MUTED,
+    ORANGE,
+    label_bars,
+    label_line,
+    new_figure,
+    percent,
+    shortened,
+    style,
+)
 
 BINS = 40
 NEAR = 0.01  # shares of rows by which two groups of scores may differ without a word
@@ -40,10 +51,15 @@ def scores(training: np.ndarray, batches: Mapping[str, np.ndarray]) -> Figure:
             axes.stairs(100 * share, edges, color=color, fill=True, alpha=0.35)
             axes.set(xlabel="score", xlim=(0, 1))
             same = apart < NEAR or np.isclose(apart, 0)
-            axes.set_title(f"{name}: spread as in training" if same else f"{name}: {percent(apart)} lie elsewhere")
-        top = 100 * max(expected.max(), 1e-9)
-        at = (edges[expected.argmax()] + edges[expected.argmax() + 1]) / 2
-        label_line(each[0][0], at, top, "training data", MUTED if len(batches) > 1 else INK)
+            said = "spread as in training" if same else f"{percent(apart)} lie elsewhere"
+            axes.set_title(f"{shortened(name, 24)}: {said}")
+        first, peak = each[0][0], expected.argmax()
+        top = first.dataLim.ymax  # above its outline and its bars; the other axes may reach higher
+        first.set_ylim(0, max(first.get_ylim()[1], 1.12 * top))
+        left = peak < BINS / 2
+        above = {"xytext": (4 if left else -4, 3), "va": "bottom", "ha": "left" if left else "right"}
+        at = edges[peak] if left else edges[peak + 1]
+        label_line(first, at, top, "training data", MUTED if len(batches) > 1 else INK, **above)
         each[0][0].set_ylabel("% of the rows")
     return figure
 

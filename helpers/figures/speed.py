@@ -17,7 +17,7 @@ def epoch_times(seconds: dict[str, float], limit: str = "") -> Figure:
         figure, axes = new_figure(size=(8.6, 1.4 + 0.5 * len(names)))
         colors = [GREEN if name == limit else BLUE if seconds[name] == fastest else FAINT for name in names]
         bars = axes.barh(names, [1000 * seconds[name] for name in names], color=colors, edgecolor=MUTED)
-        label_bars(axes, bars, [f"{1000 * seconds[name]:.0f} ms" for name in names])
+        label_bars(axes, bars, [_milliseconds(seconds[name]) for name in names])
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.12)
         axes.set_xlabel("one epoch of training (milliseconds)")
@@ -30,3 +30,8 @@ def epoch_times(seconds: dict[str, float], limit: str = "") -> Figure:
 
 def _times_as_fast(ratio: float) -> str:
     return f"{ratio:.0f} times as fast" if ratio >= 3 else f"{ratio:.1f} times as fast"
+
+
+def _milliseconds(seconds: float) -> str:
+    """ "282 ms", "7.1 ms", "0.39 ms": whole ones where there are ten or more, else two digits."""
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.2g} ms"

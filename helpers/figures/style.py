@@ -86,6 +86,14 @@ def label_line(axes: Axes, x: float, y: float, text: str, color: str = INK, **op
     axes.annotate(text, (x, y), textcoords="offset points", color=color, annotation_clip=False, **options)
 
 
+def shortened(name: str, most: int = 36) -> str:
+    """A name out of somebody's table as a figure shows it: a long one without its middle, a $ as no formula's."""
+    if len(name) > most:
+        end = most // 3
+        name = f"{name[: most - end - 1].rstrip()}…{name[-end:].lstrip()}"
+    return name.replace("$", r"\$")
+
+
 def percent(share: float) -> str:
     """A share as text: 0.16 is "16 %"."""
     return f"{100 * share:.0f} %"

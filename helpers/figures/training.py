@@ -1,5 +1,8 @@
 """Figures of notebook 02: learning curves, what a metric notices, ROC, precision, calibration, a threshold."""
 
+from collections.abc import Sequence
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,22 +19,25 @@ from helpers.figures.style import (
     label_line,
     new_figure,
     percent,
+    shortened,
     style,
 )
 from helpers.model import evaluation
 
 
-def correlations(names: list[str], values: np.ndarray, outcome: str, most: int = 12) -> Figure:
+def correlations(names: Sequence[str], values: np.ndarray, outcome: str, most: int = 12) -> Figure:
     """Bars of the correlation of each feature with the label, the `most` strongest of them.
 
     `names` of the features, `values` (d,) between -1 and 1, `outcome`: what the label is called.
     """
+    names, outcome = [shortened(name) for name in names], shortened(outcome)
     strongest = np.argsort(-np.abs(values))[:most][::-1]
     with style():
         figure, axes = new_figure(size=(8.0, 1.5 + 0.32 * len(strongest)))
         bars = axes.barh(
-            [names[i] for i in strongest],
+            range(len(strongest)),  # not the names: two long ones may look alike
             values[strongest],
+            tick_label=[names[i] for i in strongest],
             color=[BLUE if values[i] >= 0 else ORANGE for i in strongest],
         )
         label_bars(axes, bars, [f"{values[i]:+.2f}" for i in strongest])
@@ -39,12 +45,10 @@ def correlations(names: list[str], values: np.ndarray, outcome: str, most: int =
         axes.margins(x=0.15)
         axes.grid(axis="y", visible=False)
         which = "The features" if len(strongest) == len(names) else f"The {len(strongest)} of {len(names)} features"
-        axes.set_title(f"{names[strongest[-1]]} says most about {outcome}" if len(names) > 1 else "One feature only")
-        axes.set_xlabel(
-            f"correlation with {outcome} ({which[0].lower() + which[1:]} that say most)"
-            if len(strongest) < len(names)
-            else f"correlation with {outcome}"
-        )
+        title = f"{names[strongest[-1]]} says most about {outcome}" if len(names) > 1 else "One feature only"
+        shown = f" ({which[0].lower() + which[1:]} that say most)" if len(strongest) < len(names) else ""
+        axes.set_title(fill(title, 45))
+        axes.set_xlabel(fill(f"correlation with {outcome}{shown}", 60))
     return figure
 
 
@@ -165,12 +169,11 @@ def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
         figure, (curves, areas) = new_figure(1, 2, size=(9.6, 4.4), width_ratios=(1.15, 1))
         curves.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="dashed")
         curves.annotate("guessing", (0.72, 0.66), rotation=37, color=MUTED)
-        aucs = {}
         for row, (name, score, color) in enumerate(_colored(scores)):
             false_positive_rate, true_positive_rate, _ = evaluation.roc_curve(y_true, score)
             curves.plot(false_positive_rate, true_positive_rate, color=color)
             low, high = evaluation.roc_auc_interval(y_true, score)
-            aucs[name] = area = evaluation.roc_auc(y_true, score)
+            area = evaluation.roc_auc(y_true, score)
             areas.plot([low, high], [-row, -row], color=color, linewidth=4, solid_capstyle="butt")
             areas.plot(area, -row, "o", color=color, markersize=10)
             text = f"{name}: {area:.3f} ({low:.3f} to {high:.3f})"
@@ -178,7 +181,7 @@ def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
         curves.set(
             xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal"
         )
-        curves.set_title(_who_ranks_better(aucs))
+        curves.set_title(_who_ranks_better(y_true, scores))
         areas.set(yticks=[], ylim=(-len(scores) + 0.4, 0.6), xlabel="ROC AUC with 95 % interval")
         areas.spines["left"].set_visible(False)
         areas.margins(x=0.45)
@@ -186,14 +189,16 @@ def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _who_ranks_better(aucs: dict[str, float]) -> str:
-    (first, area), *others = aucs.items()
+def _who_ranks_better(y_true, scores: dict[str, np.ndarray]) -> str:
+    """Which of the first two ranks better; neither does where chance would do for the difference, as in `in_words`."""
+    (first, score), *others = scores.items()
     if not others:
-        return f"AUC {area:.3f}"
-    other, other_area = others[0]
-    if area - other_area > 0.0005:
-        return f"The {first} ranks better than the {other}, by {area - other_area:.3f}"
-    return f"The {first} ranks no better than the {other}"
+        return f"AUC {evaluation.roc_auc(y_true, score):.3f}"
+    other, other_score = others[0]
+    difference, low, high = evaluation.roc_auc_difference(y_true, score, other_score)
+    if low <= 0 <= high:
+        return f"These rows do not tell whether the {first} ranks better"
+    return f"The {first} ranks {'better' if low > 0 else 'worse'} than the {other}, by {abs(difference):.3f}"
 
 
 def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
@@ -277,7 +282,7 @@ def _beside_the_diagonal(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> tu
 
 def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Figure:
     """Histograms of the predicted probabilities: those of the positives, called `outcome`, above the negatives'."""
-    y_true, y_prob = np.ravel(y_true).astype(bool), np.ravel(y_prob)
+    y_true, y_prob, outcome = np.ravel(y_true).astype(bool), np.ravel(y_prob), shortened(outcome)
     edges = np.linspace(0, 1, bins + 1)
     with style():
         figure, panels = new_figure(2, 1, size=(8.6, 4.6), sharex=True)
@@ -295,6 +300,7 @@ def predictions(y_true, y_prob, outcome: str = "label 1", bins: int = 40) -> Fig
                 color=color,
                 fontweight="bold",
             )
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # 2.5 % would be written 2 %
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
             axes.set_ylabel("share of rows")
             axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the words above the highest bar

@@ -5,7 +5,18 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from helpers.data.distribution import LARGE, SOME
-from helpers.figures.style import BLUE, FAINT, INK, MUTED, ORANGE, label_line, new_figure, spread_apart, style
+from helpers.figures.style import (
+    BLUE,
+    FAINT,
+    INK,
+    MUTED,
+    ORANGE,
+    label_line,
+    new_figure,
+    shortened,
+    spread_apart,
+    style,
+)
 
 LEAST = 1e-3  # below it there is nothing to see
 NAMED = 3  # features whose lines are named; the others are drawn in grey
@@ -27,7 +38,7 @@ def drift(
             named = name in furthest
             right.plot(minutes, values, color=BLUE if named else FAINT, zorder=3 if named else 2)
         for name, y in zip(furthest, spread_apart([max(ends[name], LEAST) for name in furthest], 1.6), strict=True):
-            label_line(right, minutes[-1], y, name, BLUE)
+            label_line(right, minutes[-1], y, shortened(name), BLUE)
         for axes, title in ((left, "the scores"), (right, "each feature")):
             for threshold, words in ((SOME, "some"), (LARGE, "large")):
                 axes.axhline(threshold, color=MUTED, linestyle="--", linewidth=1.2)

@@ -44,6 +44,13 @@ def test_what_is_predicted_has_a_name_for_people_or_that_of_its_column():
     assert "display_name" not in Signature.from_table(MIXED, "churned").to_dict()
 
 
+def test_a_figure_says_which_of_two_texts_is_the_1():
+    table = pd.DataFrame({"gender": ["female", "male", None], "Raucher?": ["nein", "ja", "ja"], "played": [0, 1, 1]})
+    signature = Signature.from_table(table)
+    ones = dict(zip(signature.column_labels, signature.encode(table)[1], strict=True))
+    assert ones == {"gender=male": 1, "gender is missing": 0, "Raucher?=ja": 1, "played": 1}
+
+
 def test_a_card_of_an_earlier_version_is_read():
     features = [{"name": "g1", "kind": "binary", "low": 0.0, "high": 1.0, "default": 0.0}]
     features += [{"name": "size", "kind": "real", "low": -1.5, "high": 2.0, "default": 0.25}]

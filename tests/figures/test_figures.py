@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
-from helpers.figures import pictures, replacing, route, scaling, serving, speed, style
+from helpers.figures import batch, pictures, replacing, route, scaling, serving, speed, style, watching
 from helpers.figures import training as figures
 
 
@@ -111,6 +111,37 @@ def test_the_best_epoch_is_named_where_no_curve_runs(history):
                 assert not np.any((box.y0 < y) & (y < box.y1) & (x <= points[-1][0])), label.get_text()
 
 
+@pytest.mark.parametrize("shape", [(1.2, 3), (8, 1), (1, 60)], ids=["flat", "high", "low"])
+def test_the_training_data_is_named_above_its_outline(shape):
+    training = np.random.default_rng(0).beta(*shape, 2000)
+    first = batch.scores(training, {"Last month": training, "Without age": np.sqrt(training)}).axes[0]
+    (label,) = first.texts
+    first.figure.canvas.draw()
+    box, outline = label.get_window_extent(), first.transData.transform((0, first.dataLim.ymax))
+    assert outline[1] < box.y0 and box.y1 < first.bbox.y1, "on the bars, or on the title"
+    assert first.bbox.x0 - 1 <= box.x0 and box.x1 <= first.bbox.x1 + 1
+
+
+def test_names_that_are_whole_questions_and_dollars_leave_the_figures_as_they_are(rows):
+    questions = [f"How satisfied were you with {what}, from one to five?" for what in ("us", "the service", "$^$")]
+    minutes = [0, 5, 10]
+    y, good, _ = rows
+    for figure in (
+        figures.correlations(questions, np.array([0.3, 0.2, -0.1]), questions[0]),
+        figures.predictions(y, good, questions[2]),
+        batch.scores(good, {"Last month": good, f"Without {questions[2]}": good**2}),
+        watching.drift(minutes, [0.01, 0.1, 0.3], {name: [0.01, 0.1, 0.3] for name in questions}, None),
+    ):
+        style.png(figure)  # lays it out
+        written = words(figure)
+        assert "How sat" in written and "five?" in written and max(map(len, written.splitlines())) < 100
+        whole, axes = figure.bbox, figure.axes[-1]
+        assert axes.bbox.width > 0.25 * whole.width
+        for text in (axes.title, axes.xaxis.label, *axes.get_yticklabels(), *axes.texts):
+            box = text.get_window_extent()
+            assert whole.x0 <= box.x0 and box.x1 <= whole.x1, text.get_text()
+
+
 def test_the_figures_call_what_is_predicted_by_its_name(rows):
     y, good, _ = rows
     assert "positive (leaving us)" in words(figures.predictions(y, good, "leaving us"))
@@ -157,20 +188,36 @@ def test_the_words_in_a_calibration_lie_on_no_group(rows):
         assert axes.get_ylabel() == "observed share of right answers"
 
 
+def test_the_shares_on_an_axis_are_written_as_they_are(rows):
+    y, good, _ = rows
+    for probability in (good, good * 0.5, np.sqrt(good), good**3):
+        figure = figures.predictions(y, probability)
+        figure.canvas.draw()
+        for axes in figure.axes:
+            written = [float(label.get_text().removesuffix(" %")) for label in axes.get_yticklabels()]
+            assert written == pytest.approx((100 * axes.get_yticks()).tolist())
+
+
 def test_the_titles_say_what_was_found(rows):
     y, good, worse = rows
     assert "ranks better than the logistic regression" in words(
         figures.roc(y, {"network": good, "logistic regression": worse})
     )
-    assert "no better than the logistic regression" in words(
+    assert "ranks worse than the logistic regression" in words(
         figures.roc(y, {"network": worse, "logistic regression": good})
     )
+    near = good + np.random.default_rng(1).normal(0, 0.01, len(good))
+    for one, other in ((good, near), (near, good)):  # one of them has the higher AUC, by chance
+        assert "do not tell whether the network ranks better" in words(figures.roc(y, {"network": one, "other": other}))
     assert "Too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
     assert "Too low on the whole" in words(figures.calibration(y, good * 0.3))
     exact = {"exact AUC": (0.81, 0.5)}
     assert "The metric does not notice" in words(figures.metric_and_auc({"the metric": (0.81, 0.8)} | exact))
     assert "The metric notices" in words(figures.metric_and_auc({"the metric": (0.81, 0.51)} | exact))
     assert "12 times as fast" in words(speed.epoch_times({"fit": 0.48, "compiled": 0.04}))
+    assert {"512 ms", "2.1 ms", "0.39 ms"} <= set(
+        words(speed.epoch_times({"fit": 0.5123, "compiled": 0.0021, "least": 0.00039}, limit="least")).splitlines()
+    )
     times = {"fit": 0.48, "compiled": 0.04, "least": 0.01}
     assert "12 times as fast, and 25 % of what is left" in words(speed.epoch_times(times, limit="least"))
     assert "of what is left" not in words(speed.epoch_times(times, limit="fit"))  # disturbed while it was measured
