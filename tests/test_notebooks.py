@@ -1,11 +1,12 @@
 """Every notebook, executed from a fresh kernel by nbval in strict mode: each committed output against a new one.
 
 The notebooks run in a copy of the project, in reading order, as in a fresh clone: 02 writes the model that 03 to 05
-take up. Into that copy go more cells: each one that starts a server nineteen times more; after the last one every
-folded solution, as a reader tries it after Run All; then the last one again, as a reader runs it who is done, and a
-look at what is left of the servers. Each notebook runs in a pytest of its own, whose report names the cell and shows
-both outputs where they differ, with a home folder that was empty at the start and under the eyes of strace, where there
-is one: what it calls and what it leaves is one run's as well.
+take up. Into that copy go more cells: each one that starts a server nineteen times more, and each that runs a command
+of this project, asks for two thousand rows or lets the traffic rest once more; after the last one every folded
+solution, as a reader tries it after Run All; then the last one again, as a reader runs it who is done, and a look at
+what is left of the servers. Each notebook runs in a pytest of its own, whose report names the cell and shows both
+outputs where they differ, with a home folder that was empty at the start and under the eyes of strace, where there is
+one: what it calls and what it leaves is one run's as well.
 """
 
 import re
@@ -60,6 +61,7 @@ assert not any(_left), f"ports, threads, processes left behind: {_left}"
 """
 ADDED = "added_"
 TIMES = 20  # that a reader may run a cell which starts a server
+ONCE_MORE = re.compile(r"^(?:print\(|\w+ = | +)?(?:run_score|tutorial|send|traffic\.rest)\(", re.MULTILINE)
 
 
 def with_additions(notebook: NotebookNode) -> list[str]:
@@ -72,6 +74,9 @@ def with_additions(notebook: NotebookNode) -> list[str]:
         after = notebook.cells[notebook.cells.index(cell) + 1]
         for number in range(2, TIMES + 1):
             add(notebook, f"{cell.id}-{number}", cell.source, before=after)
+    for cell in [each for each in tools.code_cells(notebook) if ONCE_MORE.search(each.source)]:
+        if cell not in servers and not cell.id.startswith(ADDED):
+            add(notebook, f"{cell.id}-again", cell.source, before=notebook.cells[notebook.cells.index(cell) + 1])
     if servers:
         add(notebook, "remember", REMEMBER, before=servers[0])
         add(notebook, "done", tools.when_done(last))

@@ -102,8 +102,10 @@ class Traffic:
         return self._service.url
 
     def next(self, count: int) -> list[Answer]:
-        """The next `count` answers, once they are there."""
+        """The next `count` answers, once they are there; where the traffic rests it goes on."""
         at = len(self.answers)
+        with self._turning:
+            self._resting = False
         self._wait(lambda: len(self.answers) >= at + count)
         return self.answers[at : at + count]
 
@@ -125,8 +127,10 @@ class Traffic:
 
     def _wait(self, condition) -> None:
         with self._came:
-            if not self._came.wait_for(condition, PATIENCE):
-                raise TimeoutError(f"that did not happen within {PATIENCE:.0f} s: the last was {self.answers[-1:]}")
+            if not self._came.wait_for(condition, 0 if self._end.is_set() else PATIENCE):
+                why = "the traffic is stopped" if self._end.is_set() else f"{PATIENCE:.0f} s are over"
+                last = self.answers[-1] if self.answers else "none"
+                raise TimeoutError(f"{why}, and the last answer is {last}: restart the kernel and run all cells")
 
     def _run(self) -> None:
         with requests.Session() as session:

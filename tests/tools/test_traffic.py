@@ -41,6 +41,8 @@ def test_it_is_turned_to_another_service_and_the_model_replaced_with_nothing_los
     assert {answer.version for answer in traffic.answers if answer.seconds >= switched} == {before}
     assert {answer.status for answer in traffic.answers} == {200}
     assert {answer.caller for answer in traffic.answers} == {f"caller-{number}" for number in range(5)}
+    traffic.rest()
+    assert {answer.status for answer in traffic.next(5)} == {200}, "a cell that is run again asks on"
 
 
 @pytest.mark.slow
@@ -51,6 +53,12 @@ def test_what_is_lost_is_counted(exported, traffic):
     for process in [*psutil.Process(service._process.pid).children(recursive=True), service._process]:
         process.kill()
     assert traffic.next(20)[-1][1:3] == (0, "")
+
+
+def test_who_waits_for_a_traffic_that_was_stopped_is_told_at_once(traffic):
+    traffic.stop()
+    with pytest.raises(TimeoutError, match="the traffic is stopped.*restart the kernel"):
+        traffic.next(1)
 
 
 def test_a_service_that_does_not_start_says_why():
