@@ -31,6 +31,10 @@ class DataError(ValueError):
     """A table that cannot be read or used; the message says what, where and what to do."""
 
 
+class NoSuchLabel(DataError):
+    """A table without the column that is to be predicted."""
+
+
 @dataclass
 class Reading:
     """A table as it was read. `said`: what was done, in words.

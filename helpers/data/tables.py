@@ -19,7 +19,7 @@ from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
 from helpers.data.parameters import NO, YES
-from helpers.data.raw_tables import DataError, Reading, are_bytes
+from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes
 from helpers.data.reading import read_table
 from helpers.data.signature import Signature, in_order
 
@@ -134,9 +134,11 @@ def _find_label(reading: Reading, label: str, name: str) -> str:
     there = [str(column) for column in reading.frame.columns]
     if found := wording.named(label, there):
         return found
-    todo = (reading.first_line and _no_header(reading, there, label)) or "Name the label with --label"
+    todo = (
+        reading.first_line and _no_header(reading, there, label)
+    ) or "Name the label with --label, in a notebook with LABEL"
     meant = wording.meant(label, there)
-    raise DataError(f"{name} has no column {label!r}{meant}; its columns are {wording.listed(there)}. {todo}")
+    raise NoSuchLabel(f"{name} has no column {label!r}{meant}; its columns are {wording.listed(there)}. {todo}")
 
 
 def _no_header(reading: Reading, names: list[str], label: str) -> str:

@@ -19,7 +19,7 @@ import pandas as pd
 from helpers.data import games
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY
-from helpers.data.raw_tables import DataError
+from helpers.data.raw_tables import DataError, NoSuchLabel
 from helpers.data.signature import BINARY, CATEGORY, REAL, Signature
 from helpers.export.versions import other_question
 from helpers.model.evaluation import roc_auc, roc_auc_difference
@@ -146,7 +146,14 @@ def held_out_rows(
             "an AUC is that of a model which answers a probability for the row of a table: leave out --data"
         )
     kinds = {feature.name: _KINDS[feature.kind] for feature in signature.features}
-    table = games.load_table(source, label or signature.label, positive or signature.positive or "1", treat_as=kinds)
+    try:
+        table = games.load_table(
+            source, label or signature.label, positive or signature.positive or "1", treat_as=kinds
+        )
+    except NoSuchLabel as error:
+        if label:
+            raise
+        raise DataError(f"{error}; or give the table of this model, which predicts {signature.label!r}") from None
     if gone := [name for name in signature.names if name not in table.frame]:
         why = {column.name: column.used_as for column in table.columns}
         raise DataError(f"{source} holds nothing in the column {gone[0]!r} that the model takes ({why[gone[0]]})")

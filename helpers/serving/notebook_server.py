@@ -72,6 +72,8 @@ def serve(
     that can reach this one call the service; the default lets only this machine, under its own names (localhost,
     127.0.0.1), those of `allow_hosts`, and the one under which Jupyter shows the page of `handle.show()`.
     """
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ValueError(f"port is {port!r}: give a whole number from 0 to 65535, 0 for any that is free")
     with _running_lock:
         if port in _running:
             _running.pop(port).stop()

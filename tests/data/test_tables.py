@@ -221,7 +221,10 @@ def test_a_test_set_that_is_too_small_to_tell_is_said():
 def test_a_file_without_lines_is_said_to_have_rows_and_names(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"hits": {"hits": [{"_source": {"a": i * i, "label": i % 2}} for i in range(30)]}}))
-    with pytest.raises(DataError, match=r"its columns are _source.a, _source.label. Name the label with --label$"):
+    with pytest.raises(
+        DataError,
+        match=r"its columns are _source.a, _source.label. Name the label with",
+    ):
         load_table(path)
     assert load_table(path, "_source.label").label == "_source.label"
     pd.DataFrame({"a": [1.0, 2.0, np.inf] * 10, "label": [0, 1, 0] * 10}).to_parquet(tmp_path / "mine.parquet")

@@ -17,6 +17,7 @@ from helpers import PROJECT
 from helpers.data.games import SAMPLE, split
 from helpers.data.inputs import Array, Image, InputSignature
 from helpers.data.outputs import Output
+from helpers.data.raw_tables import DataError
 from helpers.data.signature import Feature, Signature
 from helpers.data.tables import features_and_label
 from helpers.export.artifacts import export_model
@@ -214,6 +215,8 @@ def test_a_table_with_texts_and_missing_values_is_drafted_and_held(passengers_mo
     passengers().rename(columns={"survived": "saved"}).replace({"saved": {"yes": "was", "no": "was not"}}).to_csv(
         tmp_path / "other.csv", index=False
     )
+    with pytest.raises(DataError, match="no column 'survived'.*or give the table of this model, which predicts 'surv"):
+        gate.held_out_rows(tmp_path / "other.csv", predictor.signature)
     others, same = gate.held_out_rows(tmp_path / "other.csv", predictor.signature, "saved", "was")
     assert others.equals(rows) and np.array_equal(same, label)
     drafted = gate.draft(predictor, rows)

@@ -124,6 +124,9 @@ def test_it_says_who_has_the_port(capsys, name, told):
 def test_an_impossible_address_is_an_error_that_says_what_to_try():
     with pytest.raises(OSError, match="port=0"):
         serve(say("x"), host="192.0.2.1", port=5000)
+    for port in (70_000, -1, "5000"):
+        with pytest.raises(ValueError, match=f"port is {port!r}: give a whole number from 0 to 65535"):
+            serve(say("x"), port=port)
 
 
 def test_stop_lets_a_request_in_flight_finish():
