@@ -96,7 +96,11 @@ def rows_of(signature: Signature, parameters: int = 0) -> list[dict]:
     """The rows of `inputs_of` as a caller sends them, names and values, which PMML takes."""
     every = signature.every_input()
     if every is not None:
-        return [dict(zip(signature.names, row, strict=True)) for row in every.tolist()]
+        features = signature.features
+        return [
+            {each.name: each.values[int(at)] if each.values else at for each, at in zip(features, row, strict=True)}
+            for row in every.tolist()
+        ]
     return signature.sample_rows(_sample_size(signature, parameters))
 
 

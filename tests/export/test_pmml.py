@@ -22,7 +22,7 @@ from helpers.data.signature import Feature, InvalidRequest, Signature
 from helpers.export import pmml_evaluator
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
-from helpers.export.parity import parity
+from helpers.export.parity import parity, rows_of
 from helpers.export.predictors import load_predictor
 from helpers.figures.export import format_costs
 from helpers.serving.notebook_server import serve
@@ -117,6 +117,13 @@ def test_it_answers_like_keras_on_every_input(trained, tmp_path):
 
 def read_signature(model) -> Signature:
     return Signature(tuple(Feature(f"G{i}") for i in range(1, model.input_shape[1] + 1)))
+
+
+def test_it_is_asked_in_the_words_of_the_table():
+    """A table of texts of two each: as 0 and 1 no evaluator knew them, and the file was left out."""
+    signature = Signature((Feature("smoker", values=("no", "yes")), Feature("G1")))
+    assert rows_of(signature)[2] == {"smoker": "yes", "G1": 0}
+    assert np.array_equal(signature.parse(rows_of(signature)), signature.every_input())
 
 
 @needs_java
