@@ -80,6 +80,12 @@ def headline(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=13, fontweight="bold")
 
 
+def title_of(figure: Figure) -> str:
+    """What the title of a figure says, for those who cannot see it."""
+    titles = [figure.get_suptitle(), *(axes.get_title(loc) for axes in figure.axes for loc in ("left", "center"))]
+    return next(filter(None, titles), "").replace("\n", " ")
+
+
 def label_line(axes: Axes, x: float, y: float, text: str, color: str = INK, **options) -> None:
     """Write `text` beside a line, at data position (x, y), instead of in a legend."""
     options = {"xytext": (6, 0), "va": "center", "fontweight": "bold", **options}

@@ -35,6 +35,7 @@ PAGE = """<!doctype html>
 <style>
   :root {{ color-scheme: light dark }}
   body {{ font: 17px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2.5rem auto; padding: 0 1rem }}
+  .wide {{ overflow-x: auto }}
   table {{ border-collapse: collapse; font-size: .9rem }}
   th, td {{ text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top }}
   img {{ max-width: 100%; background: #fff; border-radius: .3rem }}
@@ -42,7 +43,7 @@ PAGE = """<!doctype html>
 <h1>{title}</h1>
 <p>{summary}</p>
 <h2>What each column became</h2>
-{columns}
+<div class="wide">{columns}</div>
 {figures}
 </html>
 """
@@ -166,7 +167,7 @@ def in_place_of(directory: Path, table: Table, otherwise: str) -> Table:
 def write_report(table: Table, trained, path: Path) -> None:
     """The figures of notebook 02 as one page that needs no other file."""
     from helpers.figures import training as figures
-    from helpers.figures.style import png
+    from helpers.figures.style import png, title_of
 
     _, test = games.split(table.frame, table.label)
     x_test, y_test = features_and_label(test, table.signature())
@@ -178,7 +179,10 @@ def write_report(table: Table, trained, path: Path) -> None:
         figures.calibration(y_test, probabilities),
         figures.predictions(y_test, probabilities, table.signature().outcome),
     ]
-    shown = "\n".join(f'<p><img alt="" src="data:image/png;base64,{b64encode(png(f)).decode()}"></p>' for f in pictures)
+    shown = "\n".join(
+        f'<p><img alt="{html.escape(title_of(each))}" src="data:image/png;base64,{b64encode(png(each)).decode()}"></p>'
+        for each in pictures
+    )
     title = f"The probability of {table.signature().outcome}"
     low, high = trained.metrics["test_auc_interval"]
     summary = (
