@@ -185,7 +185,8 @@ def roc(y_true, scores: dict[str, np.ndarray]) -> Figure:
         areas.set(yticks=[], ylim=(-len(scores) + 0.4, 0.6), xlabel="ROC AUC with 95 % interval")
         areas.spines["left"].set_visible(False)
         areas.margins(x=0.45)
-        areas.xaxis.set_major_locator(MaxNLocator(5))
+        left, right = areas.get_xlim()
+        areas.set_xticks([at for at in MaxNLocator(5).tick_values(left, right) if left <= at <= min(1, right)])
     return figure
 
 
@@ -226,8 +227,9 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         for (precision, name, color), above in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
-            shift = (8, 8) if above else (-8, -8)
-            anchor = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
+            up = above and precision < 0.9  # else it would stand on the title
+            shift = (8 if above else -8, 8 if up else -8)
+            anchor = {"ha": "left" if above else "right", "va": "bottom" if up else "top"}
             label_line(axes, 0.5, precision, name, color, xytext=shift, **anchor)
         at_half, *_ = ends[0]
         axes.set_title(f"Where half of the positives are found, {percent(at_half)} of the alarms are right")

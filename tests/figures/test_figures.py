@@ -188,6 +188,17 @@ def test_the_words_in_a_calibration_lie_on_no_group(rows):
         assert axes.get_ylabel() == "observed share of right answers"
 
 
+def test_a_curve_at_the_top_is_named_below_it_and_no_auc_above_1_is_marked(rows):
+    y, good, _ = rows
+    scores = {"network": y, "logistic regression": good + y}  # both without a mistake
+    axes = figures.precision_recall(y, scores).axes[0]
+    axes.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text() in scores]
+    assert len(boxes) == 2 and not boxes[0].overlaps(boxes[1])
+    assert all(box.y1 <= axes.transData.transform((0, 1))[1] for box in boxes)
+    assert max(figures.roc(y, scores).axes[1].get_xticks()) <= 1
+
+
 def test_the_shares_on_an_axis_are_written_as_they_are(rows):
     y, good, _ = rows
     for probability in (good, good * 0.5, np.sqrt(good), good**3):
