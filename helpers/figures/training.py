@@ -126,7 +126,9 @@ def _what_learning_shows(history: dict[str, list[float]], epochs: int | None) ->
     best = int(np.argmin(history["val_loss"])) + 1
     if best > 0.8 * done:
         return "Training and validation improve together to the end"
-    return f"Validation loss is lowest at epoch {best}; after it only the training rows improve"
+    said = f"Validation loss is lowest at epoch {best}"
+    goes_on = np.mean(history["loss"][-max(1, done // 10) :]) < 0.99 * history["loss"][best - 1]
+    return f"{said}; after it only the training rows improve" if goes_on else said
 
 
 def metric_and_auc(areas: dict[str, tuple[float, float]]) -> Figure:

@@ -51,9 +51,11 @@ def drift(
             label_line(left, called, left.get_ylim()[0] * 1.5, "alert", INK, xytext=(-38, 0))
         past = next((minute for minute, index in zip(minutes, scores, strict=True) if index > LARGE), None)
         said = (
-            "the scores stay near the training's"
-            if past is None
-            else f"the scores left the training's after {past:.0f} minutes"
+            f"the scores left the training's after {past:.0f} minutes"
+            if past is not None
+            else "the scores moved some way from the training's"
+            if max(scores) > SOME
+            else "the scores stay near the training's"
         )
         end = "" if called is None else f"; somebody is called {called - past:.0f} minutes later"
         figure.suptitle(said[0].upper() + said[1:] + end, x=0.01, ha="left", fontsize=13, fontweight="bold")

@@ -93,7 +93,9 @@ def test_the_colours_can_be_told_apart_without_seeing_colour():
 def test_learning_curves_name_their_lines_and_mark_the_best_epoch(history):
     text = words(figures.learning_curves(history))
     assert "training" in text and "validation" in text and "best: 3" in text
-    assert "Validation loss is lowest at epoch 3" in text
+    assert "Validation loss is lowest at epoch 3; after it only the training rows improve" in text
+    still = history | {"loss": [0.9, 0.6, *[0.5] * 6]}
+    assert "Validation loss is lowest at epoch 3" in words(figures.learning_curves(still)).splitlines()
 
 
 def test_the_best_epoch_is_named_where_no_curve_runs(history):
@@ -220,6 +222,12 @@ def test_the_titles_say_what_was_found(rows):
     near = good + np.random.default_rng(1).normal(0, 0.01, len(good))
     for one, other in ((good, near), (near, good)):  # one of them has the higher AUC, by chance
         assert "do not tell whether the network ranks better" in words(figures.roc(y, {"network": one, "other": other}))
+    for last, said in (
+        (0.05, "The scores stay near"),
+        (0.2, "The scores moved some way"),
+        (0.3, "left the training's"),
+    ):
+        assert said in words(watching.drift([0, 5], [0.01, last], {"age": [0.01, last]}, None))
     assert "Too high on the whole" in words(figures.calibration(y, np.clip(good + 0.2, 0, 1)))
     assert "Too low on the whole" in words(figures.calibration(y, good * 0.3))
     exact = {"exact AUC": (0.81, 0.5)}
