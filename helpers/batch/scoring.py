@@ -47,9 +47,9 @@ class Scorer:
         self.outputs = predictor.signature.outputs
         self.encoder = Encoder(predictor.signature, absent, commas)
         texts = [pa.field(name, pa.string()) for name in TEXTS]
-        self.added = (*answer_fields(self.outputs), *texts)
+        self._like = _numbers(predictor, predictor.signature.sample(1))
+        self.added = (*answer_fields(self.outputs, [numbers.dtype for numbers in self._like]), *texts)
         self.rows_per_call = rows_per_call(predictor)
-        self._widths = [numbers.shape[1] for numbers in _numbers(predictor, predictor.signature.sample(1))]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with its answers. Raises `DataError` where its columns are another table's."""
@@ -96,7 +96,7 @@ class Scorer:
 
     def _answers(self, matrix: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The (k, n) numbers of each output, and a (k,) mask of rows of which one is none that may be answered."""
-        answers = [np.empty((len(matrix), width), np.float32) for width in self._widths]
+        answers = [np.empty((len(matrix), one.shape[1]), one.dtype) for one in self._like]
         wrong = np.zeros(len(matrix), bool)
         for start in range(0, len(matrix), self.rows_per_call):
             block = slice(start, start + self.rows_per_call)
@@ -123,22 +123,23 @@ class Scorer:
         return next(problem for problem in problems if problem)
 
 
-def answer_fields(outputs: Iterable[Output]) -> list[pa.Field]:
-    """The columns of a model's answers, as the service names them.
+def answer_fields(outputs: Iterable[Output], dtypes: Iterable[np.dtype]) -> list[pa.Field]:
+    """The columns of a model's answers, as the service names them. dtypes: of the numbers of each output.
 
     A probability is `probability`, a number `value`; classes are `prediction`, the best one, its `probability`, and
     `probability_NAME` for each; an array is `prediction`, a list. Of several outputs each name follows the output's.
     """
     outputs, fields = list(outputs), []
-    for output in outputs:
+    for output, dtype in zip(outputs, dtypes, strict=True):
+        number = pa.from_numpy_dtype(dtype)
         before = f"{output.name}_" if len(outputs) > 1 else ""
         if output.kind == CLASSES:
             names = ["probability", *(f"probability_{name}" for name in output.classes)]
-            columns = [("prediction", pa.string()), *((name, pa.float32()) for name in names)]
+            columns = [("prediction", pa.string()), *((name, number) for name in names)]
         elif output.kind == ARRAY:
-            columns = [("prediction", pa.list_(pa.float32()))]
+            columns = [("prediction", pa.list_(number))]
         else:
-            columns = [("value" if output.kind == NUMBER else "probability", pa.float32())]
+            columns = [("value" if output.kind == NUMBER else "probability", number)]
         fields += [pa.field(before + name, kind) for name, kind in columns]
     return fields
 

@@ -34,7 +34,7 @@ LITERT_BLOCK, LITERT_NUMBERS = 1024, 1_000_000
 
 
 class Predictor:
-    """A loaded model: `predictor(rows)` takes (k, m) float32 and returns (k,) float32.
+    """A loaded model: `predictor(rows)` takes (k, m) float32 and returns (k,) float32, float64 where the model does.
 
     Safe to call from any number of threads at once; `threads` says how. Other attributes: `signature`, `backend`,
     `card` (the model card as a dict), `version` (of the export, signature included: `kept.version_of`). A model that
@@ -595,8 +595,11 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _answers(arrays: list[np.ndarray]) -> np.ndarray | tuple[np.ndarray, ...]:
-    """The answers of a model's outputs as float32: an array, or a tuple of several."""
-    found = tuple(_flat(np.asarray(array, FLOAT32)) for array in arrays)
+    """The answers of a model's outputs: an array, or a tuple of several.
+
+    They are float32, or float64 where the model answers with that, or with whole numbers that float32 may not hold.
+    """
+    found = tuple(_flat(np.asarray(array, np.result_type(array.dtype, FLOAT32))) for array in map(np.asarray, arrays))
     return found[0] if len(found) == 1 else found
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from helpers.batch.scoring import Scorer
 from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_requests
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest
@@ -1149,6 +1151,24 @@ def test_answers_of_yes_and_no_are_1_and_0(tmp_path):
     _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
     answer = create_predict_app(predictor).test_client().post("/predict", json=[{"x1": 1, "x2": 2}])
     assert answer.get_json()["predictions"] == [[0, 0]]
+
+
+def test_numbers_that_float32_does_not_hold_are_answered_to_their_last_digit(tmp_path):
+    nodes = [helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64)]
+    nodes += [helper.make_node("Add", ["whole", "number"], ["id"]), helper.make_node("Cast", ["id"], ["y"], to=11)]
+    takes = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])]
+    for answers, kind in {"id": TensorProto.INT64, "y": TensorProto.DOUBLE}.items():
+        constants = [numpy_helper.from_array(np.array([20240131123]), "number")]
+        graph = helper.make_graph(
+            nodes, "g", takes, [helper.make_tensor_value_info(answers, kind, ["n", 1])], constants
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / f"{answers}.onnx")
+        _, predictor = brought(tmp_path / f"{answers}.onnx", tmp_path / answers)
+        answer = create_predict_app(predictor).test_client().post("/predict", json=[{"x1": 1}, {"x1": 7}])
+        assert answer.get_json()["predictions"] == [20240131124, 20240131130]
+        scores = Scorer(predictor)(pa.record_batch({"x1": [1.0, 7.0]}))
+        assert scores["value"].to_pylist() == [20240131124, 20240131130]
 
 
 @pytest.mark.parametrize(
