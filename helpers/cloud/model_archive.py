@@ -25,7 +25,8 @@ from helpers.export.kept import version_of
 from helpers.whole_file import becoming
 
 OWN, TENSORFLOW = "own", "tensorflow"
-SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # what the service's container can run
+RUN = ("model.onnx", "model.npz")  # by the service's container
+SERVED = (CARD, *RUN, "model.tflite")  # which a container that holds LiteRT, too, would run
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
     card = read_card(folder)
     if container == OWN:
         files = {name: folder / name for name in SERVED if (folder / name).exists()}
-        if files.keys() <= {CARD}:
+        if not files.keys() & {*RUN}:
             raise ArtifactError(
                 f"{folder.name} holds no format that the container runs: export it to onnx or npz first"
             )

@@ -27,6 +27,9 @@ def steps_of(model) -> list[tuple[dict, dict[str, np.ndarray]]]:
     if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
         raise ValueError(f"this format knows no models of a class of their own ({type(model).__name__})")
     # One input and one output make a straight chain, unless a layer joins branches, which `_steps` does not know.
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        ends = f"{len(model.inputs)} input(s) and {len(model.outputs)} outputs"
+        raise ValueError(f"this format has one input and one output, the model {ends}")
     return [step for layer in layers_of(model) for step in _steps(layer)]
 
 

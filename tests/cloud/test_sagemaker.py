@@ -80,6 +80,9 @@ def test_what_a_container_cannot_run_is_said(exported, archive, tmp_path):
     bare = shutil.copytree(exported, tmp_path / "bare", ignore=shutil.ignore_patterns("saved_model", "model.[not]*"))
     with pytest.raises(ArtifactError, match="holds no format that the container runs"):
         model_archive.pack(bare, tmp_path / "no.tar.gz")
+    shutil.copy(exported / "model.tflite", bare)  # for which the container has no runtime
+    with pytest.raises(ArtifactError, match="holds no format that the container runs"):
+        model_archive.pack(bare, tmp_path / "no.tar.gz")
     with pytest.raises(ArtifactError, match="holds no SavedModel: export it with"):
         model_archive.pack(bare, tmp_path / "no.tar.gz", container="tensorflow")
     assert not list(tmp_path.glob("*no.tar.gz*"))

@@ -24,6 +24,7 @@ from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.parity import parity, rows_of
 from helpers.export.predictors import load_predictor
+from helpers.export.steps import steps_of
 from helpers.figures.export import format_costs
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_predict_app
@@ -238,6 +239,15 @@ def test_a_model_that_pmml_cannot_say_is_left_out_with_the_reason(tmp_path, laye
         card = export_model(model, tmp_path / "m", signature, formats=("onnx", "pmml"))
     assert card["formats"] == ["onnx"] and re.search(reason, card["not_exported"]["pmml"]["reason"])
     assert not (tmp_path / "m" / "model.pmml").exists()
+
+
+def test_a_model_of_several_outputs_is_no_chain_of_steps():
+    from keras import Input, Model, layers
+
+    inputs = Input((2,))
+    model = Model(inputs, [layers.Dense(1)(inputs), layers.Dense(2)(inputs)])
+    with pytest.raises(ValueError, match=r"one input and one output, the model 1 input\(s\) and 2 outputs"):
+        steps_of(model)
 
 
 def test_a_name_that_xml_cannot_hold_is_left_out_with_the_reason(tmp_path):
