@@ -19,6 +19,8 @@ import boto3
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 
+from helpers import wording
+
 # The caller's and the instance's in the simulated account: addresses that are reserved for examples, RFC 5737.
 SIMULATED_ADDRESS, SIMULATED_INSTANCE = "203.0.113.7", "203.0.113.80"
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 3  # for each call; botocore's own would be 60, 60 and 5
@@ -114,7 +116,17 @@ def _simulated(region: str, config: Config) -> Account:
 
 
 def _clients(session: boto3.Session, config: Config, calls: list[str]) -> Callable[[str], Any]:
-    """The client of a service by its name, which notes each of its calls in `calls`."""
+    """The client of a service by its name, which notes each of its calls in `calls`; ValueError for no region."""
+    known = [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ec2", partition)
+    ]
+    if session.region_name not in known:
+        raise ValueError(
+            f"boto3 knows no region {session.region_name!r}{wording.meant(session.region_name, known)}: name one as "
+            "us-east-1"
+        )
 
     def client(service: str) -> Any:
         made = session.client(service, config=config)

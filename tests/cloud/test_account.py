@@ -163,3 +163,8 @@ def test_connecting_the_real_account_ends_the_simulation(environment, server):
 def test_an_account_is_simulated_or_real():
     with pytest.raises(ValueError, match='"simulated" or "aws"'):
         connect("production")
+
+
+def test_a_region_that_there_is_not_is_named_with_the_one_that_is_meant():
+    with pytest.raises(ValueError, match=r"knows no region 'eu-centrall-1' \(did you mean eu-central-1\?\): name one"):
+        connect(region="eu-centrall-1")
