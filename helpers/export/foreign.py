@@ -287,7 +287,9 @@ class OnnxFile(ForeignModel):
             onnx.load_external_data_for_model(self._model, str(path.parent))
         except Exception as error:
             beside = ", ".join(sorted(files))
-            raise ArtifactError(f"{path.name} keeps its weights in {beside}, which must lie beside it") from error
+            raise ArtifactError(
+                f"{path.name} keeps its weights in {beside}, which must lie beside it, whole"
+            ) from error
         return self._model.SerializeToString(deterministic=True)
 
 

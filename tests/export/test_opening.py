@@ -1204,9 +1204,11 @@ def test_weights_beside_an_onnx_file_are_taken_in_or_named_as_missing(tmp_path):
     _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m", pixels="0..1")
     sample = predictor.signature.sample(3)
     np.testing.assert_allclose(predictor(sample), run_onnx(tmp_path / "net.onnx", sample.arrays[0]), atol=1e-6)
-    (tmp_path / "net.onnx.data").unlink()
-    with pytest.raises(ArtifactError, match="keeps its weights in net.onnx.data, which must lie beside it"):
-        export_file(tmp_path / "net.onnx", tmp_path / "m", replace=True)
+    weights = tmp_path / "net.onnx.data"
+    for change in (lambda: weights.write_bytes(weights.read_bytes()[:-9]), weights.unlink):
+        change()
+        with pytest.raises(ArtifactError, match="keeps its weights in net.onnx.data, which must lie beside it, whole"):
+            export_file(tmp_path / "net.onnx", tmp_path / "m", replace=True)
 
 
 def test_what_cannot_be_asked_row_by_row_or_read_is_refused(tmp_path):
