@@ -110,23 +110,20 @@ def _simulated(region: str, config: Config) -> Account:
         simulation.enter_context(mock_aws(config={"lambda": {"use_docker": False}}))
         _simulations.append(simulation)
     session = boto3.Session("simulated", "simulated", region_name=region)
+    known = [
+        each
+        for partition in session.get_available_partitions()
+        for each in session.get_available_regions("ec2", partition)
+    ]
+    if region not in known:  # of a real one AWS may know more than boto3 does
+        raise ValueError(f"boto3 knows no region {region!r}{wording.meant(region, known)}: name one as us-east-1")
     folder = tempfile.TemporaryDirectory(prefix="simulated-keys-")
     calls: list[str] = []
     return Account(True, region, _clients(session, config, calls), Path(folder.name), calls, folder)
 
 
 def _clients(session: boto3.Session, config: Config, calls: list[str]) -> Callable[[str], Any]:
-    """The client of a service by its name, which notes each of its calls in `calls`; ValueError for no region."""
-    known = [
-        region
-        for partition in session.get_available_partitions()
-        for region in session.get_available_regions("ec2", partition)
-    ]
-    if session.region_name not in known:
-        raise ValueError(
-            f"boto3 knows no region {session.region_name!r}{wording.meant(session.region_name, known)}: name one as "
-            "us-east-1"
-        )
+    """The client of a service by its name, which notes each of its calls in `calls`."""
 
     def client(service: str) -> Any:
         made = session.client(service, config=config)
