@@ -222,6 +222,7 @@ worker.wait()
 """
 
 
+@pytest.mark.slow
 def test_an_engine_and_what_it_has_started_end_with_the_command_that_started_it():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", ENGINE], env=ENV, start_new_session=True, **pipes) as engine:

@@ -125,6 +125,7 @@ print(most() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it says elsewhere how much it takes")
 @pytest.mark.parametrize(
     ("kind", "channels", "megabytes"),

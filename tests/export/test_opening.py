@@ -1355,6 +1355,7 @@ def test_what_the_first_steps_make_of_pixels_tells_how_they_are_scaled(first, pi
         assert signature_of(each, Wishes(), "m").inputs[0].pixels == pixels
 
 
+@pytest.mark.slow
 def test_each_step_of_a_sequence_of_any_length_is_answered_where_keras_goes_through_as_many_as_there_are_rows(tmp_path):
     import keras
 
@@ -1371,6 +1372,7 @@ def test_each_step_of_a_sequence_of_any_length_is_answered_where_keras_goes_thro
         assert answer(Batch([words])) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_convolutions_with_the_channels_first_are_answered_on_any_cpu(tmp_path):
     import keras
 
