@@ -74,6 +74,7 @@ def run(chosen: Namespace) -> int:
             )
     except runner.NotebookFailed as error:
         return failure("run", f"{error}\nThe notebooks as far as they came: {BUILD / 'notebooks'}")
+    report.show_covers(notebooks, BUILD)
     figures = key_figures(model)
     report.write_index(notebooks, figures, chosen.data, BUILD / "index.html")
 

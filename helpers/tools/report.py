@@ -72,13 +72,28 @@ def write_html(notebook: NotebookNode, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
+def show_covers(notebooks: dict[str, NotebookNode], folder: Path) -> None:
+    """Put the pictures of other notebooks, which a text shows, into its page, as they were drawn in this run."""
+    covers = {f"images/{name}.png": _source(cover(notebook)) for name, notebook in notebooks.items()}
+    for page in (folder / f"{name}.html" for name in notebooks):
+        text = page.read_text(encoding="utf-8")
+        for file, source in filter(all, covers.items()):
+            text = text.replace(f'src="{file}"', f'src="{source}"')
+        page.write_text(text, encoding="utf-8")
+
+
+def _source(picture: bytes | None) -> str:
+    """A picture as the `src` of an <img>, "" where there is none."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else ""
+
+
 def write_index(notebooks: dict[str, NotebookNode], figures: list[tuple[str, str, str]], data: str, path: Path) -> None:
     """`build/index.html`: key figures as (what, value, remark), then each notebook with its purpose and its picture."""
     rows, binder = [], binder_folder()
     for name, notebook in notebooks.items():
-        picture = cover(notebook)
+        picture = _source(cover(notebook))
         in_binder = f' <a href="{html.escape(binder)}{name}.ipynb">Open in Binder</a>' if binder else ""
-        image = f'<img alt="" src="data:image/png;base64,{base64.b64encode(picture).decode()}">' if picture else ""
+        image = f'<img alt="" src="{picture}">' if picture else ""
         rows.append(
             f'<li><div><h2>{name[:2]} <a href="{name}.html">{html.escape(title(notebook))}</a></h2>'
             f"<p>{html.escape(purpose(notebook))}{in_binder}</p></div>{image}</li>"

@@ -329,12 +329,14 @@ def test_pages_load_nothing_from_elsewhere_and_link_each_other(tmp_path):
     path = write_notebook(tmp_path / "01_a.ipynb", DRAW.format("1, 2"))
     runner.renew([path])
     notebook = runner.read(path)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("[![its picture](images/01_a.png)](02_b.ipynb)"))
     report.write_html(notebook, tmp_path / "01_a.html")
+    report.show_covers({"01_a": notebook}, tmp_path)
     report.write_index({"01_a": notebook}, [("test AUC", "0.8", "<b>")], "mine.csv", tmp_path / "index.html")
     page, index = (tmp_path / "01_a.html").read_text(), (tmp_path / "index.html").read_text()
     for text in (page, index):
         assert not re.search(r"""<(script|link|img|iframe)\b[^>]*\b(src|href)=["'](https?:)?//""", text)
-        assert 'src=""' not in text
+        assert all(source.startswith("data:") for source in re.findall(r'<img\b[^>]*\bsrc="([^"]*)"', text))
     assert 'href="02_b.html"' in page
     for expected in (
         '<a href="01_a.html">Try this</a>',
