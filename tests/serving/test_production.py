@@ -124,9 +124,10 @@ def test_the_metrics_of_all_workers_are_added_up(exported, free_port):
         until(lambda: len(family(process)) == 3)
         for _ in range(40):  # each over a connection of its own, so that both workers get some
             assert requests.get(f"{url}/predict", params=ARTICLE).ok
+        counted = 'http_requests_total{code="200",method="GET",path="/predict"} 40.0'
+        until(lambda: counted in requests.get(f"{url}/metrics").text)  # what was answered is counted a moment later
         for _ in range(6):
-            text = requests.get(f"{url}/metrics").text
-            assert 'http_requests_total{code="200",method="GET",path="/predict"} 40.0' in text
+            assert counted in requests.get(f"{url}/metrics").text
 
 
 def test_the_access_log_is_one_json_line_per_request(exported, free_port):
