@@ -300,11 +300,12 @@ def wait_until_ready(account: Account, url: str, instance: str | None = None, se
         found = doctor.diagnose(url)
         if found.ok:
             return found
-        if found.case in ("bad_url", "other_service", "airplay") or time.monotonic() > end:
-            raise AWSError(f"{url} is not ready: {diagnose(url, account)}{_console(account, instance)}", found.case)
-        if found.case != said:
+        helps = found.case not in ("bad_url", "other_service", "airplay")  # to wait
+        if helps and found.case != said:
             print(f"waiting: {found}")
             said = found.case
+        if not helps or time.monotonic() > end:
+            raise AWSError(f"{url} is not ready: {diagnose(url, account)}{_console(account, instance)}", found.case)
         time.sleep(min(5, max(0.1, end - time.monotonic())))
 
 
