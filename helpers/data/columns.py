@@ -114,10 +114,11 @@ def typed(values: pd.Series, commas: Container[str] = ()) -> pd.Series:
             return texts_of(values)
         numbers = pd.to_numeric(values).astype("Float64").astype(float)
         return texts_of(values) if _are_one(values, numbers) else numbers
-    if values.name not in commas and (numbers := _digits(values)) is not None:
+    decimal = "," if values.name in commas else "."
+    if decimal == "." and (numbers := _digits(values)) is not None:
         return numbers
     texts = texts_of(values)
-    numbers = _numbers(texts, "," if values.name in commas else ".")
+    numbers = _numbers(texts, decimal)
     return texts if numbers is None or _are_one(texts, numbers) else numbers
 
 

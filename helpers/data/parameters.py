@@ -399,9 +399,8 @@ class _Field:
             row[self.at : self.at + self.width] = self._missing_row
             return None, None
         filled, problem, note = self._read(value)
-        if (
-            problem and self.feature.missing and str(value).strip().casefold() in ABSENT
-        ):  # NaN, as Python writes to JSON
+        # a number may be one of these, too: NaN, as Python writes it to JSON
+        if problem and self.feature.missing and str(value).strip().casefold() in ABSENT:
             problem = "leave it empty, or null in JSON, where the value is not known"
         if filled is not None and not problem:
             column, number = filled
