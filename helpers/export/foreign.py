@@ -28,16 +28,12 @@ OPENED = "ask whoever made it for one whose first dimension is open"
 HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
 MOVES = ("Transpose", "StridedSlice", "Slice", "ReverseV2", "TRANSPOSE", "STRIDED_SLICE", "REVERSE_V2")
 ASKS_SHAPE = ("Shape", "Size", "SHAPE")
-SCALES = {
-    name: operation
-    for operation, names in {
-        np.multiply: ("Mul", "MUL"),
-        np.divide: ("Div", "RealDiv", "DIV"),
-        np.subtract: ("Sub", "SUB"),
-        np.add: ("Add", "AddV2", "ADD"),
-    }.items()
-    for name in names
-}
+SCALES = (
+    dict.fromkeys(("Mul", "MUL"), np.multiply)
+    | dict.fromkeys(("Div", "RealDiv", "DIV"), np.divide)
+    | dict.fromkeys(("Sub", "SUB"), np.subtract)
+    | dict.fromkeys(("Add", "AddV2", "ADD"), np.add)
+)
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
 SHARES = {
