@@ -16,8 +16,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 # device id and a database to the user's cache folder, for the telemetry that it can send to its maker.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# Importing Keras makes a million objects that all stay. By its default Python looks through them for garbage a thousand
-# times meanwhile and once more at the end, which is a third of what a command with Keras takes to start and to end.
+# Keras and what works with it make a million objects that all stay. By its default Python looks for garbage among them
+# a thousand times while they are made and once more at the end: a third of what a command takes to start and to end.
 gc.set_threshold(10_000)
 atexit.register(gc.freeze)
 

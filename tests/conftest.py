@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import gc
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from filelock import FileLock
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest's workers share the cores already: with more threads
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # they would wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from helpers import PROJECT
 from helpers.data.games import load_games, split
@@ -43,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, mark in enumerate(LONGEST_FIRST) if item.get_closest_marker(mark)), len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays until the last: nobody looks through it for garbage after each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

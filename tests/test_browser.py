@@ -282,6 +282,7 @@ class OpenNotebook:
                 return cells.every(cell => cell.model.executionCount !== null && cell.model.executionState === 'idle')
                     || cells.some(cell => failed(cell) && !tags(cell).includes('raises-exception')); }}""",
             timeout=RUN_SECONDS * 1000,
+            polling=200,  # milliseconds; else at each frame, and all outputs are copied for it 60 times a second
         )
         expect(self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_attached()
 
