@@ -68,8 +68,7 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
     card, backend = _checked(model, backend)
     signature = signature_from(card["signature"])
     check_request(signature)
-    pictures = getattr(signature, "takes_pictures", False)
-    packages = closure(wanted(backend, pictures), target)
+    packages = closure(wanted(backend, signature.takes_pictures), target)
     with _zip_becoming(path) as part, tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
         download, root = Path(temporary) / "packages", Path(temporary) / "root"
         parts = {"the application": _copy(_application(), root)}
@@ -102,7 +101,7 @@ def check_request(signature: Signature | InputSignature) -> None:
 
     Smallest as JSON: a digit and a comma for each number, open sizes 1. Pictures come as files, however small.
     """
-    arrays = [each for each in getattr(signature, "inputs", ()) if each.kind == "array"]
+    arrays = [each for each in signature.inputs if each.kind == "array"]
     numbers = {each.name: math.prod(1 if size is None else size for size in each.shape) for each in arrays}
     least = 2 * sum(numbers.values())
     if least > MOST_BODY:

@@ -377,7 +377,7 @@ class Texts(Text):
 def refuse_empty(signature, rows, is_list: bool) -> None:
     """Raise `InvalidRequest` where rows, which a model did not answer, hold a text without words, or padding alone."""
     problems = Named()
-    for which, array in zip(getattr(signature, "inputs", ()), getattr(rows, "arrays", ()), strict=True):
+    for which, array in zip(signature.inputs, getattr(rows, "arrays", ()), strict=True):
         for i, value in enumerate(array):
             if which.is_nothing(value):
                 where = f"[{i}].{which.name}" if is_list else which.name
@@ -451,7 +451,7 @@ class InputSignature:
     outputs: tuple[Output, ...] = ONE_PROBABILITY
 
     features = ()  # it takes no features
-    positive = display_name = ""
+    positive = display_name = values_from = ""
     all_binary = False
 
     def __post_init__(self):

@@ -202,6 +202,9 @@ class Signature:
     display_name: str = ""
     values_from: str = ""
 
+    inputs = ()  # it takes no others than its features, as an `InputSignature` does
+    takes_pictures = False
+
     def __post_init__(self):
         if self.outputs == ONE_PROBABILITY:
             object.__setattr__(self, "outputs", ONE_PROBABILITY)  # the very object, which answers are told by

@@ -210,7 +210,7 @@ def _not_finite(signature) -> str:
     said = "the model answers some legal inputs with numbers that are not finite: train it again"
     if isinstance(signature, Signature) and any(feature.is_unbounded for feature in signature.features):
         return f"{said}; or, where it takes certain numbers only, a table of such rows tells them: --like TABLE"
-    unknown = [each.name for each in getattr(signature, "inputs", ()) if each.kind == "array" and each.is_whole]
+    unknown = [each.name for each in signature.inputs if each.kind == "array" and each.is_whole]
     if len(unknown) < FEWEST_WITH_MASK:
         return said
     return f"{said}; or, if one of {', '.join(unknown)} says which steps count, call it attention_mask where it is made"

@@ -93,7 +93,7 @@ class Predictor:
 
     def _load_arrays(self, artifact: Path, content: bytes) -> Callable[[Batch], np.ndarray | tuple[np.ndarray, ...]]:
         """The function that answers a `Batch`, an array for each input; ValueError where the backend has none."""
-        inputs, outputs = getattr(self.signature, "inputs", ()), self.signature.outputs
+        inputs, outputs = self.signature.inputs, self.signature.outputs
         if len(inputs) != 1 or len(outputs) != 1 or inputs[0].dtype != "float32" or None in inputs[0].shape:
             raise ValueError(f"{self.backend} serves one float32 input of a fixed shape and one output")
         self._model_shape = tuple(inputs[0].shape)

@@ -91,7 +91,7 @@ def _alone(model: Callable, row) -> str:
     outputs, answers = signature.outputs, _outputs(model, row)
     if len(outputs) > 1:
         content = {"outputs": {o.name: o.alone(found)[0] for o, found in zip(outputs, answers, strict=True)}}
-    elif outputs[0].kind == CLASSES and getattr(signature, "takes_pictures", False):
+    elif outputs[0].kind == CLASSES and signature.takes_pictures:
         content = {"predictions": outputs[0].ranked(answers[0])}
     else:
         content = outputs[0].alone(answers[0])[0]

@@ -62,7 +62,7 @@ class ModelSlot:
     @property
     def is_heavy(self) -> bool:
         """Whether a request may take so long that others must not wait for it: pictures have to be decoded, too."""
-        return self.seconds > HEAVY_SECONDS or getattr(self.current.signature, "takes_pictures", False)
+        return self.seconds > HEAVY_SECONDS or self.current.signature.takes_pictures
 
     def warm_up(self) -> bool:
         """Let the model answer a few rows; True (and `.ready`) if it can."""

@@ -51,9 +51,8 @@ def describe(
     strict, unseen: how `create_predict_app` treats what is outside of ranges and categories. has_canary: whether
     callers say who they are, to be answered by the same version each time.
     """
-    values = _Values(strict, unseen, getattr(signature, "values_from", ""))
+    values = _Values(strict, unseen, signature.values_from)
     example = signature.example()
-    takes_pictures = getattr(signature, "takes_pictures", False)
     locked = {"security": [{"key": []}, {"bearer": []}]} if needs_key else {}
     refusals = {
         "422": _refusal("A field is missing, unknown, repeated, or not what it may be; each is named."),
@@ -63,7 +62,7 @@ def describe(
     body_refusals = {
         "400": _refusal("The body is not valid JSON."),
         "413": _refusal(f"The body is larger than {max_body_bytes:,} bytes."),
-        "415": _refusal(f"The body is neither JSON nor a form{', nor a picture' * takes_pictures}."),
+        "415": _refusal(f"The body is neither JSON nor a form{', nor a picture' * signature.takes_pictures}."),
     }
     row, item = _ref("Row"), _ref(_item(signature))
     takes = "feature" if isinstance(signature, Signature) else "input"
@@ -218,7 +217,7 @@ def _answers(signature: Signature | InputSignature) -> tuple[dict, dict]:
         by_name = {output.name: _object(_answer_alone(output)) for output in outputs}
         return {"outputs": _object(by_name)}, _object(by_name)
     listed = _answer_listed(outputs[0])
-    if outputs[0].kind == CLASSES and getattr(signature, "takes_pictures", False):
+    if outputs[0].kind == CLASSES and signature.takes_pictures:
         best = {"type": "array", "items": listed, "maxItems": MOST_LABELS, "description": "best first"}
         return {"predictions": best}, listed
     return _answer_alone(outputs[0]), _SHARE if outputs == ONE_PROBABILITY else listed

@@ -77,7 +77,7 @@ _POLICY = f"default-src 'self'; img-src 'self' data: blob:; frame-ancestors {_FR
 
 def body_bytes(signature) -> int:
     """The largest body that a service takes whose model has this signature."""
-    if getattr(signature, "takes_pictures", False):
+    if signature.takes_pictures:
         return PICTURE_BYTES
     size = getattr(signature, "size", 0)  # of a row, where it is none of features
     return max(BODY_BYTES, min(MOST_ROWS * NUMBER_BYTES * size, MOST_BODY_BYTES))
@@ -524,7 +524,7 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
             "example": value,
             "values": getattr(each, "values", None),
         }
-        for each, (name, value) in zip(getattr(signature, "inputs", ()), example.items(), strict=False)
+        for each, (name, value) in zip(signature.inputs, example.items(), strict=False)
     ]
     outputs = [{"name": output.name, "kind": output.kind} for output in signature.outputs]
     content = {"features": features, "inputs": inputs, "outputs": outputs, "needs_key": needs_key}

@@ -103,7 +103,7 @@ class Shadow:
     def _ranks(self) -> bool:
         """Whether a row is answered with a list of its classes, best first, as a picture is."""
         signature = self.slot.current.signature
-        return getattr(signature, "takes_pictures", False) and [o.kind for o in signature.outputs] == [CLASSES]
+        return signature.takes_pictures and [o.kind for o in signature.outputs] == [CLASSES]
 
     def _ask(self, asked: Asked) -> bytes:
         """The shadow's answer; ValueError where it refuses."""
