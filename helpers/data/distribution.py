@@ -129,11 +129,10 @@ class Distribution:
 
 def _bins(signature: Signature, edges_of: Callable[[Feature, int], tuple[float, ...]]) -> list[Bins]:
     """The bins of each feature; edges_of: those of a number, by its column in the matrix."""
-    bins, at = [], 0
-    for feature in signature.features:
-        edges = edges_of(feature, at) if feature.kind == REAL else ()
-        bins.append(Bins(feature.name, feature.kind, at, feature.width, feature.missing, edges))
-        at += feature.width
+    bins = []
+    for feature, part in zip(signature.features, signature.slices, strict=True):
+        edges = edges_of(feature, part.start) if feature.kind == REAL else ()
+        bins.append(Bins(feature.name, feature.kind, part.start, feature.width, feature.missing, edges))
     return bins
 
 

@@ -99,7 +99,8 @@ class Reader:
     strict: refuse a number outside of its range, instead of answering it with a note.
     unseen: what becomes of a text that is none of a category's: "refuse", or "answer" it as none of those known.
 
-    The attribute `all_numbers` says whether each feature is a number in a column of its own, or 0 and 1.
+    Attributes: `fields`, the features in the order of the signature, each in its place in the matrix; `all_numbers`,
+    whether each is a number in a column of its own, or 0 and 1.
     """
 
     def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
@@ -107,20 +108,20 @@ class Reader:
             raise ValueError(f"unseen is 'refuse' or 'answer', not {unseen!r}")
         self.width, self.n = signature.width, signature.n
         self._label = signature.label.casefold()
-        offsets = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
         rules = strict, unseen, signature.values_from
-        self._fields = [_Field(f, at, *rules) for f, at in zip(signature.features, offsets, strict=False)]
+        places = zip(signature.features, signature.slices, strict=True)
+        self.fields = [_Field(feature, part.start, *rules) for feature, part in places]
         self.all_numbers = all(f.width == 1 and not f.values and not f.whole for f in signature.features)
         ends = ("low", "high", "center", "scale")
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
         self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
-        self._exact = {field.name: field for field in self._fields}
-        self._folded = only_once((field.name.casefold(), field) for field in self._fields)
+        self._exact = {field.name: field for field in self.fields}
+        self._folded = only_once((field.name.casefold(), field) for field in self.fields)
         self._all = (1 << self.n) - 1
         self._names: dict[str, tuple[int, _Field]] = {}  # each feature's name as it is usually written, and its bit
         self._plain_pairs: dict[bytes, tuple[int, int, float]] = {}  # b"gender=male": bit, column, what fills it
         self._plain_numbers: dict[bytes, tuple[int, _Field]] = {}  # names of numbers, as a URL writes them
-        for i, field in enumerate(self._fields):
+        for i, field in enumerate(self.fields):
             for name in {field.name, field.name.lower(), field.name.upper()}:
                 if self.field(name) is field:
                     self._add_name(name, 1 << i, field)
@@ -218,7 +219,7 @@ class Reader:
         """
         try:
             spelled = {self._names[name][1]: name for name in rows[0]}
-            names = [spelled[field] for field in self._fields]
+            names = [spelled[field] for field in self.fields]
             flat = [row[name] for row in rows if len(row) == self.n for name in names]
         except (KeyError, TypeError):
             return None
@@ -234,7 +235,7 @@ class Reader:
 
     def _list(self, rows, keep_going: bool) -> Rows:
         matrix, problems, notes, bad = np.zeros((len(rows), self.width), np.float32), Named(), Named(), []
-        names = [field.name for field in self._fields]
+        names = [field.name for field in self.fields]
         for i, params in enumerate(rows):
             if type(params) is dict and (row := self._plain_row(params)) is not None:
                 matrix[i] = row
@@ -272,11 +273,11 @@ class Reader:
                 found[field], note = field.read(value, row)
                 if note:
                     notes.add(f"{where}{name}", note)
-        lacking = [field.feature.name for field in self._fields if field not in found] if unknown else []
+        lacking = [field.feature.name for field in self.fields if field not in found] if unknown else []
         for name in unknown:
             yield f"{where}{name}", partial(_unknown, name, lacking)
         spelled = self._as_spelled(sent)
-        for field in self._fields:
+        for field in self.fields:
             if field not in found:
                 found[field], _ = field.read(None, row)
             if found[field]:
@@ -288,11 +289,6 @@ class Reader:
         lower = bool(sent) and all(name == field.name.lower() for field, name in sent.items())
         lower = lower and any(name != field.name for field, name in sent.items())
         return lambda field: sent.get(field) or (field.name.lower() if lower else field.name)
-
-    @property
-    def fields(self) -> list[_Field]:
-        """The features in the order of the signature."""
-        return self._fields
 
     def is_label(self, name) -> bool:
         """Whether that is the name of what the model predicts."""

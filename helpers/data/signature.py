@@ -272,6 +272,12 @@ class Signature:
             for column in feature.columns
         )
 
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where the columns of each feature stand in the matrix."""
+        ends = np.cumsum([feature.width for feature in self.features]).tolist()
+        return tuple(slice(end - each.width, end) for each, end in zip(self.features, ends, strict=True))
+
     @property
     def width(self) -> int:
         """The number of columns of the matrix, m."""

@@ -16,11 +16,9 @@ def telling_features(signature: Signature, x: np.ndarray, y: np.ndarray) -> dict
     x: (n, m) float32 as `signature` encodes it, y: (n,) of 0 and 1. Each text of a category counts with the share of
     positives that it shows. Where a number is missing, it counts as less than all others, or as more.
     """
-    found, at = {}, 0
-    for feature in signature.features:
-        columns = x[:, at : at + feature.width]
-        at += feature.width
-        areas = [roc_auc(y, scores) for scores in _scores(feature, columns, y)]
+    found = {}
+    for feature, part in zip(signature.features, signature.slices, strict=True):
+        areas = [roc_auc(y, scores) for scores in _scores(feature, x[:, part], y)]
         area = max(*areas, 1 - min(areas))
         if area > TELLING:
             found[feature.name] = area

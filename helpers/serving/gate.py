@@ -265,10 +265,9 @@ def _near(request: dict, answer: float, reach: float) -> Golden:
 
 def _swaps(signature: Signature) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The columns of each two features that fill as many columns of the matrix, or but one, beside that for missing."""
-    ends = np.cumsum([0, *(feature.width for feature in signature.features)]).tolist()
     columns = [
-        (np.arange(first, first + feature.width), feature.width - feature.missing if feature.kind != CATEGORY else 0)
-        for first, feature in zip(ends, signature.features, strict=False)
+        (np.arange(part.start, part.stop), feature.width - feature.missing if feature.kind != CATEGORY else 0)
+        for feature, part in zip(signature.features, signature.slices, strict=True)
     ]
     alike = (
         (one, other) if len(one) == len(other) else (one[:1], other[:1])
