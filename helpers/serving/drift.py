@@ -7,7 +7,6 @@ distribution, which the model's card holds. Several processes count together in 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.distribution import LARGE, SOME, Distribution
+from helpers.serving import log
 
 MINUTES = 60  # that are looked at
 TOGETHER = 512  # rows that are counted at once
 AT_LEAST = 200  # rows, below which nothing is said: chance alone moves the index of ten bins by 0.05 then
 FEATURES_PER_ROW = 32  # of wide tables every second, third, ... row is counted, so that the price stays the same
-
-log = logging.getLogger("helpers.serving.services")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ raised as `ModelRejected`, and the old one goes on answering.
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import threading
 import time
@@ -20,13 +19,12 @@ import numpy as np
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import as_arrays
 from helpers.export.versions import other_question
+from helpers.serving import log
 from helpers.serving.drift import Drift
 
 HEAVY_SECONDS = 0.001  # for one row: a model that takes longer does not compute on the event loop's thread
 ROWS, FEW_ROWS = 256, 8  # that a model answers before it is put in place; few of a row that is large
 LARGE_ROW = 4096  # numbers
-
-log = logging.getLogger("helpers.serving.services")
 
 
 class ModelRejected(RuntimeError):

@@ -11,7 +11,6 @@ import errno
 import functools
 import itertools
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -24,11 +23,10 @@ from typing import TextIO
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 from prometheus_client.core import GaugeMetricFamily
 
+from helpers.serving import log
 from helpers.serving.access_log import own_id, write_line
 from helpers.serving.callers import body_for
 from helpers.serving.drift import Drift
-
-log = logging.getLogger("helpers.serving.services")
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

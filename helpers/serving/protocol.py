@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import socket
 import sys
@@ -25,6 +24,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from helpers.serving import log
 from helpers.serving.asgi import LARGE_BYTES, Gateway
 from helpers.serving.callers import CALLER
 from helpers.serving.framing import (
@@ -53,8 +53,6 @@ from helpers.serving.framing import (
 from helpers.serving.lane import Answer, Lane
 from helpers.serving.repeated import Repeated
 from helpers.serving.supervisor import Place
-
-log = logging.getLogger("helpers.serving.services")
 
 REQUEST_SECONDS = 10  # a request must arrive within this time
 IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this time

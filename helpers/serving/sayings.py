@@ -10,10 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from helpers.serving import log
+
 # For which a line waits for the workers that have not said it; each looks for a new model once a second.
 AGREE_SECONDS = 3
-
-log = logging.getLogger("helpers.serving.services")
 
 
 def hand_on(say: Callable[[str], None]) -> None:

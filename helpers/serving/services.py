@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hmac
-import logging
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +32,7 @@ from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.export.card import measured
 from helpers.export.versions import other_question
+from helpers.serving import log
 from helpers.serving.answers import ModelFailure, answer
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary, Split
@@ -45,8 +45,6 @@ from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
 from helpers.serving.platforms import INVOCATIONS, PING, add_platforms, may_predict
 from helpers.serving.shadow import Shadow, ShadowedLane
-
-log = logging.getLogger("helpers.serving.services")
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
 PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from helpers.data.outputs import CLASSES
+from helpers.serving import log
 from helpers.serving.lane import JSON, PATH, Answer, Lane
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.platforms import LINES_TYPES, content_of
@@ -22,8 +22,6 @@ from helpers.serving.platforms import LINES_TYPES, content_of
 WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
 DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
 _APART = {"notes", "errors", "success"}  # of an answer: what the model did not say
-
-log = logging.getLogger("helpers.serving.services")
 
 
 class Asked(NamedTuple):

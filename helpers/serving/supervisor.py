@@ -7,7 +7,6 @@ While there is none, at the start too, that process answers in their place: 503,
 
 from __future__ import annotations
 
-import logging
 import mmap
 import multiprocessing
 import multiprocessing.connection
@@ -20,11 +19,10 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from helpers.serving import log
 from helpers.serving.callers import Callers
 from helpers.serving.sayings import Sayings
 from helpers.serving.stand_in import NOBODY, STARTING, StandIn
-
-log = logging.getLogger("helpers.serving.services")
 
 STOP_SECONDS = 5  # a worker that has not stopped after this time is killed
 SILENT_SECONDS = 15  # a worker that has not said for this time that it lives is killed and replaced
