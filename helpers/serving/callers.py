@@ -127,9 +127,15 @@ def _preflight(environ: dict) -> Headers:
 def _refuse(environ: dict, start_response: Callable) -> list[bytes]:
     error = "this service answers under the names of its own machine only: call it as localhost, or allow the name "
     error += "that you use: --allow-host NAME of `serve`, allow_hosts in Python"
-    body = json.dumps({"success": False, "error": error}).encode()
-    start_response("403 FORBIDDEN", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    headers, body = json_refusal(error)
+    start_response("403 FORBIDDEN", headers)
     return body_for(environ, body)
+
+
+def json_refusal(error: str) -> tuple[Headers, bytes]:
+    """The headers and the body of an answer in the services' one shape of an error, given without Flask."""
+    body = json.dumps({"success": False, "error": error}).encode()
+    return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body
 
 
 def body_for(environ: dict, body: bytes) -> list[bytes]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
+from helpers.serving.callers import json_refusal
+
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: "Invocation payload", called synchronously
 MOST_BYTES = 6 * 2**20  # of an event, and of what the handler returns, each as JSON
 MOST_BODY = MOST_BYTES * 3 // 4  # of a request: what is no text travels as base64
@@ -37,9 +39,8 @@ class Limited:
             getattr(chunks, "close", lambda: None)()
             size = _in_json(body, named.get("content-type", "")) + _HEADERS
             if size > MOST_BYTES:
-                body = json.dumps({"success": False, "error": _sentence(size)}).encode()
                 status = "413 REQUEST ENTITY TOO LARGE"
-                headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+                headers, body = json_refusal(_sentence(size))
             chunks = [body]
         start_response(status, headers)
         return chunks

@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import errno
 import http.client
-import json
 import os
 import re
 import secrets
@@ -28,8 +27,8 @@ from typing import Self
 from cheroot import connections, server, wsgi
 from cheroot.workers import threadpool
 
-from helpers.export.served import open_directly
-from helpers.serving.callers import CallerCheck, Callers, is_loopback
+from helpers.export.served import open_directly, url_of
+from helpers.serving.callers import CallerCheck, Callers, is_loopback, json_refusal
 from helpers.serving.framing import (
     ALLOW,
     BODY_BYTES,
@@ -125,8 +124,7 @@ class ServerHandle:
             self._thread.join()
             raise failed[0]
         self.port: int = self._server.bind_addr[1]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        self.url = f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+        self.url = url_of(host, self.port)
         atexit.register(self.stop)
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -374,17 +372,16 @@ class _Connection(server.HTTPConnection):
     def refusal(self, status: str, error: str) -> bytes:
         """A whole answer that refuses a request, after which the connection is closed."""
         observed = self.server.observed
-        body = json.dumps({"success": False, "error": error or status.partition(" ")[2]}).encode()
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        headers, body = json_refusal(error or status.partition(" ")[2])
         origin = _ORIGIN.search(self.rfile.buffer, 0, HEADER_BYTES)
-        more = self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
-        more += [ALLOW] if status.startswith("405") else []
-        head += "".join(f"{name}: {value}\r\n" for name, value in more)
+        headers += self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
+        headers += [ALLOW] if status.startswith("405") else []
         if observed:
             request_id = observed.identify(None)
             observed.note("", "", status[:3], 0.0, request_id, self.remote_addr)
-            head += f"X-Request-ID: {request_id}\r\n"
-        return head.encode("latin-1") + b"Connection: close\r\n\r\n" + body
+            headers.append(("X-Request-ID", request_id))
+        head = "".join(f"{name}: {value}\r\n" for name, value in [*headers, ("Connection", "close")])
+        return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
 
     def refuse(self, status: str, error: str) -> None:
         """Answer with a refusal and send nothing more. What the client still sends has to be received and dropped:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import functools
 import itertools
-import json
 import os
 import secrets
 import shutil
@@ -25,7 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from helpers.serving import log
 from helpers.serving.access_log import own_id, write_line
-from helpers.serving.callers import body_for
+from helpers.serving.callers import body_for, json_refusal
 from helpers.serving.drift import Drift
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -246,10 +245,8 @@ class Observed:
         except Exception:
             log.exception("request %s failed outside of the application", request_id)
             self.metrics.of(self.metrics.errors, "", "internal").inc()
-            body = json.dumps({"success": False, "error": f"internal error, logged as {request_id}"}).encode()
-            respond(
-                "500 INTERNAL SERVER ERROR", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-            )
+            headers, body = json_refusal(f"internal error, logged as {request_id}")
+            respond("500 INTERNAL SERVER ERROR", headers)
             return body_for(environ, body)
         finally:
             seconds = time.perf_counter() - begin

@@ -11,7 +11,6 @@ before its length, an answer that nobody reads.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 import sys
@@ -26,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving import log
 from helpers.serving.asgi import LARGE_BYTES, Gateway
-from helpers.serving.callers import CALLER
+from helpers.serving.callers import CALLER, json_refusal
 from helpers.serving.framing import (
     ALLOW,
     CUT_SHORT,
@@ -279,14 +278,13 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         request_id = self.observed.identify(None) if self.observed else ""
-        body = json.dumps({"success": False, "error": error}).encode()
-        head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: application/json\r\n"
+        headers, body = json_refusal(error)
         origin = dict(_tidied(self.headers or ())).get(b"origin", b"").decode("latin-1")
-        more = self.callers.headers_of_refusal(origin) if self.callers else []
-        more += [ALLOW] if code == 405 else []
-        head += "".join(f"{name}: {value}\r\n" for name, value in more)
-        head += f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\nConnection: close\r\n\r\n"
-        self.transport.write(head.encode("latin-1") + body)
+        headers += self.callers.headers_of_refusal(origin) if self.callers else []
+        headers += [ALLOW] if code == 405 else []
+        headers += [("X-Request-ID", request_id), ("Connection", "close")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self.transport.write(f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\n{head}\r\n".encode("latin-1") + body)
         self._end_answers()
         if self.observed:
             self.observed.note("", "", str(code), 0.0, request_id, self.client[0] if self.client else "")

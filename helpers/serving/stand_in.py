@@ -7,7 +7,6 @@ first what it may send, and hides an answer that does not name the page's origin
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import socket
 import threading
@@ -18,11 +17,10 @@ from typing import NamedTuple, TextIO
 from urllib.parse import unquote_to_bytes
 
 from helpers.serving.access_log import own_id, write_line
-from helpers.serving.callers import CallerCheck, Callers, body_for
-from helpers.serving.framing import Malformed, origin_form
+from helpers.serving.callers import CallerCheck, Callers, body_for, json_refusal
+from helpers.serving.framing import HEADER_BYTES, Malformed, origin_form
 
 MOST_ANSWERED = 200  # connections, between two looks at the workers
-HEAD_BYTES = 16 * 1024  # of a request that are read, in which its headers are
 SECONDS = 1  # for the headers to arrive, and for the answer to be read
 LOOK_SECONDS = 0.1  # between two looks of `starting` at the requests that nobody takes
 MOST_KEPT = 100_000  # answers of a start that wait to be counted; more than a minute of all that is answered
@@ -68,13 +66,13 @@ class StandIn:
             self._accept()
         for caller in list(self._open):
             with contextlib.suppress(OSError):
-                arrived = caller.connection.recv(HEAD_BYTES)  # after the answer too: unread bytes would undo it
+                arrived = caller.connection.recv(HEADER_BYTES)  # after the answer too: unread bytes would undo it
                 caller.head += b"" if caller.is_answered else arrived
             is_late = time.monotonic() >= caller.until
             if caller.is_answered and is_late:
                 caller.connection.close()
                 self._open.remove(caller)
-            elif not caller.is_answered and (is_late or b"\r\n\r\n" in caller.head or len(caller.head) > HEAD_BYTES):
+            elif not caller.is_answered and (is_late or b"\r\n\r\n" in caller.head or len(caller.head) > HEADER_BYTES):
                 self._answer(caller)
 
     def leave(self) -> None:
@@ -115,10 +113,8 @@ class StandIn:
 
     def _refuse(self, environ: dict, start_response) -> list[bytes]:
         error, retry_after = self._reason
-        body = json.dumps({"success": False, "error": error}).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        headers.append(("Retry-After", str(retry_after)))
-        start_response("503 SERVICE UNAVAILABLE", headers)
+        headers, body = json_refusal(error)
+        start_response("503 SERVICE UNAVAILABLE", [*headers, ("Retry-After", str(retry_after))])
         return body_for(environ, body)
 
 
