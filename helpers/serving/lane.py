@@ -14,6 +14,7 @@ from io import BytesIO
 import msgspec
 
 from helpers.data.parameters import Rows
+from helpers.serving.model_slot import version_of
 from helpers.serving.typed_rows import typed_rows
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -65,7 +66,7 @@ class Lane:
             body = self.answer(self.slot, model, self.reader_of(model).read_query(query), False)
         except Exception:  # found again, and answered, by the view
             return None
-        return body, version(model)
+        return body, version_of(model)
 
     def post(self, query: bytes, body: bytes, content_type: str) -> Answer | None:
         if not body or query:
@@ -84,7 +85,7 @@ class Lane:
             answer = self.answer(self.slot, model, rows, is_list)
         except Exception:
             return None
-        return answer, version(model)
+        return answer, version_of(model)
 
     def _rows(self, reader, body: bytes) -> tuple[Rows, bool] | None:
         """The rows of a JSON body, and whether they are a list; None where a name may be there twice."""
@@ -126,11 +127,6 @@ class LaneFirst:
         if len(body) < int(length):
             return None
         return self.lane.post(query, body, environ.get("CONTENT_TYPE", ""))
-
-
-def version(model) -> str:
-    """The version of a predictor, as `X-Model-Version` says it."""
-    return str(getattr(model, "version", "unversioned"))
 
 
 def _may_repeat_a_name(content, body: bytes) -> bool:

@@ -41,6 +41,11 @@ class Swap:
     mean_change: float
 
 
+def version_of(model) -> str:
+    """The version of a predictor, as `X-Model-Version` says it."""
+    return str(getattr(model, "version", "unversioned"))
+
+
 class ModelSlot:
     """Holds the predictor that answers as `.current`. A request reads it once and uses that one to its end."""
 
@@ -55,7 +60,7 @@ class ModelSlot:
 
     @property
     def version(self) -> str:
-        return str(getattr(self.current, "version", "unversioned"))
+        return version_of(self.current)
 
     @property
     def is_heavy(self) -> bool:
@@ -96,9 +101,7 @@ class ModelSlot:
             raise ValueError(f"{reason}: start this service again to serve it")
         seconds = _check(new)
         change = _change(old, new)
-        swap = Swap(
-            self.version, str(getattr(new, "version", "unversioned")), float(change.max()), float(change.mean())
-        )
+        swap = Swap(self.version, version_of(new), float(change.max()), float(change.mean()))
         self.current = new  # the switch: one assignment, seen by the next request
         self.seconds = seconds
         self.ready, self.problem = True, None

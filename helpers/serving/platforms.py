@@ -30,7 +30,8 @@ from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.data.signature import Signature
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
-from helpers.serving.lane import JSON, PATH, version
+from helpers.serving.lane import JSON, PATH
+from helpers.serving.model_slot import version_of
 
 PING, INVOCATIONS = "/ping", "/invocations"
 CSV, LINES = "text/csv", "application/jsonlines"
@@ -75,7 +76,7 @@ def add_platforms(
     def invoke():
         wanted, model = _wanted(), slot.current
         rows, is_list = read(model)
-        request.environ["model.version"] = version(model)
+        request.environ["model.version"] = version_of(model)
         if wanted == JSON:
             content = answer(slot, model, rows, is_list)
         else:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
+from typing import NoReturn
 
 import httptools
 import uvicorn
@@ -315,8 +316,7 @@ class Connection(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > HEADER_BYTES:
-            self.problem = 414, LONG_ADDRESS
-            raise ValueError
+            self._stop_parser(414, LONG_ADDRESS)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_bytes < 0:  # a trailer, after a body in chunks: it must not pass for a header
@@ -327,14 +327,12 @@ class Connection(HttpToolsProtocol):
             self.expect_100_continue = True
         self.header_bytes += len(name) + len(value)
         if len(self.headers) > HEADERS or self.header_bytes > HEADER_BYTES:
-            self.problem = 431, LARGE_HEADERS if self.header_bytes > HEADER_BYTES else MANY_HEADERS
-            raise ValueError
+            self._stop_parser(431, LARGE_HEADERS if self.header_bytes > HEADER_BYTES else MANY_HEADERS)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                self.problem = 405, NO_PROXY
-                raise ValueError
+                self._stop_parser(405, NO_PROXY)
             return  # read again by `_stay_with_http`
         if self.url[:1] != b"/" or b"#" in self.url:
             self._read_address()
@@ -365,13 +363,17 @@ class Connection(HttpToolsProtocol):
             super().on_body(bytes(body))
             super().on_message_complete()
 
+    def _stop_parser(self, code: int, error: str) -> NoReturn:
+        """Let the parser, which has called this connection, read no further; the request is refused then."""
+        self.problem = code, error
+        raise ValueError
+
     def _read_address(self) -> None:
         """Take the host of a whole address for that of the request."""
         try:
             self.url, host = origin_form(self.parser.get_method(), self.url)
         except Malformed as error:
-            self.problem = 400, str(error)
-            raise
+            self._stop_parser(400, str(error))
         if host is not None and sum(name == b"host" for name, _ in self.headers) < 2:
             self.headers = [header for header in self.headers if header[0] != b"host"] + [(b"host", host)]
 
@@ -380,17 +382,13 @@ class Connection(HttpToolsProtocol):
         self.headers = _tidied(self.headers)
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and codings != [b"chunked"]:
-            self.problem = 501, OTHER_CODING
-            raise ValueError
+            self._stop_parser(501, OTHER_CODING)
         if self.parser.get_http_version() not in ("1.0", "1.1"):
-            self.problem = 505, OTHER_VERSION
-            raise ValueError
+            self._stop_parser(505, OTHER_VERSION)
         if sum(name == b"host" for name, _ in self.headers) > 1:
-            self.problem = 400, TWO_HOSTS
-            raise ValueError
+            self._stop_parser(400, TWO_HOSTS)
         if codings and self.parser.get_http_version() != "1.1":
-            self.problem = 400, TWO_LENGTHS
-            raise ValueError
+            self._stop_parser(400, TWO_LENGTHS)
         url, headers = self.url, self.headers
         expects = self.expect_100_continue and self.parser.get_http_version() == "1.1"
         super().on_message_begin()

@@ -39,8 +39,8 @@ from helpers.serving.canary import Canary, Split
 from helpers.serving.drift import drift_of
 from helpers.serving.framing import too_large
 from helpers.serving.json_bodies import MalformedJSON, decode
-from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst, version
-from helpers.serving.model_slot import ModelSlot
+from helpers.serving.lane import FORM, JSON, PATH, Lane, LaneFirst
+from helpers.serving.model_slot import ModelSlot, version_of
 from helpers.serving.observability import Metrics, Observed
 from helpers.serving.openapi import describe
 from helpers.serving.platforms import INVOCATIONS, PING, add_platforms, may_predict
@@ -189,7 +189,7 @@ def create_predict_app(
     app.wsgi_app.app = CallerCheck(inner, callers)
 
     def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
-        request.environ["model.version"] = version(model)
+        request.environ["model.version"] = version_of(model)
         return Response(answer(slot, model, rows, is_list), content_type=JSON)
 
     @app.get("/predict")
