@@ -8,6 +8,7 @@ function of TensorFlow that can be converted; its arguments are called what Tens
 from __future__ import annotations
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -116,11 +117,7 @@ class JoinedMask(keras.Operation):
 
     def call(self, inputs, masks):
         if self.axis is None:
-            given = [mask for mask in masks if mask is not None]
-            together = given[0]
-            for mask in given[1:]:
-                together = ops.logical_and(together, mask)
-            return together
+            return functools.reduce(ops.logical_and, [mask for mask in masks if mask is not None])
         shaped = [_as_wide(mask, x) for mask, x in zip(masks, inputs, strict=True)]
         return ops.all(ops.concatenate(shaped, axis=self.axis), axis=-1)
 
@@ -144,28 +141,26 @@ class _JoinsMasks:
         return JoinedMask(axis, name=f"{self.name}_mask")(inputs, mask)
 
 
-@register
-class Maximum(_JoinsMasks, keras.layers.Maximum):
-    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
+class _JoinsAllValues(_JoinsMasks):
+    """One that joins values by `join`, those of steps that do not count like any other: Keras 3 leaves them out."""
 
     def _merge_function(self, inputs):
-        return functools.reduce(ops.maximum, inputs)
-
-
-@register
-class Minimum(_JoinsMasks, keras.layers.Minimum):
-    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
-
-    def _merge_function(self, inputs):
-        return functools.reduce(ops.minimum, inputs)
+        return functools.reduce(self.join, inputs)
 
 
 @register
-class Multiply(_JoinsMasks, keras.layers.Multiply):
-    """Keras 3's, with the mask of Keras 2, which joined values where they do not count like any other."""
+class Maximum(_JoinsAllValues, keras.layers.Maximum):
+    join = staticmethod(ops.maximum)
 
-    def _merge_function(self, inputs):
-        return functools.reduce(ops.multiply, inputs)
+
+@register
+class Minimum(_JoinsAllValues, keras.layers.Minimum):
+    join = staticmethod(ops.minimum)
+
+
+@register
+class Multiply(_JoinsAllValues, keras.layers.Multiply):
+    join = staticmethod(ops.multiply)
 
 
 @register
@@ -281,11 +276,9 @@ class _LocallyConnected(keras.layers.Layer):
         return tuple((size - window) // stride + 1 for size, window, stride in sizes)
 
     def build(self, shape):
-        places, window = self._places(shape), shape[-1]
-        for size in self.kernel_size:
-            window *= size
+        places, window = self._places(shape), shape[-1] * math.prod(self.kernel_size)
         self.kernel = self.add_weight(
-            shape=(_product(places), window, self.filters),
+            shape=(math.prod(places), window, self.filters),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
@@ -305,7 +298,7 @@ class _LocallyConnected(keras.layers.Layer):
         picture = x if len(places) == 2 else ops.expand_dims(x, 2)
         size, strides = (*self.kernel_size, 1)[:2], (*self.strides, 1)[:2]
         windows = ops.image.extract_patches(picture, size, strides=strides, padding="valid")
-        windows = ops.reshape(windows, (-1, _product(places), self.kernel.shape[1]))
+        windows = ops.reshape(windows, (-1, math.prod(places), self.kernel.shape[1]))
         answer = ops.reshape(ops.einsum("bpw,pwf->bpf", windows, self.kernel), (-1, *places, self.filters))
         return self.activation(answer + self.bias if self.use_bias else answer)
 
@@ -330,13 +323,6 @@ class LocallyConnected1D(_LocallyConnected):
 @register
 class LocallyConnected2D(_LocallyConnected):
     """(batch, rows, columns, channels) to (batch, rows, columns, filters)."""
-
-
-def _product(sizes) -> int:
-    product = 1
-    for size in sizes:
-        product *= size
-    return product
 
 
 # ---- functions of TensorFlow ----
@@ -570,7 +556,7 @@ def _extract_patches(images, sizes, strides, rates, padding):
 def _standardized(image):
     over = {"axis": (-3, -2, -1), "keepdims": True}
     image = ops.cast(image, "float32")
-    least = 1.0 / _product(image.shape[-3:]) ** 0.5
+    least = 1.0 / math.prod(image.shape[-3:]) ** 0.5
     return (image - ops.mean(image, **over)) / ops.maximum(ops.std(image, **over), least)
 
 
@@ -598,11 +584,11 @@ def _crop(image, offset_height, offset_width, target_height, target_width):
     return image[..., rows, slice(offset_width, offset_width + target_width), :]
 
 
-def _pooling(op, **settings):
+def _pooling(op):
     def call(x, ksize, strides, padding, data_format=None):
         _check_layout(data_format, padding)
         size, steps = (_window(each, len(x.shape) - 2) for each in (ksize, strides))
-        return op(x, size, strides=steps, padding=padding.lower(), data_format="channels_last", **settings)
+        return op(x, size, strides=steps, padding=padding.lower(), data_format="channels_last")
 
     return call
 
@@ -619,10 +605,7 @@ def _grey(images):
 
 
 def _add_all(inputs):
-    total = inputs[0]
-    for one in inputs[1:]:
-        total = ops.add(total, one)
-    return total
+    return functools.reduce(ops.add, inputs)
 
 
 TENSORFLOW_FUNCTIONS = {
@@ -773,7 +756,7 @@ TENSORFLOW_FUNCTIONS = {
     "convert_to_tensor": lambda x, dtype=None: ops.copy(x) if dtype is None else ops.cast(x, dtype),
     "ensure_shape": lambda x, shape: ops.copy(x),
     "fill": lambda dims, value: ops.full(tuple(dims), value),
-    "keras.backend.batch_flatten": lambda x: ops.reshape(x, (-1, _product(x.shape[1:]))),
+    "keras.backend.batch_flatten": lambda x: ops.reshape(x, (-1, math.prod(x.shape[1:]))),
     "range": lambda start, limit=None, delta=1, dtype="int32": ops.arange(start, limit, delta, dtype=dtype),
     "sequence_mask": _sequence_mask,
     "strided_slice": _strided_slice,
