@@ -27,7 +27,7 @@ from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import check_replaceable, is_export
-from helpers.export.foreign import ForeignModel
+from helpers.export.foreign import is_foreign
 from helpers.export.open_width import with_width
 from helpers.export.opening import described, opened
 from helpers.export.predictors import BACKENDS, best_backend
@@ -68,13 +68,13 @@ def export_file(
 
     path: a Keras file, the folder of a SavedModel, the file of `model.to_json()`, an ONNX or a LiteRT file. features:
     names of the columns of a row. like: the path of a table with those columns, or, where none are named, with these
-    and the label's only. Neither: x1..xn. classes: names of
-    what a softmax (or a sigmoid) tells apart. label: what is predicted. pixels: how a picture's pixels are scaled, a
-    key of `images.PIXELS`. takes: "row", "array" or "image" where that is found wrongly. imports: a module with layers
-    of your own, `my_layers`. weights: the file with those of a model in JSON, where they do not lie beside it.
-    metrics: what you measured, for the card, with the data it was measured on under "data". beside: keep it as a
-    version beside the model that the folder holds. What is not said here (label, features, classes, pixels) is as in
-    that model, where it fits. replace: also where that is another one, of which nothing is taken over.
+    and the label's only. Neither: x1..xn. classes: names of what a softmax (or a sigmoid) tells apart. label: what is
+    predicted. pixels: how a picture's pixels are scaled, a key of `images.PIXELS`. takes: "row", "array" or "image"
+    where that is found wrongly. imports: a module with layers of your own, `my_layers`. weights: the file with those
+    of a model in JSON, where they do not lie beside it. metrics: what you measured, for the card, with the data it was
+    measured on under "data". beside: keep it as a version beside the model that the folder holds. What is not said
+    here (label, features, classes, pixels) is as in that model, where it fits. replace: also where that is another
+    one, of which nothing is taken over.
 
     Raises `ArtifactError` for a file that cannot be read, and for a model that could not be served, with the reason.
     """
@@ -90,16 +90,13 @@ def export_file(
     signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
     if not (replace or beside):
         _check_callers(directory, there, signature, brought.digest)
-    if not isinstance(brought.model, ForeignModel):
+    foreign = is_foreign(brought.model)
+    if not foreign:
         _rename_inputs(brought.model, signature)
         _rename_layers(brought.model)
-    said = there.get("source", {}).get("wishes", {}) if there else {}
-    anew = ("features", "like") if wishes.features or wishes.like else ()  # of which one would overrule the other
-    said = {name: wish or (said.get(name, wish) if name not in anew else wish) for name, wish in asdict(wishes).items()}
-    source = {"file": path.name, "sha256": brought.digest, "wishes": said}
+    source = {"file": path.name, "sha256": brought.digest, "wishes": _said_so_far(wishes, there)}
     if imports:
         source["imports"] = imports
-    foreign = isinstance(brought.model, ForeignModel)
     return export_model(
         brought.model,
         directory,
@@ -110,6 +107,13 @@ def export_file(
         beside=beside,
         instead={} if foreign else INSTEAD,
     )
+
+
+def _said_so_far(wishes: Wishes, there: dict | None) -> dict:
+    """The wishes for the card: what is left open is as it was said of the model with the card `there`, if any."""
+    before = there.get("source", {}).get("wishes", {}) if there else {}
+    anew = ("features", "like") if wishes.features or wishes.like else ()  # of which one would overrule the other
+    return {name: wish or (wish if name in anew else before.get(name, wish)) for name, wish in asdict(wishes).items()}
 
 
 def _rename_inputs(model, signature: Signature | InputSignature) -> None:

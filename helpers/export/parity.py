@@ -26,13 +26,12 @@ from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.formats import FILES
 from helpers.export.legacy import load_keras
-from helpers.export.predictors import compiled, load_predictor
+from helpers.export.predictors import BACKEND_OF, compiled, load_predictor
 from helpers.quiet import keras_alone
 
-BACKENDS = {"keras": "keras", "onnx": "onnx", "tflite": "litert", "npz": "numpy"}
 TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run
 
-TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `_limit`
+TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `limit_of`
 MOST = 1e-4  # a limit above this would let a wrong file pass
 SAMPLE = 10_000  # rows compared where not every input can be listed
 SAMPLE_WORK = 1_000_000_000  # weights times rows at most: each weight takes part in a row at least once
@@ -177,8 +176,8 @@ def compare(folder: Path, name: str, inputs: np.ndarray, expected: np.ndarray, l
 
 def _loaded(folder: Path, name: str) -> Callable:
     """The function (k, n) -> answers that the file of one format holds; of PMML it takes rows of names and values."""
-    if name in BACKENDS:
-        return load_predictor(folder, BACKENDS[name])
+    if name in BACKEND_OF:
+        return load_predictor(folder, BACKEND_OF[name])
     if name == "pmml":
         return pmml_evaluator.load(folder / FILES[name])
     if name == "h5":

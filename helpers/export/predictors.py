@@ -123,21 +123,18 @@ class KerasPredictor(Predictor):
     threads = "one compiled function shared by all threads, as TensorFlow allows; it may use more inside"
 
     def _load(self, artifact, content):
-        with keras_alone():
-            import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
-
         model = self._model(artifact)
         self._check_shape(model.input_shape)
         return compiled(model)
 
     def _load_arrays(self, artifact, content):
-        with keras_alone():
-            import tensorflow  # noqa: F401
-
         answer = compiled(self._model(artifact))
         return lambda batch: answer(*batch.arrays)
 
     def _model(self, artifact):
+        with keras_alone():
+            import tensorflow  # noqa: F401  (a missing package shows here, not inside Keras)
+
         from helpers.export.legacy import load_keras
 
         # the graph of a SavedModel is a program: it was its owner who named it for the export
@@ -420,12 +417,13 @@ class NumpyPredictor(Predictor):
 BACKENDS: dict[str, type[Predictor]] = {
     kind.backend: kind for kind in (KerasPredictor, OnnxPredictor, LiteRTPredictor, NumpyPredictor)
 }
+# What runs the file of each format, that first which takes the least memory and time.
+BACKEND_OF = {"onnx": "onnx", "tflite": "litert", "npz": "numpy", "keras": "keras"}
 
 
 def best_backend(card: dict) -> str:
     """The backend that takes the least memory and time among those that the export has a file for."""
-    files = {"onnx": "onnx", "tflite": "litert", "npz": "numpy", "keras": "keras"}
-    return next((backend for kind, backend in files.items() if kind in card["formats"]), "onnx")
+    return next((backend for name, backend in BACKEND_OF.items() if name in card["formats"]), "onnx")
 
 
 def load_predictor(directory: str | Path, backend: str | None = None) -> Predictor:

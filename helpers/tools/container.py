@@ -19,7 +19,7 @@ MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a mod
 # Under these names platforms say where they will ask, and how much at once; 25 MB is what SageMaker's endpoints send.
 PORT = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
 MAX_BODY = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or os.environ.get("MAX_BODY_MB") or "25"
-RUNS = {"onnx": "onnx", "npz": "numpy"}  # the formats for which the image has a runtime, and its name
+RUNS = {"onnx": "onnx", "npz": "numpy"}  # of `predictors.BACKEND_OF` those for which the image has a runtime
 INSIDE = "This address is the container's own: outside, ask the one that --publish names, as in --publish 5000:8080."
 WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
 
