@@ -91,9 +91,7 @@ class Graph:
         self.made_by = {name: each for each in self.operations for name in each.writes}
 
     def activation(self, output: str) -> str | None:
-        made = self.made_by.get(output)
-        while made is not None and made.kind in HANDS_ON:
-            made = self.made_by.get(made.reads[0])
+        made = self.made_by.get(self._first(output, HANDS_ON))
         if made and made.kind in CLASSIFIES:
             return None  # shares or scores, as its answers tell
         return SHARES.get(made.kind, "linear") if made else "linear"

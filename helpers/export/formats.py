@@ -230,7 +230,7 @@ def _rename(graph, inputs, outputs) -> None:
         node.name = f"{i}_{node.op_type}"
         new |= {output: f"{node.name}_out{j or ''}" for j, output in enumerate(node.output) if output}
     new |= dict(zip((each.name for each in graph.output), outputs, strict=True))
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         for j, name in enumerate(node.input):
             if name in constants and name not in new:
@@ -238,15 +238,12 @@ def _rename(graph, inputs, outputs) -> None:
     for node in graph.node:
         node.input[:] = [new.get(name, name) for name in node.input]
         node.output[:] = [new.get(name, name) for name in node.output]
-    used = sorted((new[name], tensor) for name, tensor in constants.items() if name in new)
-    ordered = []
-    for name, tensor in used:
-        copy = type(tensor)()
-        copy.CopyFrom(tensor)
-        copy.name = name
-        ordered.append(copy)
-    del graph.initializer[:], graph.value_info[:]
-    graph.initializer.extend(ordered)
+    for i in reversed([i for i, tensor in enumerate(graph.initializer) if tensor.name not in new]):
+        del graph.initializer[i]  # nothing reads it
+    for tensor in graph.initializer:
+        tensor.name = new[tensor.name]
+    graph.initializer.sort(key=lambda tensor: tensor.name)
+    del graph.value_info[:]
     graph.name = "model"
     for value in (*graph.input, *graph.output):
         value.name = new[value.name]

@@ -37,7 +37,7 @@ from helpers.export.file_kinds import (
 )
 from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED, REWRITE
-from helpers.export.keras2_weights import convert_cudnn, reorder, reorder_archive, turn_kernels
+from helpers.export.keras2_weights import GROUPS, convert_cudnn, reorder, reorder_archive, turn_kernels
 from helpers.export.keras_settings import foreign_settings
 from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
 from helpers.export.lambda_code import refuse_foreign_code
@@ -507,8 +507,7 @@ def _import_keras() -> None:
 
 def _is_new_layout(file) -> bool:
     """Is this what `save_weights` of Keras 3 writes, a group for each layer in a group `layers`?"""
-    groups = {"layers", "_layer_checkpoint_dependencies"}  # today's name, and that of Keras 2.12
-    return "layer_names" not in file.attrs and "model_weights" not in file and bool(groups & set(file))
+    return "layer_names" not in file.attrs and "model_weights" not in file and any(name in file for name in GROUPS)
 
 
 def _is_weights(file) -> bool:

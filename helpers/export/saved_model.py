@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -21,7 +22,6 @@ from helpers.export.foreign import DEFAULT, Ends, Graph, Operation, Tensor
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet
 
-NAME = "saved_model.pb"
 PARSES = ("ParseExample", "ParseExampleV2", "ParseSingleExample")  # as the exports of TensorFlow's estimators
 
 
@@ -171,8 +171,8 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
         place = places.get(each.name)
         if place:
             told = {"words": graph.words(place), "scaled": graph.scaled(place)}
-            inputs[i] = Tensor(each.name, each.shape, each.dtype, **told)
+            inputs[i] = replace(each, **told)
     if len(outputs) == len(frozen.outputs):  # both by their names
         ends = zip(outputs, frozen.outputs, strict=True)
-        outputs = [Tensor(each.name, each.shape, each.dtype, graph.activation(end.name)) for each, end in ends]
+        outputs = [replace(each, activation=graph.activation(end.name)) for each, end in ends]
     return inputs, outputs, graph.tables()
