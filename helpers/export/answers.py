@@ -12,6 +12,7 @@ from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as
 from helpers.data.signature import Signature
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import Tensor
+from helpers.export.layers import HANDS_ON
 from helpers.export.predictors import compiled
 
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
@@ -143,8 +144,7 @@ def _activation(tensor) -> str | None:
     if function is not None and getattr(function, "__name__", "linear") != "linear":
         known = {"hard_sigmoid": "sigmoid"} | {name: name for name in ("softmax", "log_softmax", "sigmoid")}
         return known.get(function.__name__, "linear")
-    hands_on = name in ("Dropout", "Flatten", "Reshape", "Identity", "ActivityRegularization", "Cast")
-    if hands_on or (name == "Activation" and function is not None):
+    if name in HANDS_ON or (name == "Activation" and function is not None):
         inputs = layer._inbound_nodes[history.node_index].input_tensors
         return _activation(inputs[0]) if len(inputs) == 1 else "linear"
     if name == "InputLayer" or type(layer).__module__.startswith("keras."):

@@ -19,7 +19,7 @@ from helpers.data.inputs import Array, Image, InputSignature, Text, Texts
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
-from helpers.export.layers import readers
+from helpers.export.layers import takers
 from helpers.export.lookups import known_values, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
 
@@ -265,7 +265,7 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
         return False
     if len(shape) == 3:
         return True
-    kinds = {type(layer).__name__ for layer in readers(model, tensor)}  # (28, 28) may also be a sequence
+    kinds = {type(layer).__name__ for layer in takers(model, tensor, past=())}  # (28, 28) may also be a sequence
     return shape[0] == shape[1] and bool(kinds & {"Flatten", "Reshape", "Rescaling"})
 
 

@@ -22,6 +22,17 @@ from helpers.serving.services import create_predict_app
 RANDOM = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize(
+    "shape", [lambda keras, y: keras.ops.squeeze(y, -1), lambda keras, y: keras.layers.Flatten()(y)]
+)
+def test_a_probability_is_told_behind_what_only_gives_it_another_shape(shape):
+    import keras
+
+    x = keras.Input((4,))
+    model = keras.Model(x, shape(keras, keras.layers.Dense(1, activation="sigmoid")(x)))
+    assert signature_of(model, Wishes(), "answer").outputs == ONE_PROBABILITY
+
+
 def test_counted_words_are_answered_with_one_probability_though_keras_tells_another_shape():
     import keras
 
