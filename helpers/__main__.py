@@ -5,10 +5,12 @@ Each imports what it needs when it runs, so that `serve` starts without TensorFl
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from helpers import PROJECT
@@ -118,12 +120,6 @@ def key_figures(model: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def train(chosen: Namespace) -> int:
-    from helpers.tools.train_command import main
-
-    return main(chosen)
-
-
 def lab(chosen: Namespace) -> int:
     """Open JupyterLab on the first notebook, or on the one that is named; options go to `jupyter lab`."""
     named = [word for word in chosen.options if command_line.names_notebook(word)]
@@ -135,42 +131,6 @@ def lab(chosen: Namespace) -> int:
     return replace_process(
         "-m", "jupyterlab", *ASKS_NOBODY, "--ServerApp.root_dir", str(PROJECT), str(notebook), *options
     )
-
-
-def serve(chosen: Namespace) -> int:
-    from helpers.serving.serve_command import main
-
-    return main(chosen)
-
-
-def score(chosen: Namespace) -> int:
-    from helpers.batch.score_command import main
-
-    return main(chosen)
-
-
-def lambda_zip(chosen: Namespace) -> int:
-    from helpers.tools.lambda_command import main
-
-    return main(chosen)
-
-
-def export(chosen: Namespace) -> int:
-    from helpers.tools.export_command import main
-
-    return main(chosen)
-
-
-def models(chosen: Namespace) -> int:
-    from helpers.tools.models_command import main
-
-    return main(chosen)
-
-
-def gate(chosen: Namespace) -> int:
-    from helpers.tools.gate_command import main
-
-    return main(chosen)
 
 
 def test(chosen: Namespace) -> int:
@@ -234,16 +194,21 @@ def setup(chosen: Namespace) -> int:
     return 0
 
 
+def main_of(module: str) -> Callable[[Namespace], int]:
+    """A command that is the function `main` of a module, which is imported when it runs."""
+    return lambda chosen: importlib.import_module(module).main(chosen)
+
+
 COMMANDS = {
     "run": run,
-    "train": train,
+    "train": main_of("helpers.tools.train_command"),
     "lab": lab,
-    "serve": serve,
-    "score": score,
-    "lambda": lambda_zip,
-    "export": export,
-    "models": models,
-    "gate": gate,
+    "serve": main_of("helpers.serving.serve_command"),
+    "score": main_of("helpers.batch.score_command"),
+    "lambda": main_of("helpers.tools.lambda_command"),
+    "export": main_of("helpers.tools.export_command"),
+    "models": main_of("helpers.tools.models_command"),
+    "gate": main_of("helpers.tools.gate_command"),
     "test": test,
     "bench": bench,
     "doctor": doctor,
