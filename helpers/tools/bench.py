@@ -32,6 +32,7 @@ from helpers.data.signature import Signature
 from helpers.export.card import read_card
 from helpers.serving.serve_command import CannotServe, ensure_exported, free_port
 from helpers.tools import readme
+from helpers.tools.option_values import cores
 
 BACKENDS = ("keras", "onnx", "litert", "numpy")
 BATCH_ROUNDS = 3  # some minutes each
@@ -143,48 +144,38 @@ def _services(model: Path, signature: Signature, seconds: float, rounds: int, pe
     ten = json.dumps([example] * 10).encode()
     failed = 0
 
-    def compare(a: str | Call, b: str | Call) -> tuple[Sample, Sample, float]:
+    def compare(a: Call, b: Call) -> tuple[Sample, Sample, float]:
         nonlocal failed
-        first, second, ratio = side_by_side(_call(a), _call(b), seconds, rounds)
+        first, second, ratio = side_by_side(a, b, seconds, rounds)
         failed += first.failed + second.failed
         return first, second, ratio
 
     with service("echo", model) as echo, service("predict", model) as predict:
-        ours, theirs, ratio = compare(predict + ask, echo + say)
-        yield Figure(
-            "predict, notebook server", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
-        )
+        said = Call(echo + say)
+        yield _rates("predict, notebook server", "echo, same server", *compare(Call(predict + ask), said))
         with service("predict-view", model) as view:
-            ours, theirs, ratio = compare(view + ask, echo + say)
-            note = "through Flask's routing"
-            yield Figure(f"predict, {note}", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio)
+            yield _rates("predict, through Flask's routing", "echo, same server", *compare(Call(view + ask), said))
         yield rows_per_second(predict, example, seconds)
 
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     with (
         production(model) as (predict, _),
         service("echo-workers", model, str(free_port("127.0.0.1", 0)), str(workers)) as echo,
     ):
-        ours, theirs, ratio = compare(predict + ask, echo + say)
-        yield Figure(
-            "predict, tutorial.py serve", ours.per_second, "req/s", "echo, same server", theirs.per_second, ratio
-        )
         address = Call(predict + ask)
+        yield _rates("predict, tutorial.py serve", "echo, same server", *compare(address, Call(echo + say)))
         for what, call in (
             ("JSON", Call(f"{predict}/predict", row)),
             ("form", Call(f"{predict}/predict", form, "application/x-www-form-urlencoded")),
             ("list of ten", Call(f"{predict}/predict", ten)),
         ):
-            ours, theirs, ratio = compare(call, address)
-            name = f"predict by {what}, tutorial.py serve"
-            yield Figure(name, ours.per_second, "req/s", "by address", theirs.per_second, ratio)
+            yield _rates(f"predict by {what}, tutorial.py serve", "by address", *compare(call, address))
         many = load(address, 64, seconds)
         failed += many.failed
         allowed = 5 * many.p50
         yield Figure("its p99 at 64 connections", many.p99, "ms", "5 times its p50", allowed, allowed / many.p99)
         with service("article", model) as article:
-            ours, theirs, ratio = compare(predict + ask, article + ask)
-        yield Figure("predict, tutorial.py serve", ours.per_second, "req/s", "article's way", theirs.per_second, ratio)
+            yield _rates("predict, tutorial.py serve", "article's way", *compare(address, Call(article + ask)))
         if peers:
             yield from _peers(model, signature.names, workers, compare, predict, ask, row)
     yield Figure("failed requests of all", failed, "", "expected", 0)
@@ -206,7 +197,7 @@ def _backends(model: Path, example: dict, rounds: int) -> Iterator[Figure]:
     for _ in range(rounds):
         started = time.perf_counter()
         with production(model) as (url, process):
-            get(url + ask)
+            get(Call(url + ask))
             starts.append((time.perf_counter() - started, worker_memory(process)))
     cold, memory = min(starts)[0], max(mb for _, mb in starts)
     base = keras["seconds"]
@@ -224,11 +215,14 @@ def _peers(model, names, workers, compare, predict: str, ask: str, row: bytes) -
                 wait_for(other)
                 for how, rest, body in (("address", ask, None), ("JSON", "/predict", row)):
                     ours, theirs, ratio = compare(Call(predict + rest, body), Call(other + rest, body))
-                    what = f"predict by {how}, tutorial.py serve"
-                    yield Figure(what, ours.per_second, "req/s", kind, theirs.per_second, ratio)
+                    yield _rates(f"predict by {how}, tutorial.py serve", kind, ours, theirs, ratio)
                     yield Figure(f"its p99, by {how}", ours.p99, "ms", kind, theirs.p99, theirs.p99 / ours.p99)
         except PeerMissing as error:
             print(f"bench: {error}", file=sys.stderr, flush=True)
+
+
+def _rates(what: str, baseline: str, ours: Sample, theirs: Sample, ratio: float) -> Figure:
+    return Figure(what, ours.per_second, "req/s", baseline, theirs.per_second, ratio)
 
 
 def line(figure: Figure) -> str:
@@ -301,7 +295,7 @@ def wait_for(url: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
-            get(f"{url}/health/live")
+            get(Call(f"{url}/health/live"))
             return
         except OSError as error:
             if isinstance(error, urllib.error.HTTPError) and error.code != 503:
@@ -311,8 +305,7 @@ def wait_for(url: str, seconds: float = 60) -> None:
             time.sleep(0.01)
 
 
-def get(call: str | Call) -> bytes:
-    call = _call(call)
+def get(call: Call) -> bytes:
     headers = {"Content-Type": call.kind} if call.body else {}
     with urllib.request.urlopen(urllib.request.Request(call.url, call.body, headers), timeout=10) as answer:
         return answer.read()
@@ -325,10 +318,6 @@ def worker_memory(process: subprocess.Popen) -> float:
 
 
 # ---- the load ----
-
-
-def _call(call: str | Call) -> Call:
-    return call if isinstance(call, Call) else Call(call)
 
 
 def side_by_side(a: Call, b: Call, seconds: float, rounds: int) -> tuple[Sample, Sample, float]:
@@ -349,9 +338,9 @@ def median(samples: list[Sample]) -> Sample:
     return Sample(*middle, failed=sum(sample.failed for sample in samples))
 
 
-def load(call: str | Call, connections: int, seconds: float) -> Sample:
+def load(call: Call, connections: int, seconds: float) -> Sample:
     """Load a service from outside of this process and of the server's, until there is at least one good answer."""
-    sample = _load(_call(call), connections, seconds)
+    sample = _load(call, connections, seconds)
     if not sample.per_second and not sample.failed:  # a slow service and a short load
         return load(call, connections, 2 * seconds)
     return sample

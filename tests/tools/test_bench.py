@@ -59,7 +59,7 @@ def test_the_figure_is_a_picture(report):
 
 def test_wrk_and_our_own_client_see_the_same_service(monkeypatch):
     with serve(create_echo_app(), port=0) as server:
-        good, bad = f"{server.url}/predict?msg=Hello", f"{server.url}/no"
+        good, bad = bench.Call(f"{server.url}/predict?msg=Hello"), bench.Call(f"{server.url}/no")
         seen = {}
         if shutil.which("wrk"):
             seen["wrk"] = bench.load(good, 4, 1.0), bench.load(bad, 4, 1.0)
