@@ -22,13 +22,13 @@ from urllib.parse import SplitResult, quote, urlsplit
 from helpers import BYPASS_PROXY, PROXY, proxy_for, wording
 from helpers.cloud import imds
 from helpers.export import registry, served
+from helpers.export.served import CALLED_BY
 from helpers.serving.callers import is_loopback
 
 TIMEOUT = 5.0  # seconds for each step; a machine that is there answers within one
 BODY_BYTES = 65_536  # as much of an answer as is read
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")]
 DEFAULT_PORTS = (80, 443)  # of http and https
-CALLED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a service listens on, and what is asked for it
 MODELS = "models"  # in what a service of several models answers at /health/ready
 SERVICE = "keras-flask-tutorial"  # the systemd unit's name on the instance
 
@@ -156,8 +156,7 @@ class _Target:
 
     @property
     def base(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{served.pair(self.host, self.port)}"
 
     @property
     def resource(self) -> str:

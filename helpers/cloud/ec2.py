@@ -23,10 +23,10 @@ import pandas as pd
 
 from helpers.cloud import doctor, imds, prices
 from helpers.cloud.account import SIMULATED_ADDRESS, SIMULATED_INSTANCE, Account, AWSError, agree, in_words
+from helpers.cloud.resources import TAG
 from helpers.whole_file import becoming
 
 NAME = "keras-flask-tutorial"  # of everything that is made, and the value of its tag
-TAG = "Project"
 PORTS = {22: "SSH", 5000: "predictions"}
 JUPYTER = 8888  # opened only where Jupyter listens on it, with `user_data(..., jupyter="open")`
 INTERNET = "0.0.0.0/0"

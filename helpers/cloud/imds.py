@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from helpers.export.served import open_directly
+
 ENDPOINT = "http://169.254.169.254"  # the same on every instance, reached from nowhere else
 VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"  # the AWS SDKs' own name for another endpoint
 TOKEN_SECONDS = 60
@@ -35,11 +37,10 @@ def metadata(*paths: str, endpoint: str | None = None, timeout: float = 2.0) -> 
     Raises `NotOnEC2`. No proxy is used: the address means this very machine.
     """
     base = (endpoint or os.environ.get(VARIABLE) or ENDPOINT).rstrip("/")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask(path: str, method: str, headers: dict[str, str]) -> str:
         request = urllib.request.Request(f"{base}/latest/{path}", method=method, headers=headers)
-        with opener.open(request, timeout=timeout) as answer:
+        with open_directly(request, timeout) as answer:
             return answer.read(65_536).decode()
 
     try:

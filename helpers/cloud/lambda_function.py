@@ -57,26 +57,21 @@ class Plan:
     api_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        problems = {
-            f"{self.name!r} is no name of a function: letters, digits, - and _, 64 at most": not re.fullmatch(
-                r"[a-zA-Z0-9_-]{1,64}", self.name
-            ),
-            f"a function has {LEAST_MEMORY} to {MOST_MEMORY} MB of memory, not {self.memory}": not (
-                LEAST_MEMORY <= self.memory <= MOST_MEMORY
-            ),
-            f"an answer may take 1 to {MOST_SECONDS} seconds, not {self.seconds}": not 1
-            <= self.seconds
-            <= MOST_SECONDS,
-            f"a log is kept for one of {LOG_DAYS} days, not {self.log_days}": self.log_days not in LOG_DAYS,
-            "concurrency is at least 1": self.concurrency is not None and self.concurrency < 1,
-            "an API key is of letters, digits and signs of ASCII": bool(self.api_key)
-            and not (self.api_key.isascii() and self.api_key.isprintable()),
-            f"the variables of a function take {MOST_VARIABLES:,} bytes, the API key among them": bool(self.api_key)
-            and len("API_KEY" + self.api_key) > MOST_VARIABLES,
-        }
-        for sentence, holds in problems.items():
-            if holds:
-                raise ValueError(sentence)
+        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", self.name):
+            raise ValueError(f"{self.name!r} is no name of a function: letters, digits, - and _, 64 at most")
+        if not LEAST_MEMORY <= self.memory <= MOST_MEMORY:
+            raise ValueError(f"a function has {LEAST_MEMORY} to {MOST_MEMORY} MB of memory, not {self.memory}")
+        if not 1 <= self.seconds <= MOST_SECONDS:
+            raise ValueError(f"an answer may take 1 to {MOST_SECONDS} seconds, not {self.seconds}")
+        if self.log_days not in LOG_DAYS:
+            raise ValueError(f"a log is kept for one of {LOG_DAYS} days, not {self.log_days}")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError("concurrency is at least 1")
+        key = self.api_key or ""
+        if key and not (key.isascii() and key.isprintable()):
+            raise ValueError("an API key is of letters, digits and signs of ASCII")
+        if len("API_KEY" + key) > MOST_VARIABLES:
+            raise ValueError(f"the variables of a function take {MOST_VARIABLES:,} bytes, the API key among them")
         check(self.package)
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ Range = tuple[float, float]  # US dollars: us-east-1, dearest region
 
 def ec2(predictions: float, per_second: float, instance: str = "t3.small", disk_gb: int = 16) -> Range:
     """Dollars a month for machines that are always on, as many as it takes where one answers `per_second`."""
-    machines = max(1, math.ceil(predictions / (HOURS * 3600) / per_second))
+    machines = _machines(predictions, per_second)
     return _range(machines * (HOURS * (EC2_HOUR[instance] + ADDRESS_HOUR) + disk_gb * DISK_MONTH))
 
 
@@ -56,13 +56,17 @@ def lambda_at_most(concurrency: int, gigabytes: float, machine: str = "x86_64") 
 
 def sagemaker(predictions: float, per_second: float, instance: str = "ml.t2.medium") -> Range:
     """Dollars a month for a SageMaker endpoint that is always there, with as many instances as it takes."""
-    instances = max(1, math.ceil(predictions / (HOURS * 3600) / per_second))
-    return _range(instances * HOURS * SAGEMAKER_HOUR[instance])
+    return _range(_machines(predictions, per_second) * HOURS * SAGEMAKER_HOUR[instance])
 
 
 def sagemaker_serverless(predictions: float, seconds: float, gigabytes: float = 1.0, kilobytes: float = 1.0) -> Range:
     """Dollars a month for a serverless SageMaker endpoint; kilobytes: of each request and answer together."""
     return _range(predictions * (seconds * gigabytes * SAGEMAKER_GB_SECOND + kilobytes / 1e6 * SAGEMAKER_GB))
+
+
+def _machines(predictions: float, per_second: float) -> int:
+    """How many it takes for so many predictions a month, where each answers `per_second`."""
+    return max(1, math.ceil(predictions / (HOURS * 3600) / per_second))
 
 
 def _range(dollars: float) -> Range:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from helpers.cloud import prices, resources
 from helpers.cloud.account import Account, AWSError, agree, in_words
-from helpers.cloud.model_archive import Archive, signature_of
+from helpers.cloud.model_archive import OWN, Archive, signature_of
 from helpers.data.delimited import header
 from helpers.data.signature import Signature
 from helpers.export.kept import DIGITS
@@ -59,27 +59,25 @@ class Plan:
     api_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        problems = {
-            f"{self.name!r} is no name of an endpoint: letters, digits and -, 40 at most": not re.fullmatch(
-                r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,39}", self.name
-            ),
-            f"{self.image!r} is no image of ECR: write it like 123456789012.dkr.ecr.us-east-1.amazonaws.com/{NAME}:1, "
-            "and push it there": not IMAGE.fullmatch(self.image),
-            f"{self.instance!r} is no machine whose price is known: choose one of "
-            f"{', '.join(prices.SAGEMAKER_HOUR)}": self.memory is None and self.instance not in prices.SAGEMAKER_HOUR,
-            f"an endpoint has 1 to {MOST_INSTANCES} machines, not {self.count}": not 1 <= self.count <= MOST_INSTANCES,
-            f"a serverless endpoint has one of {MEMORIES} MB, not {self.memory}": self.memory is not None
-            and self.memory not in MEMORIES,
-            f"a serverless endpoint runs 1 to {MOST_CONCURRENT} times at once, not {self.concurrency}": self.memory
-            is not None
-            and not 1 <= self.concurrency <= MOST_CONCURRENT,
-            f"{self.archive.path.name} is laid out for {self.archive.container}'s container: pack it for our own": (
-                self.archive.container != "own"
-            ),
-        }
-        for sentence, holds in problems.items():
-            if holds:
-                raise ValueError(sentence)
+        if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,39}", self.name):
+            raise ValueError(f"{self.name!r} is no name of an endpoint: letters, digits and -, 40 at most")
+        if not IMAGE.fullmatch(self.image):
+            raise ValueError(
+                f"{self.image!r} is no image of ECR: write it like "
+                f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{NAME}:1, and push it there"
+            )
+        if self.memory is None:
+            _check_price(self.instance)
+        if not 1 <= self.count <= MOST_INSTANCES:
+            raise ValueError(f"an endpoint has 1 to {MOST_INSTANCES} machines, not {self.count}")
+        if self.memory is not None and self.memory not in MEMORIES:
+            raise ValueError(f"a serverless endpoint has one of {MEMORIES} MB, not {self.memory}")
+        if self.memory is not None and not 1 <= self.concurrency <= MOST_CONCURRENT:
+            raise ValueError(f"a serverless endpoint runs 1 to {MOST_CONCURRENT} times at once, not {self.concurrency}")
+        if self.archive.container != OWN:
+            raise ValueError(
+                f"{self.archive.path.name} is laid out for {self.archive.container}'s container: pack it for our own"
+            )
 
     @property
     def model(self) -> str:
@@ -97,6 +95,12 @@ class Plan:
             return f"nothing while nobody calls; about ${million:.2f} a million predictions ({prices.AS_OF})"
         hour = self.count * prices.SAGEMAKER_HOUR[self.instance]
         return f"${hour:.3f} an hour, ${hour * 24:.2f} a day, until it is torn down ({prices.AS_OF})"
+
+
+def _check_price(instance: str) -> None:
+    if instance not in prices.SAGEMAKER_HOUR:
+        known = ", ".join(prices.SAGEMAKER_HOUR)
+        raise ValueError(f"{instance!r} is no machine whose price is known: choose one of {known}")
 
 
 class Answer(NamedTuple):
@@ -237,10 +241,7 @@ def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.la
             f"the first line names the columns ({', '.join(names[:3])}, ...), and SageMaker cuts the file into parts: "
             "leave that line out, and give the columns in the order of the model's table"
         )
-    if instance not in prices.SAGEMAKER_HOUR:
-        raise ValueError(
-            f"{instance!r} is no machine whose price is known: choose one of {', '.join(prices.SAGEMAKER_HOUR)}"
-        )
+    _check_price(instance)
     _register(account, plan)
     bucket, s3 = _bucket(account, plan.name), account.client("s3")
     with in_words(account, "s3"):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import urllib.request
 
 
+CALLED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a service listens on, and what this machine asks for it
+
+
 class Service(NamedTuple):
     """A running `serve`: its process, where it listens, and what each version does that it was told to hold on to."""
 
@@ -38,8 +41,7 @@ class Service(NamedTuple):
 
 def url_of(host: str, port: int) -> str:
     """Where this machine reaches what listens on a host and port; every address includes its own."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{pair(host, port)}"
+    return f"http://{pair(CALLED_BY.get(host, host), port)}"
 
 
 def pair(host: str, port: int) -> str:
