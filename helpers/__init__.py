@@ -1,7 +1,7 @@
 """Shared code of the tutorial notebooks: one room per stage of the route, one module per concept.
 
-A room imports from the rooms below it only: tools, cloud, serving, export, figures, model, data. Whatever a command, a
-notebook or a test of this project runs imports this first, so what holds for all of them stands here.
+A room imports from the rooms below it only: tools, cloud, batch, serving, export, figures, model, data. Whatever a
+command, a notebook or a test of this project runs imports this first, so what holds for all of them stands here.
 """
 
 import atexit

@@ -17,7 +17,7 @@ from pyarrow import ipc
 from helpers.batch import paths
 from helpers.batch.lines import stream_of
 from helpers.batch.sources import BLOCK_BYTES, BLOCK_ROWS, Block, Decoded, Position, Source, key_of, readable
-from helpers.data.raw_tables import NO_VALUE, ROWS_TRIED, commas_of
+from helpers.data.raw_tables import ROWS_TRIED, commas_of
 
 PIECE_ROWS = 2**19  # of a file, at least, where whole row groups are as many
 
@@ -120,12 +120,8 @@ def arrow_stream(path: Path, keep: Callable[[str], bool], is_feature: Callable[[
 def _source(path: Path, key: tuple, schema: pa.Schema, rows: int | None, blocks, cuts, first) -> Source:
     """first: some rows of its texts, from which is told how numbers are written in them."""
     commas = commas_of(first.to_pandas()) if first else frozenset()
-    return Source(
-        *(path, key, schema, rows, "row", (0, 1), readable(path, blocks), cuts),
-        absent=NO_VALUE,
-        commas=commas,
-        like=paths.PARQUET,
-    )
+    read = readable(path, blocks)
+    return Source(path, key, schema, rows, "row", (0, 1), read, cuts, commas=commas, like=paths.PARQUET)
 
 
 def _block_of(batch: pa.RecordBatch, before: int, first: int = 1) -> Block:

@@ -19,12 +19,9 @@ HERE = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRu
 
 def main(job: Path, options: list[str]) -> None:
     pieces.end_with_the_command()
-    worker = pieces.worker(job)
-    worker.parts.look()
-    todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))
     threading.excepthook = _end_where_a_worker_was_lost
     with opened(options) as do:
-        do(job, todo)
+        do(job, pieces.unfinished(job))
 
 
 @contextmanager

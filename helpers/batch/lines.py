@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from helpers.batch.sources import Block, Decoded, Position, Source, readable
-from helpers.data.raw_tables import NO_VALUE, DataError
+from helpers.data.raw_tables import DataError
 from helpers.data.reading import unpacked
 
 TEXT_BYTES = 2 * 1024**2  # of a text that are decoded at a time
@@ -54,11 +54,8 @@ class Lines:
             for piece, before, after in self.pieces(start, end):
                 yield Block(functools.partial(decode, piece, before), after)
 
-        return Source(
-            *(self.path, key, schema, None, "line", self.start, readable(self.path, blocks), self.cuts),
-            absent=NO_VALUE,
-            commas=commas,
-        )
+        read = readable(self.path, blocks)
+        return Source(self.path, key, schema, None, "line", self.start, read, self.cuts, commas=commas)
 
     def pieces(self, start: Position, end: int | None = None) -> Iterator[tuple[bytes, int, Position]]:
         """The text from `start` in pieces of whole lines: the line that each begins with, and the position after it."""

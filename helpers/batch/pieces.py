@@ -127,6 +127,13 @@ def finished(parts: Parts) -> set[int]:
     return {record["piece"] for record in parts.records.values() if record["whole"]}
 
 
+def unfinished(job: Path) -> list[int]:
+    """The pieces of a job, which is written in a file, that are still to be done."""
+    own = worker(job)
+    own.parts.look()
+    return sorted(set(range(len(own.job.pieces))) - finished(own.parts))
+
+
 class Worker:
     """Does pieces of a job. What is wrong with a file or a row is noted for whoever has given the job, not raised."""
 

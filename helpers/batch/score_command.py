@@ -10,7 +10,6 @@ import argparse
 import csv
 import errno
 import functools
-import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,6 @@ from helpers.serving.serve_command import CannotServe, ensure_exported
 
 def main(chosen: argparse.Namespace) -> int:
     """Score the input; returns the exit code: 0 also where rows were rejected, which is said."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would write to the home directory
     from helpers.data.raw_tables import DataError
     from helpers.export.errors import ArtifactError
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from helpers.batch import paths
-from helpers.data.raw_tables import DataError
+from helpers.data.raw_tables import NO_VALUE, DataError
 
 BLOCK_ROWS = 65_536
 BLOCK_BYTES = 8 * 1024**2  # of a block in memory, so that wide tables come in fewer rows
@@ -55,11 +55,10 @@ class Source:
     """A file of rows.
 
     key: its path, bytes and time of change. schema: its columns. rows: how many, where the file says so. where: "line"
-    or "row".
-    absent, commas: how its texts are written (see `encoding.Encoder`). start: the position of its first row.
-    blocks(start, end): its rows from a position up to the next place `end`, None for the end of the file. cuts(): the
-    positions at which it can be cut into pieces; none where it can only be read from its beginning. like: the ending of
-    an output that holds what it holds.
+    or "row". start: the position of its first row. blocks(start, end): its rows from a position up to the next place
+    `end`, None for the end of the file. cuts(): the positions at which it can be cut into pieces; none where it can
+    only be read from its beginning. absent, commas: how its texts are written (see `encoding.Encoder`). like: the
+    ending of an output that holds what it holds.
     """
 
     path: Path
@@ -70,7 +69,7 @@ class Source:
     start: Position
     blocks: Callable[..., Iterator[Block]] = field(repr=False)
     cuts: Callable[[], Iterator[Position]] = field(repr=False)
-    absent: frozenset[str] = frozenset()
+    absent: frozenset[str] = NO_VALUE
     commas: frozenset[str] = frozenset()
     like: str = paths.CSV
 

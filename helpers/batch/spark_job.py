@@ -27,11 +27,8 @@ CONFIGURATION = {
 
 def main(job: Path, options: list[str]) -> None:
     pieces.end_with_the_command()
-    worker = pieces.worker(job)
-    worker.parts.look()
-    todo = sorted(set(range(len(worker.job.pieces))) - pieces.finished(worker.parts))
     with opened(options) as do:
-        do(job, todo)
+        do(job, pieces.unfinished(job))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from helpers.batch.arrow_files import no_cuts, slices_of
 from helpers.batch.lines import is_packed, stream_of
 from helpers.batch.sources import Block, Position, Source, key_of, readable
 from helpers.batch.values import columns_of
-from helpers.data.raw_tables import NO_VALUE, DataError, Reading
+from helpers.data.raw_tables import DataError, Reading
 from helpers.data.reading import ARROW, JSON, PARQUET, kind_of, read_table
 
 LARGEST = 256 * 1024**2  # bytes of a file, unpacked; JSON takes 13 times as many in memory
@@ -37,11 +37,8 @@ def whole_file(path: Path, keep: Callable[[str], bool], is_feature: Callable[[st
         yield from slices_of(_read(key, is_feature)[1].select(pick), 0, start[0], first)
 
     schema, where = batch.select(pick).schema, "line" if reading.first_line else "row"
-    return Source(
-        *(path, key, schema, batch.num_rows, where, (0, first), readable(path, blocks), no_cuts),
-        absent=NO_VALUE,
-        commas=reading.commas,
-    )
+    read = readable(path, blocks)
+    return Source(path, key, schema, batch.num_rows, where, (0, first), read, no_cuts, commas=reading.commas)
 
 
 @functools.lru_cache(maxsize=1)  # of one file at a time: it is opened, and its rows are read soon after

@@ -11,6 +11,7 @@ from helpers.figures.style import (
     INK,
     MUTED,
     ORANGE,
+    headline,
     label_line,
     new_figure,
     shortened,
@@ -58,5 +59,5 @@ def drift(
             else "the scores stay near the training's"
         )
         end = "" if called is None else f"; somebody is called {called - past:.0f} minutes later"
-        figure.suptitle(said[0].upper() + said[1:] + end, x=0.01, ha="left", fontsize=13, fontweight="bold")
+        headline(figure, said[0].upper() + said[1:] + end)
     return figure
