@@ -72,7 +72,7 @@ def build(model: Path | str, path: Path | str, target: Target | None = None, bac
     with _zip_becoming(path) as part, tempfile.TemporaryDirectory(prefix="lambda-") as temporary:
         download, root = Path(temporary) / "packages", Path(temporary) / "root"
         parts = {"the application": _copy(_application(), root)}
-        parts["the model"] = _copy(_model_files(model, card, backend), root)
+        parts["the model"] = _copy(_model_files(model, backend), root)
         for name, of_it in files(packages, target, download).items():
             parts[name] = _copy(of_it, root)
         source = sum(parts.values())
@@ -150,7 +150,7 @@ def _application() -> dict[str, Path]:
     }
 
 
-def _model_files(model: Path, card: dict, backend: str) -> dict[str, Path]:
+def _model_files(model: Path, backend: str) -> dict[str, Path]:
     return {f"model/{name}": model / name for name in (CARD, predictors.BACKENDS[backend].file)}
 
 

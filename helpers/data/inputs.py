@@ -80,6 +80,13 @@ class _Shaped:
     def _shape_asked(self) -> str:
         return f"({', '.join('any' if size is None else str(size) for size in self.shape)})"
 
+    def _array_schema(self, schema: dict) -> dict:
+        """JSON Schema of an array of this shape, whose values have the schema given."""
+        for size in reversed(self.shape):
+            ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
+            schema = {"type": "array", "items": schema, **ends}
+        return schema
+
 
 @dataclass(frozen=True)
 class Array(_Shaped):
@@ -201,11 +208,7 @@ class Array(_Shaped):
 
     def schema(self) -> dict:
         """JSON Schema of a value."""
-        schema = self._number_schema()
-        for size in () if self.is_one_number else reversed(self.shape):
-            ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
-            schema = {"type": "array", "items": schema, **ends}
-        return schema
+        return self._number_schema() if self.is_one_number else self._array_schema(self._number_schema())
 
     def _number_schema(self) -> dict:
         if self.values is not None:
@@ -367,11 +370,7 @@ class Texts(Text):
         return self.sample(1, np.random.default_rng(0))[0].tolist()
 
     def schema(self) -> dict:
-        schema = super().schema()
-        for size in reversed(self.shape):
-            ends = {"minItems": 1} if size is None else {"minItems": size, "maxItems": size}
-            schema = {"type": "array", "items": schema, **ends}
-        return schema
+        return self._array_schema(super().schema())
 
 
 def refuse_empty(signature, rows, is_list: bool) -> None:

@@ -75,12 +75,8 @@ def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> R
         content, name = _content_of(Path(source).expanduser()), str(source)
     content, inside = _unpacked(content, name)
     kind = kind_of(content)
-    if kind == PARQUET:
-        reading = Reading(_parsed(_parquet, content, name, "a Parquet"), name, first_line=0)
-    elif kind in (ARROW, OLD_FEATHER):
-        reading = Reading(_parsed(pd.read_feather, content, name, "a Feather"), name, first_line=0)
-    elif kind == ARROW_STREAM:
-        reading = Reading(_parsed(_arrow_stream, content, name, "an Arrow"), name, first_line=0)
+    if kind in _PARSERS:
+        reading = Reading(_parsed(*_PARSERS[kind], content, name), name, first_line=0)
     elif kind == EXCEL:
         reading = workbook(content, name, wanted)
     elif kind == JSON:
@@ -222,7 +218,7 @@ def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     return Reading(without_absent(frame.reset_index(drop=True)), name, first_line=0, said=said)
 
 
-def _parsed(read: Callable[[io.BytesIO], pd.DataFrame], content: bytes, name: str, kind: str) -> pd.DataFrame:
+def _parsed(read: Callable[[io.BytesIO], pd.DataFrame], kind: str, content: bytes, name: str) -> pd.DataFrame:
     """What `read` reads, its texts as those of any table; `DataError` for a file of its kind that cannot be read."""
     frame = read_by(read, content, name, kind)
     frame = frame.reset_index(drop=frame.index.names == [None])  # an index with a name is a column of the file
@@ -243,3 +239,11 @@ def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:
     from pyarrow import ipc
 
     return ipc.open_stream(file).read_pandas()
+
+
+_PARSERS = {  # what reads each kind, and what its file is called
+    PARQUET: (_parquet, "a Parquet"),
+    ARROW: (pd.read_feather, "a Feather"),
+    OLD_FEATHER: (pd.read_feather, "a Feather"),
+    ARROW_STREAM: (_arrow_stream, "an Arrow"),
+}

@@ -422,7 +422,10 @@ def in_order(two: Iterable[str]) -> tuple[str, str]:
 
 def _denies(text: str, other: str) -> bool:
     """Whether it says that it is not the other: Not_Canceled, no default, notckd."""
-    return re.fullmatch(rf"(not?|non|nicht|keine?|un|sans|sin|without)[\W_]*{re.escape(other)}", text, re.I) is not None
+    return (
+        re.fullmatch(rf"(not?|non|nicht|keine?|un|sans|sin|without)[\W_]*{re.escape(other)}", text, re.IGNORECASE)
+        is not None
+    )
 
 
 def _center_and_scale(numbers: np.ndarray) -> tuple[float, float]:

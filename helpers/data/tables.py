@@ -79,7 +79,7 @@ def load_table(
     label = _find_label(reading, label, name)
     if len(reading.frame.columns) < 2:
         raise DataError(f"{name} has no column besides the label {label!r}: it needs at least one feature")
-    answers, positive, column = _label(reading.frame[label], positive, reading.commas, name, reading.first_line, said)
+    answers, positive, column = _label(reading.frame[label], positive, reading.commas, name, said)
     known = answers.notna()
     if not known.all():
         count = (~known).sum()
@@ -160,7 +160,7 @@ def _no_header(reading: Reading, names: list[str], label: str) -> str:
 
 
 def _label(
-    raw: pd.Series, positive: str | None, commas: Container[str], name: str, first_line: int, said: list[str]
+    raw: pd.Series, positive: str | None, commas: Container[str], name: str, said: list[str]
 ) -> tuple[pd.Series, str, Column]:
     """The label as 1.0, 0.0 and NaN where it is missing; its positive value, "" for 1; its line of the report."""
     if are_bytes(raw):
@@ -172,7 +172,6 @@ def _label(
         texts = columns.texts_of(values)  # "1.0" is 1
     texts = _in_one_spelling(texts, str(raw.name), said)
     distinct = sorted(texts.dropna().unique())
-    shown = columns.Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), "")
     if not distinct:
         raise DataError(f"label {raw.name!r} is empty in {name}: it needs a value in every row")
     if len(distinct) == 1 and texts.isna().any():
@@ -196,8 +195,9 @@ def _label(
         if len(distinct) > 2:
             said.append(f"{raw.name} = {positive} counts as positive, its {len(distinct) - 1} other values as negative")
     answers = (texts == positive).astype(float).where(texts.notna())
-    used = Column(shown.name, LABEL, shown.values, shown.missing, f"what is predicted: {positive} is positive")
-    return answers, "" if positive == "1" else positive, used
+    used_as = f"what is predicted: {positive} is positive"
+    column = Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), used_as)
+    return answers, "" if positive == "1" else positive, column
 
 
 def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series:

@@ -21,6 +21,10 @@ with keras_alone():
     import tensorflow as tf
     from keras import layers, ops
 
+_FEW_ROWS = 5000  # below these an epoch of batches of 100 has too few steps
+_BATCHES_THAT_PAY = 4000  # in all epochs: XLA saves half a millisecond with each, and compiling takes that of so many
+_MOST_MASK_VALUES = 2**25  # 32 MB of masks for an epoch
+
 
 def build_classifier(n_features: int = 10, standardize: np.ndarray | None = None, seed: int = 0) -> keras.Model:
     """The article's network, compiled: (k, n_features) float32 -> (k, 1) float32, the probability of label 1.
@@ -105,10 +109,10 @@ def fit(
 
     An AUC is NaN where the training has diverged to predictions that are not finite.
 
-    Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that
-    the model was compiled with are left to `model.evaluate`. A few batches are trained without XLA, which compiles for
-    longer than it then saves. Raises ValueError if the model is not compiled, does not
-    end in one output, if there is no epoch to train, or if either part of the rows lacks one of the labels.
+    Callbacks hear the beginning and the end of training and of each epoch, not the batches. Other metrics that the
+    model was compiled with are left to `model.evaluate`. A few batches are trained without XLA, which compiles for
+    longer than it then saves. Raises ValueError if the model is not compiled, does not end in one output, if there is
+    no epoch to train, or if either part of the rows lacks one of the labels.
     """
     if not model.compiled:
         raise ValueError("The model is not compiled: call model.compile(optimizer, loss) before fit.")
@@ -168,10 +172,6 @@ def fit(
     return history
 
 
-_FEW_ROWS = 5000  # below these an epoch of batches of 100 has too few steps
-_BATCHES_THAT_PAY = 4000  # in all epochs: XLA saves half a millisecond with each, and compiling takes that of so many
-
-
 def early_stopping(patience: int) -> keras.callbacks.EarlyStopping:
     """Ends a training when the validation loss was no better for `patience` epochs, and takes the best weights back."""
     return keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True)
@@ -202,9 +202,6 @@ def masks_as_inputs(model: keras.Model, x: np.ndarray) -> tuple[keras.Model, Cal
         return [bits >= round(2**16 * rate) for bits, rate in zip(drawn, rates, strict=True)]
 
     return keras.Model([inputs, *masks], hidden), draw
-
-
-_MOST_MASK_VALUES = 2**25  # 32 MB of masks for an epoch
 
 
 def _has_plain_mask(layer: keras.Layer) -> bool:
