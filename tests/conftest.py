@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from helpers import PROJECT
 from helpers.data.games import load_games, split
 from helpers.data.signature import Signature
 from helpers.data.tables import features_and_label
+from helpers.serving import serve_command
 from helpers.tools.readme import find_chromium
 
 LONGEST_FIRST = ("browser", "notebooks", "slow")  # marks, which pyproject.toml explains
@@ -99,6 +99,27 @@ def exported(made_once, sample) -> Path:
         export_model(model, folder / "games", signature=signature)
 
     return made_once("models", train_and_export) / "games"
+
+
+@pytest.fixture
+def model(exported, tmp_path) -> Path:
+    """A copy of the exported model that a test may spoil."""
+    return shutil.copytree(exported, tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def other(made_once, exported) -> Path:
+    """Another model of the same features: an untrained one, whose answers are all different."""
+
+    def export(folder: Path) -> None:
+        from helpers.export.artifacts import export_model
+        from helpers.export.predictors import load_predictor
+        from helpers.model.training import build_classifier
+
+        signature = load_predictor(exported).signature
+        export_model(build_classifier(10, seed=5), folder / "model", signature=signature, formats=("keras", "onnx"))
+
+    return made_once("other", export) / "model"
 
 
 def passengers(rows: int = 240) -> pd.DataFrame:
@@ -219,9 +240,7 @@ def article_csv() -> Path:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return serve_command.free_port("127.0.0.1", 0)
 
 
 @pytest.fixture(scope="session")

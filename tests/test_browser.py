@@ -32,6 +32,7 @@ from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
+from helpers.serving import serve_command
 from helpers.serving.canary import Canary
 from helpers.serving.notebook_server import ServerHandle, serve
 from helpers.serving.services import create_predict_app
@@ -111,9 +112,7 @@ class Lab:
         self.project = tools.copy_project(folder / "tutorial")
         shorten(self.project / "notebooks")
         self._fresh_kernel: str | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = serve_command.free_port("127.0.0.1", 0)
         self._log = open(folder / "jupyterlab.log", "w")
         own = {
             f"{name}_DIR": str(folder / name.lower())

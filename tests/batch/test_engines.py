@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
@@ -23,6 +22,7 @@ from helpers.batch import engines
 from helpers.batch.paths import CannotScore
 from helpers.batch.scoring import Scorer
 from helpers.export.predictors import load_predictor
+from helpers.serving.serve_command import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -207,7 +207,7 @@ def master(made_once, tmp_path_factory):
     where = "import pyspark, pathlib; print(pathlib.Path(pyspark.__file__).parent)"
     home = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
     spark_class = [f"{home}/bin/spark-class"]
-    port = free_port()
+    port = free_port("127.0.0.1", 0)
     here = ["--host", "127.0.0.1", "--webui-port", "0"]
     settings = ENV | {"SPARK_HOME": home, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_NO_DAEMONIZE": "1"}
     settings["SPARK_DAEMON_JAVA_OPTS"] = BRIEFLY
@@ -226,12 +226,6 @@ def master(made_once, tmp_path_factory):
         while log.read_bytes().count(b"Registering worker") < 2:
             time.sleep(0.1)
         yield f"spark://127.0.0.1:{port}"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_spark_has_every_row_once_where_an_executor_is_killed_in_the_middle(master, many, exported, tmp_path):

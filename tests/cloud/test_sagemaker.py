@@ -17,10 +17,8 @@ from helpers.cloud import model_archive, resources, sagemaker
 from helpers.cloud.account import AWSError, connect
 from helpers.cloud.hosting import Hosts
 from helpers.cloud.sagemaker import NAME, Plan
-from helpers.export.artifacts import export_model
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
-from helpers.model.training import build_classifier
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/keras-flask-tutorial:1"
 LINE = "1,0,0,0,0,0,0,0,0,0\n"
@@ -39,12 +37,8 @@ def archive(exported, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def other(exported, tmp_path_factory):
-    """The archive of another model of the same table."""
-    folder = tmp_path_factory.mktemp("other")
-    signature = load_predictor(exported).signature
-    export_model(build_classifier(10, seed=5), folder / "games", signature=signature, formats=("keras", "onnx"))
-    return model_archive.pack(folder / "games", folder / "model.tar.gz")
+def other_archive(other, tmp_path_factory):
+    return model_archive.pack(other, tmp_path_factory.mktemp("other-archive") / "model.tar.gz")
 
 
 @pytest.fixture
@@ -205,8 +199,8 @@ def test_a_serverless_endpoint_has_memory_instead_of_machines(account, plan):
         sagemaker.shift(account, serverless)
 
 
-def test_a_new_model_gets_its_share_all_requests_and_is_taken_back(account, plan, other):
-    new = dataclasses.replace(plan, archive=other)
+def test_a_new_model_gets_its_share_all_requests_and_is_taken_back(account, plan, other_archive):
+    new = dataclasses.replace(plan, archive=other_archive)
     sagemaker.deploy(account, plan)
     assert sagemaker.shares(account) == {plan.model: 1}
     assert sagemaker.shift(account, new, 0.25) == new.model
@@ -221,8 +215,8 @@ def test_a_new_model_gets_its_share_all_requests_and_is_taken_back(account, plan
         sagemaker.promote(account, "nobody")
 
 
-def test_a_share_is_tried_on_the_machines_that_are_planned_though_names_are_cut(account, plan, other):
-    new = dataclasses.replace(plan, archive=other)
+def test_a_share_is_tried_on_the_machines_that_are_planned_though_names_are_cut(account, plan, other_archive):
+    new = dataclasses.replace(plan, archive=other_archive)
     sagemaker.deploy(account, plan)
     sagemaker.shift(account, new)
     sagemaker.deploy(account, plan)
@@ -233,11 +227,11 @@ def test_a_share_is_tried_on_the_machines_that_are_planned_though_names_are_cut(
     assert [variant["InitialInstanceCount"] for variant in variants] == [2, 2]
 
 
-def test_each_variant_answers_with_its_own_model(account, plan, other, exported):
-    new = dataclasses.replace(plan, archive=other)
+def test_each_variant_answers_with_its_own_model(account, plan, other_archive, exported):
+    new = dataclasses.replace(plan, archive=other_archive)
     sagemaker.deploy(account, plan)
     sagemaker.shift(account, new, 0.5)
-    with Hosts({plan.model: plan.archive, new.model: other}, image=None) as hosts:
+    with Hosts({plan.model: plan.archive, new.model: other_archive}, image=None) as hosts:
         found = [sagemaker.invoke(account, LINE * 2, accept="text/csv", hosts=hosts) for _ in range(30)]
         assert hosts.kind == "application in this process"
         assert json.loads(sagemaker.invoke(account, LINE, hosts=hosts).body)["success"]

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from helpers.data.parameters import MOST_NAMED, InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError
 from helpers.export.predictors import load_predictor
+from helpers.serving import serve_command
 from helpers.serving.model_slot import ModelSlot, Watcher
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import BODY_BYTES, create_predict_app
@@ -44,10 +44,7 @@ def notebook_url(exported):
 
 @pytest.fixture(scope="module")
 def workers_url(exported):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with serving(exported, port, "--workers", "2") as (_, url):
+    with serving(exported, serve_command.free_port("127.0.0.1", 0), "--workers", "2") as (_, url):
         yield url
 
 
@@ -683,11 +680,6 @@ def test_json_is_answered_alike_by_both_servers_and_by_flask_alone(notebook_url,
 
 
 # ---- what happens to a service ----
-
-
-@pytest.fixture
-def model(exported, tmp_path):
-    return shutil.copytree(exported, tmp_path / "model")
 
 
 @posix_only

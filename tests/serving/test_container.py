@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from service_processes import is_ready, until
 
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
+from helpers.serving import serve_command
 
 KUBERNETES = PROJECT / "helpers" / "cloud" / "container" / "kubernetes.yaml"
 
@@ -233,9 +233,7 @@ def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podm
     card = json.loads((folder / "card.json").read_text())
     for formats, answers in ((["keras", "h5"], False), (["keras", "npz"], True)):
         (folder / "card.json").write_text(json.dumps({**card, "formats": formats}))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = serve_command.free_port("127.0.0.1", 0)
         options = ("--network=host", f"--env=PORT={port}", "--user=0", f"--volume={folder}:/opt/ml/model:ro")
         if answers:
             with podman.running(BARE, options=options) as container:

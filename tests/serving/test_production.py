@@ -47,25 +47,6 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
-@pytest.fixture
-def model(exported, tmp_path):
-    """A copy of the exported model that a test may spoil."""
-    return shutil.copytree(exported, tmp_path / "model")
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory, sample):
-    """Another model of the same features: an untrained one, whose answers are all different."""
-    from helpers.data.signature import Signature
-    from helpers.export.artifacts import export_model
-    from helpers.model.training import build_classifier
-
-    directory = tmp_path_factory.mktemp("other") / "model"
-    signature = Signature.from_table(sample.drop(columns="label"))
-    export_model(build_classifier(10, seed=5), directory, signature=signature, formats=("keras", "onnx"))
-    return directory
-
-
 def test_two_workers_answer_as_the_model_does_and_none_imports_tensorflow(exported, free_port):
     predictor = load_predictor(exported)
     with serving(exported, free_port, "--workers", "2") as (process, url):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service_processes import serving
 
 from helpers.serving.repeated import Repeated
+from helpers.serving.serve_command import free_port
 
 ARTICLE = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 OTHER = ARTICLE | {"g1": 0, "g2": 1}
@@ -120,9 +121,7 @@ def test_nothing_stays_of_a_request_that_is_not_whole_alone_and_plain(request_):
 
 @pytest.fixture(scope="module")
 def port(exported):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
+    number = free_port("127.0.0.1", 0)
     with serving(exported, number, "--workers", "1"):
         yield number
 

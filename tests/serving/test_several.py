@@ -20,9 +20,7 @@ from service_processes import is_ready, start, until
 from helpers import PROJECT
 from helpers.data.inputs import Image, InputSignature
 from helpers.data.outputs import Output
-from helpers.data.signature import Signature
 from helpers.export import served, versions
-from helpers.export.artifacts import export_model
 from helpers.export.folder import replacing
 from helpers.export.predictors import load_predictor
 from helpers.serving.canary import Canary
@@ -35,17 +33,6 @@ from helpers.serving.supervisor import STOP_SECONDS
 
 ROW = {"g1": 1, **{f"g{i}": 0 for i in range(2, 11)}}
 CALLERS = [f"caller-{i}" for i in range(200)]
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory, sample) -> Path:
-    """Another model of the same features, untrained."""
-    from helpers.model.training import build_classifier
-
-    directory = tmp_path_factory.mktemp("other") / "model"
-    signature = Signature.from_table(sample.drop(columns="label"))
-    export_model(build_classifier(10, seed=5), directory, signature=signature, formats=("keras", "onnx"))
-    return directory
 
 
 def test_a_folder_of_models_on_pythons_path_is_none_of_the_services_business(tmp_path, monkeypatch, exported):
