@@ -426,22 +426,22 @@ def teardown(account: Account, seconds: float = 300) -> pd.DataFrame:
         while _instances(account, *ALIVE):
             _not_later_than(end, "the instance is still shutting down")
         for volume in _pages(account, "describe_volumes", "Volumes"):
-            _delete(end, lambda v=volume: account.ec2.delete_volume(VolumeId=v["VolumeId"]))
+            _delete(end, account.ec2.delete_volume, VolumeId=volume["VolumeId"])
         for group in _pages(account, "describe_security_groups", "SecurityGroups"):
-            _delete(end, lambda g=group: account.ec2.delete_security_group(GroupId=g["GroupId"]))
+            _delete(end, account.ec2.delete_security_group, GroupId=group["GroupId"])
         for pair in account.ec2.describe_key_pairs(Filters=_by_tag())["KeyPairs"]:
             account.ec2.delete_key_pair(KeyName=pair["KeyName"])
     (account.keys / f"{NAME}-{account.region}").unlink(missing_ok=True)
     return leftovers(account)
 
 
-def _delete(end: float, call: Callable[[], object]) -> None:
+def _delete(end: float, call: Callable[..., object], **arguments) -> None:
     """Delete, and again while AWS still counts what was just terminated as a user of it; gone already is success."""
     from botocore.exceptions import ClientError
 
     while True:
         try:
-            call()
+            call(**arguments)
             return
         except ClientError as error:
             code = error.response["Error"]["Code"]

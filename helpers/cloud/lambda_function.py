@@ -243,7 +243,7 @@ def _code(account: Account, package: Package) -> Iterator[dict]:
 def _point(account: Account, name: str, version: str) -> None:
     """Lead the alias to one version alone."""
     client, alias = account.client("lambda"), {"FunctionName": name, "Name": ALIAS}
-    if unless_gone(lambda: client.get_alias(**alias)) is None:
+    if unless_gone(client.get_alias, **alias) is None:
         client.create_alias(**alias, FunctionVersion=version)
     client.update_alias(**alias, FunctionVersion=version, RoutingConfig={"AdditionalVersionWeights": {}})
 
@@ -266,12 +266,12 @@ def _limit(account: Account, plan: Plan) -> None:
 def _url(account: Account, name: str) -> str:
     """The public URL of the alias, with both permissions that it takes."""
     client, alias = account.client("lambda"), {"FunctionName": name, "Qualifier": ALIAS}
-    policy = unless_gone(lambda: client.get_policy(**alias))
+    policy = unless_gone(client.get_policy, **alias)
     there = {entry["Sid"] for entry in json.loads(policy["Policy"])["Statement"]} if policy else set()
     for statement_id, permission in _PUBLIC.items():
         if statement_id not in there:
             client.add_permission(**alias, StatementId=statement_id, Principal="*", **permission)
-    found = unless_gone(lambda: client.get_function_url_config(**alias))
+    found = unless_gone(client.get_function_url_config, **alias)
     return (found or client.create_function_url_config(**alias, AuthType="NONE"))["FunctionUrl"]
 
 
@@ -285,13 +285,13 @@ def leftovers(account: Account, name: str = NAME) -> pd.DataFrame:
         if function := _function(account, name):
             rows.append(("function", name, function["Configuration"]["State"]))
     with in_words(account, "iam"):
-        if unless_gone(lambda: account.client("iam").get_role(RoleName=name)):
+        if unless_gone(account.client("iam").get_role, RoleName=name):
             rows.append(("role", name, ""))
     with in_words(account, "logs"):
         groups = account.client("logs").describe_log_groups(logGroupNamePrefix=_log_group(name))["logGroups"]
         rows += [("log", each["logGroupName"], "") for each in groups if each["logGroupName"] == _log_group(name)]
     with in_words(account, "s3"):
-        if unless_gone(lambda: account.client("s3").head_bucket(Bucket=_bucket(account))):
+        if unless_gone(account.client("s3").head_bucket, Bucket=_bucket(account)):
             rows.append(("bucket", _bucket(account), ""))
     return pd.DataFrame(rows, columns=["Kind", "Id", "State"])
 
@@ -300,11 +300,11 @@ def teardown(account: Account, name: str = NAME) -> pd.DataFrame:
     """Delete the function with its URL and versions, its role, log and bucket; returns what is left: an empty table."""
     logs = account.client("logs")
     with in_words(account, "lambda"):
-        unless_gone(lambda: account.client("lambda").delete_function(FunctionName=name))
+        unless_gone(account.client("lambda").delete_function, FunctionName=name)
     with in_words(account, "iam"):
         resources.remove_role(account, name)
     with in_words(account, "logs"):
-        unless_gone(lambda: logs.delete_log_group(logGroupName=_log_group(name)))
+        unless_gone(logs.delete_log_group, logGroupName=_log_group(name))
     with in_words(account, "s3"):
         resources.remove_bucket(account, _bucket(account))
     return leftovers(account, name)
@@ -327,7 +327,7 @@ def _bucket(account: Account) -> str:
 
 
 def _function(account: Account, name: str) -> dict | None:
-    return unless_gone(lambda: account.client("lambda").get_function(FunctionName=name))
+    return unless_gone(account.client("lambda").get_function, FunctionName=name)
 
 
 def _once_the_role_is_known(create: Callable[[], object], seconds: float = 60) -> None:

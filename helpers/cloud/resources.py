@@ -14,15 +14,15 @@ TAG = "Project"
 _GONE = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "404", "NoSuchKey"}
 
 
-def unless_gone(call: Callable[[], dict], words: Iterable[str] = ()) -> dict | None:
-    """What a call answers, or None where the thing that it names is not there.
+def unless_gone(call: Callable[..., dict], words: Iterable[str] = (), **arguments) -> dict | None:
+    """What a call with these arguments answers, or None where the thing that they name is not there.
 
     words: by any of which a service says so, in its code or message, that has no code of its own for it.
     """
     from botocore.exceptions import ClientError
 
     try:
-        return call()
+        return call(**arguments)
     except ClientError as error:
         code = error.response["Error"]["Code"]
         said = f"{code} {error.response['Error'].get('Message', '')}"
@@ -35,7 +35,7 @@ def role(account: Account, name: str, service: str, may: Callable[[str], list[di
     """The ARN of the role `name`, which `service` takes on. may(arn): the statements of what it may do, and no more."""
     iam = account.client("iam")
     taken_on = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    found = unless_gone(lambda: iam.get_role(RoleName=name)) or iam.create_role(
+    found = unless_gone(iam.get_role, RoleName=name) or iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [taken_on]}),
         Tags=[{"Key": TAG, "Value": name}],
@@ -48,8 +48,8 @@ def role(account: Account, name: str, service: str, may: Callable[[str], list[di
 
 def remove_role(account: Account, name: str) -> None:
     iam = account.client("iam")
-    unless_gone(lambda: iam.delete_role_policy(RoleName=name, PolicyName=name))
-    unless_gone(lambda: iam.delete_role(RoleName=name))
+    unless_gone(iam.delete_role_policy, RoleName=name, PolicyName=name)
+    unless_gone(iam.delete_role, RoleName=name)
 
 
 def make_bucket(account: Account, bucket: str) -> None:
@@ -61,7 +61,7 @@ def make_bucket(account: Account, bucket: str) -> None:
 def remove_bucket(account: Account, bucket: str) -> None:
     """Delete a bucket with all that is in it."""
     s3 = account.client("s3")
-    while held := (unless_gone(lambda: s3.list_objects_v2(Bucket=bucket)) or {}).get("Contents"):
+    while held := (unless_gone(s3.list_objects_v2, Bucket=bucket) or {}).get("Contents"):
         for each in held:
             s3.delete_object(Bucket=bucket, Key=each["Key"])
-    unless_gone(lambda: s3.delete_bucket(Bucket=bucket))
+    unless_gone(s3.delete_bucket, Bucket=bucket)

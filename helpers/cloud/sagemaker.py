@@ -17,6 +17,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -133,7 +134,7 @@ def deploy(account: Account, plan: Plan, ask: Callable[[str], str] = input) -> s
     """
     client = account.client("sagemaker")
     with in_words(account, "sagemaker"):
-        there = _unless_gone(lambda: client.describe_endpoint(EndpointName=plan.name))
+        there = _unless_gone(client.describe_endpoint, EndpointName=plan.name)
     if not account.simulated and not there:
         agree(statement(account, plan), ask)
     _register(account, plan)
@@ -276,14 +277,14 @@ def _register(account: Account, plan: Plan) -> None:
     bucket, key = _bucket(account, plan.name), f"models/{plan.archive.version}/{plan.archive.path.name}"
     with in_words(account, "s3"):
         s3 = account.client("s3")
-        if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)) is None:
+        if _unless_gone(s3.head_bucket, Bucket=bucket) is None:
             resources.make_bucket(account, bucket)
         s3.upload_file(str(plan.archive.path), bucket, key)
     container = {"Image": plan.image, "ModelDataUrl": f"s3://{bucket}/{key}"}
     environment = {"API_KEY": plan.api_key} if plan.api_key else {}
     with in_words(account, "sagemaker"):
         client = account.client("sagemaker")
-        if there := _unless_gone(lambda: client.describe_model(ModelName=plan.model)):
+        if there := _unless_gone(client.describe_model, ModelName=plan.model):
             found = there["PrimaryContainer"]
             if (found["Image"], found.get("Environment", {})) != (plan.image, environment):
                 raise AWSError(
@@ -292,7 +293,7 @@ def _register(account: Account, plan: Plan) -> None:
                 )
             return
         group = {"ModelPackageGroupName": plan.name}
-        if _unless_gone(lambda: client.describe_model_package_group(**group)) is None:
+        if _unless_gone(client.describe_model_package_group, **group) is None:
             client.create_model_package_group(**group, Tags=_tags(plan.name))
         client.create_model_package(
             **group,
@@ -330,7 +331,7 @@ def _config(account: Account, plan: Plan, weights: dict[str, float]) -> str:
         {"VariantName": variant, "ModelName": variant, "InitialVariantWeight": weight, **machine}
         for variant, weight in weights.items()
     ]
-    if _unless_gone(lambda: client.describe_endpoint_config(EndpointConfigName=name)) is None:
+    if _unless_gone(client.describe_endpoint_config, EndpointConfigName=name) is None:
         client.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, Tags=_tags(plan.name))
     return name
 
@@ -383,31 +384,30 @@ def _all(account: Account, name: str) -> list[tuple[str, str, Callable]]:
     client, iam, s3, found = account.client("sagemaker"), account.client("iam"), account.client("s3"), []
     bucket, group = _bucket(account, name), {"ModelPackageGroupName": name}
     with in_words(account, "sagemaker"):
-        if _unless_gone(lambda: client.describe_endpoint(EndpointName=name)):
-            found.append(("endpoint", name, lambda: client.delete_endpoint(EndpointName=name)))
+        if _unless_gone(client.describe_endpoint, EndpointName=name):
+            found.append(("endpoint", name, partial(client.delete_endpoint, EndpointName=name)))
         for each in _named(client, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", name):
-            delete = lambda each=each: client.delete_endpoint_config(EndpointConfigName=each)  # noqa: E731
-            found.append(("configuration", each, delete))
+            found.append(("configuration", each, partial(client.delete_endpoint_config, EndpointConfigName=each)))
         for each in _named(client, "list_models", "Models", "ModelName", name):
-            found.append(("model", each, lambda each=each: client.delete_model(ModelName=each)))
+            found.append(("model", each, partial(client.delete_model, ModelName=each)))
         # a simulated account has no call that deletes a package
-        if not account.simulated and _unless_gone(lambda: client.describe_model_package_group(**group)):
+        if not account.simulated and _unless_gone(client.describe_model_package_group, **group):
             pages = client.get_paginator("list_model_packages").paginate(**group)
             for each in [each for page in pages for each in page["ModelPackageSummaryList"]]:
                 arn = each["ModelPackageArn"]
-                found.append(("package", arn, lambda arn=arn: client.delete_model_package(ModelPackageName=arn)))
-            found.append(("package group", name, lambda: client.delete_model_package_group(**group)))
+                found.append(("package", arn, partial(client.delete_model_package, ModelPackageName=arn)))
+            found.append(("package group", name, partial(client.delete_model_package_group, **group)))
     with in_words(account, "s3"):
-        if _unless_gone(lambda: s3.head_bucket(Bucket=bucket)):
-            found.append(("bucket", bucket, lambda: resources.remove_bucket(account, bucket)))
+        if _unless_gone(s3.head_bucket, Bucket=bucket):
+            found.append(("bucket", bucket, partial(resources.remove_bucket, account, bucket)))
     with in_words(account, "logs"):
         # SageMaker makes it, and keeps it for ever
         log, logs = f"/aws/sagemaker/Endpoints/{name}", account.client("logs")
         if log in [each["logGroupName"] for each in logs.describe_log_groups(logGroupNamePrefix=log)["logGroups"]]:
-            found.append(("log", log, lambda: logs.delete_log_group(logGroupName=log)))
+            found.append(("log", log, partial(logs.delete_log_group, logGroupName=log)))
     with in_words(account, "iam"):
-        if _unless_gone(lambda: iam.get_role(RoleName=_role_name(name))):
-            found.append(("role", _role_name(name), lambda: resources.remove_role(account, _role_name(name))))
+        if _unless_gone(iam.get_role, RoleName=_role_name(name)):
+            found.append(("role", _role_name(name), partial(resources.remove_role, account, _role_name(name))))
     return found
 
 
@@ -440,5 +440,5 @@ def _tags(name: str) -> list[dict]:
     return [{"Key": resources.TAG, "Value": name}]
 
 
-def _unless_gone(call: Callable[[], dict]) -> dict | None:
-    return resources.unless_gone(call, _GONE)  # SageMaker says in words what others have a code for
+def _unless_gone(call: Callable[..., dict], **arguments) -> dict | None:
+    return resources.unless_gone(call, _GONE, **arguments)  # SageMaker says in words what others have a code for
