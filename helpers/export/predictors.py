@@ -53,18 +53,11 @@ class Predictor:
         if isinstance(self.signature, InputSignature):
             self._row_shape = None  # it takes no matrix
             self._run = self._load_arrays(artifact, content)
-            return
-        self._row_shape = (self.signature.width,)
-        # The shape of a row as the model takes it, where that is not (m,): an image, say.
-        self._model_shape = tuple(card.get("input_shape") or self._row_shape)
-        if len(self.signature.outputs) > 1:
-            load = self._load_arrays(artifact, content)
-            run = lambda rows: load(Batch([rows]))  # noqa: E731
         else:
-            run = self._load(artifact, content)
-        if self._model_shape != self._row_shape:
-            shaped, run = run, lambda rows: shaped(rows.reshape(-1, *self._model_shape))
-        self._run = run
+            self._row_shape = (self.signature.width,)
+            # The shape of a row as the model takes it, where that is not (m,): an image, say.
+            self._model_shape = tuple(card.get("input_shape") or self._row_shape)
+            self._run = self._load_rows(artifact, content)
 
     def __call__(self, rows: np.ndarray | Batch) -> np.ndarray | tuple[np.ndarray, ...]:
         """Predictions for `rows`, (k, m) float32 with `signature.columns`; ValueError for any other matrix."""
@@ -86,6 +79,15 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.version}: {self.signature.n} features -> {self.signature.label}>"
+
+    def _load_rows(self, artifact: Path, content: bytes) -> Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]:
+        """The function that answers a (k, m) matrix with every output, whatever shape the model takes its rows in."""
+        shape = self._model_shape
+        if len(self.signature.outputs) > 1:
+            run = self._load_arrays(artifact, content)
+            return lambda rows: run(Batch([rows.reshape(-1, *shape)]))
+        run = self._load(artifact, content)
+        return run if shape == self._row_shape else lambda rows: run(rows.reshape(-1, *shape))
 
     def _load(self, artifact: Path, content: bytes) -> Callable[[np.ndarray], np.ndarray]:
         """The function that answers a matrix of the right shape; ValueError where the model takes other features."""
@@ -243,7 +245,10 @@ def onnx_function(session) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]
     """A session as a function of an array for each input. A file made for one row at a time gets each row by itself."""
     feeds = [each.name for each in session.get_inputs()]
     wanted = [each.name for each in session.get_outputs()]
-    run = lambda *arrays: session.run(wanted, dict(zip(feeds, arrays, strict=True)))  # noqa: E731
+
+    def run(*arrays):
+        return session.run(wanted, dict(zip(feeds, arrays, strict=True)))
+
     if any(each.shape and each.shape[0] == 1 for each in session.get_inputs()):
         run = _row_by_row(run)
     return lambda *arrays: _answers(run(*arrays))

@@ -61,8 +61,6 @@ _SENTENCES = {
     415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
     416: "the file has no such bytes: ask for one range that it has, or for all of it",
 }
-
-
 _NO_PARTS = (
     "the body holds no whole part of a form: the boundary between its parts must be the one in Content-Type, a header "
     "that most clients set by themselves"
