@@ -33,12 +33,11 @@ class ModelRejected(RuntimeError):
 
 @dataclass(frozen=True)
 class Swap:
-    """What a replaced model changed: versions, and how far the answers moved (absolute difference)."""
+    """What a replaced model changed: versions, and how far an answer moved at most."""
 
     old: str
     new: str
     largest_change: float
-    mean_change: float
 
 
 def version_of(model) -> str:
@@ -100,25 +99,25 @@ class ModelSlot:
         if reason := other_question(old.signature.to_dict(), new.signature.to_dict()):
             raise ValueError(f"{reason}: start this service again to serve it")
         seconds = _check(new)
-        change = _change(old, new)
-        swap = Swap(self.version, version_of(new), float(change.max()), float(change.mean()))
+        swap = Swap(self.version, version_of(new), _largest_change(old, new))
         self.current = new  # the switch: one assignment, seen by the next request
         self.seconds = seconds
         self.ready, self.problem = True, None
         return swap
 
 
-def _change(old, new) -> np.ndarray:
-    """How far the answers to random requests moved, (k,) or (k, m): those that both models understand."""
+def _largest_change(old, new) -> float:
+    """How far the answers to random requests moved at most: to those that both models understand."""
     if isinstance(new.signature, InputSignature):
-        rows = new.signature.sample(_rows_for(new.signature))
-        return np.abs(_side_by_side(new(rows)) - _side_by_side(old(rows)))
-    requests = new.signature.sample_rows(ROWS)
-    known = old.signature.reader(unseen="answer").read(requests, keep_going=True)
-    good = [i for i in range(len(requests)) if i not in set(known.bad)]
-    if not good:
-        return np.zeros(1)
-    return np.abs(_side_by_side(new(new.signature.parse(requests)[good])) - _side_by_side(old(known.matrix[good])))
+        before = after = new.signature.sample(_rows_for(new.signature))
+    else:
+        requests = new.signature.sample_rows(ROWS)
+        known = old.signature.reader(unseen="answer").read(requests, keep_going=True)
+        good = sorted(set(range(len(requests))) - set(known.bad))
+        if not good:
+            return 0.0
+        before, after = known.matrix[good], new.signature.parse(requests)[good]
+    return float(np.abs(_side_by_side(new(after)) - _side_by_side(old(before))).max())
 
 
 def _check(predictor) -> float:
