@@ -535,6 +535,7 @@ class InputReader:
     """
 
     takes_files = True
+    all_numbers = False  # as those of a `parameters.Reader` may be
 
     def __init__(self, signature: InputSignature):
         self.signature, self.inputs = signature, signature.inputs

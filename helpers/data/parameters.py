@@ -103,6 +103,8 @@ class Reader:
     whether each is a number in a column of its own, or 0 and 1.
     """
 
+    takes_files = False  # as `InputReader` does
+
     def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
         if unseen not in ("refuse", "answer"):
             raise ValueError(f"unseen is 'refuse' or 'answer', not {unseen!r}")

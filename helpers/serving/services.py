@@ -301,12 +301,12 @@ def _read_rows(reader: Reader) -> tuple[Rows, bool]:
     """The rows of a POST, and whether they came as a list. `?errors=rows` reads on where a row of a list is bad."""
     body = _body()
     if request.mimetype == MULTIPART:
-        takes_files = getattr(reader, "takes_files", False)
-        params = _form().copy() if not takes_files else _texts_of_form(body)
+        params = _texts_of_form(body) if reader.takes_files else _form().copy()
         for name, file in request.files.items(multi=True):
-            params.add(name, file.read() if takes_files else file)  # to others a file is no number, and is named so
+            # to a reader of features a file is no number, and is named so
+            params.add(name, file.read() if reader.takes_files else file)
         return reader.read(params), False
-    if body and hasattr(reader, "reads_body") and reader.reads_body(request.mimetype, body):
+    if body and reader.takes_files and reader.reads_body(request.mimetype, body):
         return reader.read_body(body), False
     keep_going = request.args.to_dict(flat=False) == {"errors": ["rows"]}
     if request.query_string and body and not keep_going:

@@ -24,7 +24,7 @@ WIDEST = 256  # features; a wider row is seldom written out with names
 @functools.lru_cache(maxsize=128)  # more than one service has models: what is made anew takes milliseconds
 def typed_rows(reader) -> TypedRows | None:
     """What reads the bodies for a reader of requests; None where it takes something else than plain numbers."""
-    if not getattr(reader, "all_numbers", False) or reader.n > WIDEST:
+    if not reader.all_numbers or reader.n > WIDEST:
         return None
     try:
         return TypedRows(reader)
