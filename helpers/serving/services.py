@@ -161,7 +161,6 @@ def create_predict_app(
     metrics, model_name = own.metrics, own.model
     app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
-    app.extensions["model"] = slot
     may_pass = key_check(api_key)
     guard = guarded_by(may_pass)
 
@@ -171,20 +170,22 @@ def create_predict_app(
     # Functions added to the application as `before_request` or the like are honoured: with any, the lane is closed.
     hooks = app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs
     # A model that takes long has the lane closed, too: a server may compute the requests of the lane on its event loop.
-    lane = app.extensions["lane"] = Lane(
-        slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks) and not slot.is_heavy
-    )
+    lane = Lane(slot, may_pass, reader_of, _rows_of, answer, lambda: not any(hooks) and not slot.is_heavy)
     lane.path = f"/{model_name}{PATH}" if model_name else PATH
-    app.extensions["takes_long"] = lambda path: slot.is_heavy and own.asks(path)
-    app.extensions["callers"] = callers
-    inner = app.extensions["inner"] = LaneFirst(app.wsgi_app.app, lane, max_body_bytes)
+    observed = app.extensions["observed"]
+    app.extensions |= {
+        "model": slot,
+        "callers": callers,
+        "lane": lane,
+        "inner": LaneFirst(observed.app, lane, max_body_bytes),  # without callers, ids and counts: for the whole
+        "takes_long": lambda path: slot.is_heavy and own.asks(path),
+    }
     if shadow or canary:
         rules = {"api_key": api_key, "max_body_bytes": max_body_bytes, "strict": strict, "unseen": unseen}
-        inner = app.extensions["inner"] = _with_other_versions(app, shadow, canary, own, rules)
+        _add_other_versions(app, shadow, canary, own, rules)
     # for a server that answers without calling the application
     app.extensions["lanes"] = {PATH.encode(): app.extensions["lane"]}
-    # within the layer that gives ids and counts
-    app.wsgi_app.app = CallerCheck(inner, callers)
+    observed.app = CallerCheck(app.extensions["inner"], callers)
 
     def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
         request.environ["model.version"] = version_of(model)
@@ -247,13 +248,13 @@ def create_predict_app(
     return app
 
 
-def _with_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | None, part: Part, rules: dict) -> Callable:
-    """The application around that of the model which asks the shadow and hands the canary its callers.
+def _add_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | None, part: Part, rules: dict) -> None:
+    """Let the application, in its `extensions`, ask the shadow and hand the canary its callers.
 
     Either is a whole application of its own, the `part`, without a socket, which reads requests by its own signature.
     """
     model_name, metrics = part.model, part.metrics
-    slot, inner = app.extensions["model"], app.extensions["inner"]
+    slot, lane, inner = map(app.extensions.get, ("model", "lane", "inner"))
     for other in filter(None, (shadow, canary)):
         if reason := other_question(slot.current.signature.to_dict(), other.slot.current.signature.to_dict()):
             raise ValueError(f"{other.slot.version} cannot stand beside {slot.version}: {reason}")
@@ -261,16 +262,15 @@ def _with_other_versions(app: Flask, shadow: Shadow | None, canary: Canary | Non
     if shadow:
         asked = create_predict_app(shadow.slot, **rules | {"api_key": None}, part=replace(part, metrics=None))
         inner = shadow.beside(inner, asked, metrics.shadow(model_name, shadow.slot.version), part.asks)
-        app.extensions["lane"] = ShadowedLane(app.extensions["lane"], shadow)
+        lane = ShadowedLane(lane, shadow)
     if canary:
-        other = create_predict_app(canary.slot, **rules, part=part)
-        lane = app.extensions["lane"]
+        other = create_predict_app(canary.slot, **rules, part=part).extensions
         counts = [metrics.version(model_name, lambda each=each: each.version) for each in (slot, canary.slot)]
-        lane.count, other.extensions["lane"].count = counts
-        lane.canary = canary.lanes(lane, other.extensions["lane"])
-        inner = Split(inner, other.extensions["inner"], canary, counts, part.asks)
+        lane.count, other["lane"].count = counts
+        lane.canary = canary.lanes(lane, other["lane"])
+        inner = Split(inner, other["inner"], canary, counts, part.asks)
         app.extensions["takes_long"] = lambda path: (slot.is_heavy or canary.slot.is_heavy) and part.asks(path)
-    return inner
+    app.extensions |= {"lane": lane, "inner": inner}
 
 
 def _end_where_promoted(slot: ModelSlot, beside: Shadow | Canary, model_name: str) -> None:
