@@ -103,11 +103,10 @@ def export_model(
         warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
 
     with replacing(directory, beside) as scratch:
-        refused = _write_all(model, scratch, signature, formats)
         card = {
             "model": _described(model),
             "signature": signature.to_dict(),
-            "metrics": {"data": "not stated", **(metrics or {})} if metrics else {},
+            "metrics": {"data": "not stated", **metrics} if metrics else {},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": versions(),
         }
@@ -119,13 +118,14 @@ def export_model(
         }
         card |= {part: content for part, content in told.items() if content}
         against = (inputs, expected, limit)
-        differences, unproved = _compare_all(model, scratch, signature, card, formats, refused, instead or {}, against)
+        differences, unproved, refused = _write_all(model, scratch, signature, card, formats, instead or {}, against)
         if not differences and not unproved:
             raise ArtifactError("; ".join(f"{FILES[name]}: {reason}" for name, reason in refused.items()))
         for name, reason in refused.items():
             warnings.warn(f"{FILES[name]} is left out: {reason}", stacklevel=2)
-        for name, reason in {} if is_foreign(model) else unproved.items():
-            warnings.warn(f"that {FILES[name]} answers like the model is not proved: {reason}", stacklevel=2)
+        for name, reason in unproved.items():
+            if not is_foreign(model):
+                warnings.warn(f"that {FILES[name]} answers like the model is not proved: {reason}", stacklevel=2)
         card["formats"] = [name for name in dict.fromkeys((*formats, *FILES)) if name in {*differences, *unproved}]
         card["not_exported"] = {name: {"file": FILES[name], "reason": reason} for name, reason in refused.items()}
         card["parity"] = {
@@ -242,56 +242,52 @@ def _signature(model, signature, label: str) -> tuple[Signature | InputSignature
     return signature, shape
 
 
-def _write_all(model, folder: Path, signature: Signature | InputSignature, formats: Iterable[str]) -> dict[str, str]:
-    """Write each format; return those that cannot hold the model, with the reason."""
-    refused = {}
-    for name in formats:
-        try:
-            if is_foreign(model):
-                (folder / FILES[name]).write_bytes(model.content)
-            else:
-                WRITERS[name](model, folder / FILES[name], signature)
-        except OSError:
-            raise  # a full disk is not the format's fault
-        except Exception as error:
-            refused[name] = first_line(error)
-            _remove(folder / FILES[name])
-    return refused
-
-
-def _compare_all(
+def _write_all(
     model,
     folder: Path,
     signature: Signature | InputSignature,
     card: dict,
     formats: tuple[str, ...],
-    refused: dict[str, str],
     instead: Mapping[str, str],
     against: tuple,
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Hold each format that was written against the model: how far they differ, and what was not proved and why.
+) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+    """Write each format and hold it against the model: how far they differ, what was not proved, what is left out.
 
-    refused: gains those that differ too much. instead: what is then written in their place. against: what `compare`
-    takes: the inputs, the model's answers, and the limit.
+    The reasons of the latter two are told. instead: what is written in the place of one that cannot hold the model.
+    against: what `compare` takes: the inputs, the model's answers, and the limit.
     """
-    differences, unproved = {}, {}
+    differences, unproved, refused = {}, {}, {}
     waiting = list(formats)
-    for name in waiting:
-        if name not in refused:
+    for name in waiting:  # which grows by what is written instead
+        try:
+            _write(model, folder / FILES[name], name, signature)
             write_card(folder, card | {"files": files_of(folder)})
-            reason = ITSELF if is_foreign(model) else not_evaluated(name)
-            try:
-                if not reason or is_foreign(model):
-                    differences[name] = compare(folder, name, *against)
-            except ArtifactError as error:
-                refused[name] = str(error)
-                _remove(folder / FILES[name])
+            if is_foreign(model):
+                compare(folder, name, *against)
+                unproved[name] = ITSELF
+            elif reason := not_evaluated(name):
+                unproved[name] = reason
             else:
-                unproved |= {name: reason} if reason else {}
-        if name in refused and instead.get(name, name) not in waiting:
-            waiting.append(instead[name])
-            refused |= _write_all(model, folder, signature, [instead[name]])
-    return {name: each for name, each in differences.items() if name not in unproved}, unproved
+                differences[name] = compare(folder, name, *against)
+        except ArtifactError as error:
+            refused[name] = str(error)
+            _remove(folder / FILES[name])
+            if instead.get(name, name) not in waiting:
+                waiting.append(instead[name])
+    return differences, unproved, refused
+
+
+def _write(model, path: Path, name: str, signature: Signature | InputSignature) -> None:
+    """Write one format; `ArtifactError` where it cannot hold the model."""
+    try:
+        if is_foreign(model):
+            path.write_bytes(model.content)
+        else:
+            WRITERS[name](model, path, signature)
+    except OSError:
+        raise  # a full disk is not the format's fault
+    except Exception as error:
+        raise ArtifactError(first_line(error)) from error
 
 
 def _parameters(model) -> int:
