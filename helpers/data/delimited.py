@@ -41,7 +41,7 @@ def read_csv(reader: Reader, text: str) -> Rows:
         columns = []
     if len(columns) != len(fields):
         i, line = next((i, line) for i, line in enumerate(lines) if len(line) != len(fields))
-        names = ", ".join(field.name if field else "a label" for field in fields[:12])
+        names = ", ".join(field.name if field else "one that is not taken" for field in fields[:12])
         more = ", ..." if len(fields) > 12 else ""
         other = next((mark for mark in ";\t|" if len(line) == 1 and mark in line[0]), "")
         separate = f"; separate them by commas, not by {other!r}" if other else ""
@@ -62,10 +62,9 @@ def read_csv(reader: Reader, text: str) -> Rows:
 
 
 def header(reader: Reader, cells: list[str]) -> list | None:
-    """The features that the first line names, in its order, None for the label; None where it holds values."""
+    """The features that the first line names, in its order, None for what passes; None where it holds values."""
     fields = [reader.field(cell.strip()) for cell in cells]
-    is_label = [reader.is_label(cell.strip()) for cell in cells]
-    if not all(field or label for field, label in zip(fields, is_label, strict=True)) or not any(fields):
+    if not all(field or reader.passes(cell) for field, cell in zip(fields, cells, strict=True)) or not any(fields):
         return None
     repeated = {field.name: "repeated" for field in fields if field and fields.count(field) > 1}
     if repeated:

@@ -109,7 +109,7 @@ class Reader:
         if unseen not in ("refuse", "answer"):
             raise ValueError(f"unseen is 'refuse' or 'answer', not {unseen!r}")
         self.width, self.n = signature.width, signature.n
-        self._label = signature.label.casefold()
+        self._passing = {name.casefold() for name in (signature.label, *signature.left_out)}
         rules = strict, unseen, signature.values_from
         places = zip(signature.features, signature.slices, strict=True)
         self.fields = [_Field(feature, part.start, *rules) for feature, part in places]
@@ -264,7 +264,7 @@ class Reader:
         for name, value in items:
             field = self.field(name)
             if field is None:
-                if not self.is_label(name):  # whoever sends a row of the table may send the label along
+                if not self.passes(name):
                     unknown.append(str(name))
                 if len(unknown) > MOST_COUNTED:
                     break
@@ -292,14 +292,22 @@ class Reader:
         lower = lower and any(name != field.name for field, name in sent.items())
         return lambda field: sent.get(field) or (field.name.lower() if lower else field.name)
 
-    def is_label(self, name) -> bool:
-        """Whether that is the name of what the model predicts."""
-        return " ".join(str(name).split()).casefold() == self._label
+    def passes(self, name) -> bool:
+        """Whether a table has a column of that name which the model does not take: what it predicts, or left out.
+
+        Whoever sends a row of the table may send these along.
+        """
+        return _spelled(name).casefold() in self._passing
 
     def field(self, name) -> _Field | None:
         """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""
-        name = " ".join(unicodedata.normalize("NFC", str(name)).split())  # as a table's own are
+        name = _spelled(name)
         return self._exact.get(name) or self._folded.get(name.casefold())
+
+
+def _spelled(name) -> str:
+    """A name as a table's own are: in Unicode's composed form, with single blanks."""
+    return " ".join(unicodedata.normalize("NFC", str(name)).split())
 
 
 # What is wrong with a field: the words, or what finds them, which is worth its time only for a field that is named.

@@ -193,6 +193,7 @@ class Signature:
     outputs: what the model answers. display_name: what people call that which is predicted, "" for `label = positive`.
     values_from: who tells the ranges and texts of the features: "" for the rows that the model was trained on, "owner"
     for a table that its owner named, "before" for the model whose callers it answers now.
+    left_out: the table's other columns, which a request may hold and nothing is made of.
     """
 
     features: tuple[Feature, ...]
@@ -201,11 +202,13 @@ class Signature:
     outputs: tuple[Output, ...] = ONE_PROBABILITY
     display_name: str = ""
     values_from: str = ""
+    left_out: tuple[str, ...] = ()
 
     inputs = ()  # it takes no others than its features, as an `InputSignature` does
     takes_pictures = False
 
     def __post_init__(self):
+        object.__setattr__(self, "left_out", tuple(map(str, self.left_out)))
         if self.outputs == ONE_PROBABILITY:
             object.__setattr__(self, "outputs", ONE_PROBABILITY)  # the very object, which answers are told by
         if self.values_from not in SOURCES:
@@ -233,13 +236,13 @@ class Signature:
     def from_dict(cls, data: Mapping) -> Signature:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
         features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
-        more = (data.get(part, "") for part in ("display_name", "values_from"))
+        more = (data.get(part, "") for part in ("display_name", "values_from", "left_out"))
         return cls(features, data["label"], data.get("positive", ""), outputs_from(data), *more)
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
-        told = {part: getattr(self, part) for part in ("positive", "display_name", "values_from")}
-        told = {part: text for part, text in told.items() if text}
+        told = {part: plain(getattr(self, part)) for part in ("positive", "display_name", "values_from", "left_out")}
+        told = {part: value for part, value in told.items() if value}
         features = [feature.to_dict() for feature in self.features]
         return {"features": features, "label": self.label, **told, **outputs_to_dict(self.outputs)}
 

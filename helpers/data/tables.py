@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -52,7 +52,8 @@ class Table:
     @cached_property  # every step from the report to the export asks for it
     def _signature(self) -> Signature:
         features = self.frame.drop(columns=self.label)
-        return Signature.from_table(features, self.label, self.positive, self.display_name)
+        signature = Signature.from_table(features, self.label, self.positive, self.display_name)
+        return replace(signature, left_out=[c.name for c in self.columns if c.kind == columns.LEFT_OUT])
 
     def report(self) -> pd.DataFrame:
         """What became of each column: column, kind, values, missing, used as."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from helpers.data import images
+from helpers.data.delimited import read_csv
 from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.parameters import (
     LONGEST_NUMBER,
@@ -380,6 +381,15 @@ def test_blanks_around_a_name_do_not_count_as_they_do_not_in_a_table():
 
 def test_the_label_sent_along_is_ignored():
     np.testing.assert_array_equal(PERSON.parse({**SOMEBODY, "Survived": "yes"}), PERSON.parse(SOMEBODY))
+
+
+def test_a_column_that_the_training_left_out_is_ignored():
+    table = Signature((Feature("age", "real", 0, 80),), left_out=["Customer ID", "Größe"])
+    plain = table.parse({"age": 22})
+    np.testing.assert_array_equal(table.parse({"age": 22, "customer id": "C-81", "GRO\u0308SSE": None}), plain)
+    np.testing.assert_array_equal(read_csv(table.reader(), "Customer ID,age\nC-81,22\n").matrix, plain)
+    with pytest.raises(InvalidRequest, match="1 bad field: customer: unknown"):
+        table.parse({"age": 22, "customer": "C-81"})
 
 
 def test_two_columns_that_differ_in_case_only_are_told_apart_by_their_spelling():

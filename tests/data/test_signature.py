@@ -1,6 +1,7 @@
 """A signature is learned from a table, kept by a card, and turns columns of a table into the matrix of the model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,12 @@ def test_a_card_keeps_a_signature():
     assert json.loads(json.dumps(signature.to_dict())) == signature.to_dict()
     assert Signature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
     assert signature.to_dict()["positive"] == "yes"
+
+
+def test_a_card_keeps_what_was_left_out():
+    signature = replace(Signature.from_table(MIXED), left_out=("id",))
+    assert signature.to_dict()["left_out"] == ["id"] and "left_out" not in Signature.from_table(MIXED).to_dict()
+    assert Signature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
 
 
 def test_what_is_predicted_has_a_name_for_people_or_that_of_its_column():

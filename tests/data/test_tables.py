@@ -174,6 +174,7 @@ def test_row_numbers_are_no_feature_of_a_table_sorted_by_its_label(tmp_path):
     table = load_table(path)
     assert table.signature().names == ("a",)
     assert table.columns[0].used_as == "the rows' numbers or names"
+    assert table.signature().left_out == ("row number",)
 
 
 def test_a_mixed_table_becomes_a_matrix_with_the_columns_of_its_signature(tmp_path):
