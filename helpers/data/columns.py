@@ -367,7 +367,11 @@ def _described(values: pd.Series, kind: str, mark: str = ".") -> Column:
     if kind == CATEGORY:
         own, pooled = own_and_pooled(values.dropna().value_counts().to_dict(), len(values))
         used = f"a column of 0 and 1 for each of {len(own)} value{'s' * (len(own) != 1)}"
-        used += f", and one for the {len(pooled):,} rarer ones" * bool(pooled)
+        used += (
+            f", and one for the {len(pooled):,} rarer ones"
+            if len(pooled) > 1
+            else ", and one for the rarest" * len(pooled)
+        )
     else:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
     used += ", and whether it is missing" * bool(missing)
@@ -425,8 +429,8 @@ def in_words(values: pd.Series) -> str:
         return "none"
     if pd.api.types.is_numeric_dtype(there.dtype) and not pd.api.types.is_bool_dtype(there.dtype):
         low, high = there.min(), there.max()
-        between = "and" if there.nunique() == 2 else "to"
-        return f"{without_point(low)} {between} {without_point(high)}"
+        between = " and " if there.nunique() == 2 else " to "
+        return between.join(dict.fromkeys(map(without_point, (low, high))))
     counts = there.astype(str).value_counts()
     shown = wording.with_commas(text if len(text) <= 24 else f"{text[:23]}…" for text in sorted(counts.index[:SHOWN]))
     return shown + (f" and {len(counts) - SHOWN:,} more" if len(counts) > SHOWN else "")

@@ -26,8 +26,9 @@ __all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature
 BINARY, REAL, CATEGORY = "binary", "real", "category"
 MAX_ENUMERATED = 16  # 2**16 rows of 16 float32 are 4 MB: as many inputs as are worth listing one by one
 MAX_FEATURES = 100_000  # a card that lists more is damaged
-OWN_COLUMNS = 50  # values of a category that get a column of their own; the rarer ones share one
-RARE = 0.005  # share of the rows below which a value is rare
+OWN_COLUMNS = 200  # values of a category that get a column of their own; the rarer ones share one
+RARE = 0.005  # share of the rows below which a value is rare,
+OFTEN = 30  # unless it stands in so many rows, from which its column is learned: a table may be long
 MISSING_SHARE = 0.1  # of the random rows of `sample`
 UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known
 
@@ -404,7 +405,7 @@ def _text_feature(name: str, texts: list[str | None]) -> Feature:
 
 def own_and_pooled(counts: Mapping[str, int], rows: int) -> tuple[list[str], list[str]]:
     """The texts of a category that get a column of their own, and the rarer ones that share one, each sorted."""
-    rare = max(2, math.ceil(RARE * rows))
+    rare = max(2, math.ceil(min(RARE * rows, OFTEN)))
     own = sorted(sorted(counts), key=counts.__getitem__, reverse=True)[:OWN_COLUMNS]
     own = [text for text in own if counts[text] >= rare] or own[:1]
     return sorted(own), sorted(set(counts) - set(own))

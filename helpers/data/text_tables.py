@@ -42,7 +42,9 @@ _NO_TEXT = {
     ),
     rb"(?i)\s*<(!doctype|html|table)": "a page of the web: give the address or the file of the table itself",
     rb"\s*<\?xml": "XML: save it as CSV, by `pandas.read_xml(...).to_csv(..., index=False)`",
-    rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": f"an ARFF file, as Weka has them: {_CODED}",
+    rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": (
+        "an ARFF file, as Weka has them: put one line with the names of its columns in the place of all down to @data"
+    ),
     rb"version https://git-lfs": "a pointer of Git LFS, not the table: get that by `git lfs pull`",
     rb"SQLite format 3": "an SQLite database: save the table in it as CSV",
     rb"\x89HDF": (

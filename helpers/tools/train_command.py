@@ -23,6 +23,7 @@ from helpers.data.tables import Table, as_one, features_and_label
 from helpers.export import registry, versions
 from helpers.export.errors import ArtifactError, PredictorError
 from helpers.export.folder import is_export
+from helpers.model.codes import telling_codes
 from helpers.model.leakage import telling_features
 
 WIDEST = 40  # signs of a cell in the report on the columns, but for the last
@@ -101,13 +102,18 @@ def load(chosen: argparse.Namespace) -> Table:
 
 
 def told(table: Table) -> str:
-    """What was done to the file, what each column became, and which says the label by itself, as lines to print."""
+    """What was done to the file, what each column became, and what is to be asked of some, as lines to print."""
     signature = table.signature()
     telling = telling_features(signature, *features_and_label(table.frame, signature))
     hints = [
         f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? "
         f"If not, {wording.option('--drop', wording.with_commas([name]))}."
         for name, area in telling.items()
+    ]
+    hints += [
+        f"{name} tells more by each of its numbers (AUC {by_name:.3f}) than by their size ({by_size:.3f}): do they "
+        f"name something? If so, {wording.option('--as', f'{name}=category')}."
+        for name, (by_name, by_size) in telling_codes(table.frame, signature).items()
     ]
     return "\n".join([*table.said, f"{len(table.frame):,} rows", "", *_lines_of(table), "", *hints])
 

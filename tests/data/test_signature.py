@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data.signature import BINARY, CATEGORY, OWN_COLUMNS, REAL, Feature, Signature
+from helpers.data.signature import BINARY, CATEGORY, OFTEN, OWN_COLUMNS, REAL, Feature, Signature
 
 GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
 MIXED = pd.DataFrame(
@@ -112,12 +112,18 @@ def test_what_training_never_saw_is_not_encoded():
 
 
 def test_a_category_of_many_values_pools_the_rare_ones():
-    texts = [f"v{i}" for i in range(100) for _ in range(i + 1)]
+    texts = [f"v{i}" for i in range(300) for _ in range(i + 1)]
     (feature,) = Signature.from_table(pd.DataFrame({"x": texts})).features
-    assert len(feature.values) == OWN_COLUMNS and len(feature.pooled) == 50
-    assert "v99" in feature.values and "v0" in feature.pooled
-    assert feature.default == "v99"
-    assert feature.encode(np.array(["v0", "v99"], dtype=object)).sum(axis=1).tolist() == [1, 1]
+    assert len(feature.values) == OWN_COLUMNS and len(feature.pooled) == 100
+    assert "v299" in feature.values and "v0" in feature.pooled
+    assert feature.default == "v299"
+    assert feature.encode(np.array(["v0", "v299"], dtype=object)).sum(axis=1).tolist() == [1, 1]
+
+
+def test_a_value_that_stands_in_many_rows_of_a_long_table_is_not_rare():
+    texts = [f"v{i}" for i in range(100)] * OFTEN + ["once"]
+    (feature,) = Signature.from_table(pd.DataFrame({"x": texts * 3})).features
+    assert feature.pooled == ("once",)
 
 
 @pytest.mark.parametrize(
