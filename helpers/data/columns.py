@@ -26,11 +26,14 @@ KINDS = (NUMBER, YES_NO, CATEGORY)
 
 ENOUGH_ROWS = 20  # below these nothing is called an identifier: in ten rows most columns differ in each
 NEARLY_EVERY = 0.95  # share of the rows in which an identifier differs
+MOST_OF_THEM = 0.8  # in which one does that is called so: it may stand in several rows
+STRAIGHT = 0.98  # correlation with the place of the row from which rising numbers only count
 FEW_OTHERS = 3  # texts among numbers that a report names
 SHOWN = 6  # values that a report names
 
 _ID_NAME = re.compile(
-    r"(^|[\W_])(id|ids|uuid|guid|key|nr|no|number|index|ssn|iban|phone|account)$|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
+    r"(^|[\W_])(key|nr|no|number|index|ssn|iban|phone|account)$|(?i:(^|[\W_])(ids?|uuid|guid)([\W_]|$))"
+    r"|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
 )
 _DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?"
@@ -329,18 +332,21 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
 
 def _numeric_identifier(name: str, there: pd.Series, distinct: int) -> str | None:
     """Whether whole numbers only tell rows apart. Measured amounts may differ in each row, too, and stay."""
-    values = there.to_numpy()
-    if len(there) < ENOUGH_ROWS or distinct < NEARLY_EVERY * len(there) or not (values == np.floor(values)).all():
+    values, is_called_so = there.to_numpy(), _ID_NAME.search(name)
+    fewest = (MOST_OF_THEM if is_called_so else NEARLY_EVERY) * len(there)
+    if len(there) < ENOUGH_ROWS or distinct < fewest or not (values == np.floor(values)).all():
         return None
     steps = np.diff(values)
     if distinct == len(there) and (np.abs(steps) == 1).all():
         return "row numbers"
     if distinct == len(there) and values.max() - values.min() < 1.05 * len(there):
         return "an identifier: each row has a number of its own"
+    if (steps > 0).all() and np.corrcoef(values, np.arange(len(values)))[0, 1] > STRAIGHT:
+        return "running numbers: they rise from row to row"
     digits = len(str(int(np.abs(values).max())))
     is_time = 0 <= values.min() and 5e8 < np.median(values) < 2.5e9  # seconds since 1970
     are_keys = digits >= 8 and digits == len(str(int(np.abs(values).min()))) and not is_time
-    if _ID_NAME.search(name) or are_keys or 2**53 < np.median(np.abs(values)) < 2**64:
+    if is_called_so or are_keys or 2**53 < np.median(np.abs(values)) < 2**64:
         return "an identifier: it differs in nearly every row"
     return None
 

@@ -75,7 +75,10 @@ def test_the_kind_is_seen_from_the_values(values, kind):
         ("x", pd.Series([np.array([1, i]) for i in range(ROWS)]), "several values in each cell"),
         ("card", RANDOM.integers(10**15, 9 * 10**15, ROWS), "an identifier"),
         ("hash", RANDOM.integers(10**15, 2**63 - 1, ROWS), "an identifier"),
-        ("EmployeeNumber", np.cumsum(RANDOM.integers(1, 4, ROWS)), "an identifier"),
+        ("EmployeeNumber", RANDOM.permutation(np.cumsum(RANDOM.integers(1, 4, ROWS))), "an identifier"),
+        ("SK_ID_CURR", 100_000 + RANDOM.permutation(ROWS) * 3, "an identifier"),
+        ("Sample code number", [61_634 + i * 37 % 53 * 811 for i in range(ROWS)], "an identifier"),  # some came twice
+        ("Debitor", 1_000_000 + np.cumsum(RANDOM.integers(1, 4, ROWS)), "running numbers: they rise from row to row"),
         ("x", [f"key-{i:05}" for i in range(ROWS)], "an identifier: it differs in nearly every row"),
         ("x", [f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)], "dates"),
         ("x", [f"{i % 28 + 1}.3.2024 10:15" for i in range(ROWS)], "dates"),
@@ -99,6 +102,8 @@ def test_what_teaches_nothing_is_left_out_with_its_reason(name, values, why):
         ("income", RANDOM.integers(20_000, 90_000, ROWS)),  # whole numbers that differ in nearly every row
         ("seconds", 1_700_000_000 + RANDOM.integers(0, 3600, ROWS)),
         ("share", RANDOM.random(ROWS)),
+        ("sorted", np.unique(RANDOM.lognormal(10, 1, ROWS).astype(int))[: ROWS - 2].tolist() + [10**6, 2 * 10**6]),
+        ("candidate", RANDOM.permutation(ROWS) * 3),
         ("zip", RANDOM.integers(10, 99, ROWS)),
     ],
 )
