@@ -6,6 +6,7 @@ Imports the standard library only, as the launcher needs this module before anyt
 from __future__ import annotations
 
 import codecs
+import csv
 import difflib
 import os
 import re
@@ -56,6 +57,12 @@ def with_commas(words: Iterable[str]) -> str:
     """Words with commas between them, each in quotation marks where one of them holds a comma itself."""
     words = [*words]
     return ", ".join(f'"{word}"' for word in words) if any("," in word for word in words) else ", ".join(words)
+
+
+def from_commas(text: str) -> tuple[str, ...]:
+    """Words with commas between them; one that holds a comma itself stands in quotation marks."""
+    words = next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(word.strip() for word in words if word.strip())
 
 
 def option(name: str, value: str) -> str:

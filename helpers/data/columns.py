@@ -35,7 +35,7 @@ _ID_NAME = re.compile(
     r"(^|[\W_])(key|nr|no|number|index|ssn|iban|phone|account)$|(?i:(^|[\W_])(ids?|uuid|guid)([\W_]|$))"
     r"|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
 )
-_DATE = re.compile(
+DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?"
     r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}"
     r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
@@ -316,7 +316,7 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
     if numeric:
         return _numeric_identifier(name, there, distinct)
     counts = there.value_counts()
-    for pattern, reason in ((_DATE, _DATES), (_TIME, _TIMES)):
+    for pattern, reason in ((DATE, _DATES), (_TIME, _TIMES)):
         if counts[counts.index.str.fullmatch(pattern.pattern)].sum() > 0.9 * len(there):
             return reason
     if len(there) >= ENOUGH_ROWS:

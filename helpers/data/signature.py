@@ -30,6 +30,9 @@ OWN_COLUMNS = 200  # values of a category that get a column of their own; the ra
 RARE = 0.005  # share of the rows below which a value is rare,
 OFTEN = 30  # unless it stands in so many rows, from which its column is learned: a table may be long
 MISSING_SHARE = 0.1  # of the random rows of `sample`
+AS_USUAL = frozenset(  # that a question about what is not so answers by no
+    "absent benign control existing genuine ham healthy legit legitimate normal negative ok stayed".split()
+)
 UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known
 
 
@@ -416,12 +419,21 @@ def in_order(two: Iterable[str]) -> tuple[str, str]:
     first, second = sorted(two)
     if first.lower() in OTHER_YES or (first.lower() in YES and second.lower() in NO) or _denies(second, first):
         return second, first
+    word, other = _word(first), _word(second)
+    if word in OTHER_YES or (word in YES and other in NO) or (other in AS_USUAL and word not in AS_USUAL):
+        return second, first
     if not {first.lower(), second.lower()} & (YES | NO):
         try:
             return tuple(sorted((first, second), key=float))
         except ValueError:
             pass
     return first, second
+
+
+def _word(text: str) -> str:
+    """The first word of a text, which a number may precede: yes of "1. Yes, I do"."""
+    found = re.match(r"[\W\d_]*([^\W\d_]{2,})", text)
+    return found[1].lower() if found else ""
 
 
 def _denies(text: str, other: str) -> bool:

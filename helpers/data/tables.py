@@ -26,6 +26,7 @@ from helpers.data.signature import Signature, in_order
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
 FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little
 SHORTEST_STEM = 4  # letters of a label's name in which one of its values is recognised
+MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it is a text
 MOST_SPELLINGS = 20  # values of a label among which several may be one
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
@@ -95,7 +96,7 @@ def load_table(
             f"{name} has no column that a model can learn from ({reasons}): add one of numbers, or of a few texts"
         )
     frame = features.assign(**{label: answers[known].astype(int)}).reset_index(drop=True)
-    _check_rows(frame[label], label, positive, name)
+    _check_rows(frame[label], label, positive, name, int((~known).sum()))
     at = list(reading.frame.columns).index(label)
     ordered = [*described[:at], column, *described[at:]]
     frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
@@ -169,34 +170,42 @@ def _label(
             f"label {raw.name!r} of {name} holds bytes that are no text in UTF-8: write a text in their place"
         )
     values, texts = columns.typed(raw, commas), columns.texts_of(raw)
-    if not texts.dropna().str.lower().isin(["true", "false"]).all():
+    if texts.dropna().str.lower().isin(["true", "false"]).all():
+        values = texts
+    else:
         texts = columns.texts_of(values)  # "1.0" is 1
     texts = _in_one_spelling(texts, str(raw.name), said)
     distinct = sorted(texts.dropna().unique())
     if not distinct:
-        raise DataError(f"label {raw.name!r} is empty in {name}: it needs a value in every row")
+        raise DataError(f"label {raw.name!r} is empty in {name}: fill it in, or name another column with --label")
     if len(distinct) == 1 and texts.isna().any():
         raise DataError(
             f"label {raw.name!r} is {distinct[0]} in every row but for {texts.isna().sum():,} without a value, as "
             "which an empty cell, NA, None, - and ? count: write a word there if they mean the other answer"
         )
     if len(distinct) == 1:
-        raise DataError(f"label {raw.name!r} is constant ({distinct[0]} in every row): it teaches nothing")
+        raise DataError(
+            f"label {raw.name!r} is constant ({distinct[0]} in every row), which teaches nothing: add rows with the "
+            "other answer, or name another column with --label"
+        )
     if positive is None:
         if len(distinct) > 2:
-            raise DataError(_more_than_two(raw.name, distinct, values, name))
+            raise DataError(_more_than_two(str(raw.name), texts.value_counts(), values, name))
         positive = _of_the_label(distinct, str(raw.name)) or in_order(distinct)[1]
+        chosen = [positive]
         if {text.lower() for text in distinct} not in ({"0", "1"}, {"false", "true"}):
             other = next(text for text in distinct if text != positive)
             said.append(
                 f"{raw.name} = {positive} counts as positive ({wording.option('--positive', other)} turns it round)"
             )
     else:
-        positive = _find_positive(positive, distinct, raw.name)
-        if len(distinct) > 2:
-            said.append(f"{raw.name} = {positive} counts as positive, its {len(distinct) - 1} other values as negative")
-    answers = (texts == positive).astype(float).where(texts.notna())
-    used_as = f"what is predicted: {positive} is positive"
+        chosen = _find_positives(positive, distinct, str(raw.name))
+        positive = chosen[0] if len(chosen) == 1 else wording.with_commas(chosen)
+        if others := len(distinct) - len(chosen) if len(distinct) > 2 else 0:
+            rest = f"its {others} other values as" if others > 1 else "its other value as"
+            said.append(f"{raw.name} = {positive} counts as positive, {rest} negative")
+    answers = texts.isin(chosen).astype(float).where(texts.notna())
+    used_as = f"what is predicted: {positive} {'are' if len(chosen) > 1 else 'is'} positive"
     column = Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), used_as)
     return answers, "" if positive == "1" else positive, column
 
@@ -237,7 +246,20 @@ def _letters(text: str) -> str:
     return re.sub(r"[\W_]+", "", text.casefold())
 
 
-def _find_positive(positive: str, distinct: list[str], label: str) -> str:
+def _find_positives(positive: str, distinct: list[str], label: str) -> list[str]:
+    """The values that `positive` names: one, or several with commas between them."""
+    if one := _find_value(positive, distinct):
+        return [one]
+    found = {word: _find_value(word, distinct) for word in wording.from_commas(positive) or [positive]}
+    if wrong := [word for word, value in found.items() if value is None]:
+        shown = wording.with_commas(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
+        raise DataError(f"label {label!r} never is {wrong[0]!r}: choose its positive value from {shown}, by --positive")
+    if len(chosen := sorted(set(found.values()))) == len(distinct):
+        raise DataError(f"label {label!r} has no value beside {wording.with_commas(chosen)}: name some by --positive")
+    return chosen
+
+
+def _find_value(positive: str, distinct: list[str]) -> str | None:
     number = numerals.plain(positive)
     for same in (
         lambda text: text == positive,
@@ -248,29 +270,43 @@ def _find_positive(positive: str, distinct: list[str], label: str) -> str:
         found = [text for text in distinct if same(text)]
         if len(found) == 1:
             return found[0]
-    shown = wording.with_commas(distinct[:12]) + (", ..." if len(distinct) > 12 else "")
-    raise DataError(f"label {label!r} never is {positive!r}: choose its positive value from {shown}, by --positive")
+    return None
 
 
-def _more_than_two(label, distinct: list[str], values: pd.Series, name: str) -> str:
+def _more_than_two(label: str, counts: pd.Series, values: pd.Series, name: str) -> str:
+    """Why a label is no yes or no, and what to do. counts: of its texts."""
+    distinct = sorted(counts.index)
     if pd.api.types.is_float_dtype(values.dtype) and len(distinct) > 10:
         return (
             f"label {label!r} is a number with {len(distinct):,} different values, and this route answers yes/no "
             "questions: make a yes or no of it (above a limit, say), or serve a model of your own that answers numbers "
             "with `python3 tutorial.py serve FILE`"
         )
+    are_dates = counts.index.str.fullmatch(columns.DATE).all()
+    if are_dates or counts.max() < ENOUGH or len(distinct) > MOST_ANSWERS:
+        what = "dates" if are_dates else f"{len(distinct):,} different texts"
+        how = "before a day" if are_dates else "whether it holds a word"
+        return (
+            f"label {label!r} of {name} holds {what}, and this route answers yes/no questions: make a yes or no of it "
+            f"({how}, say), or name another column with --label"
+        )
     shown = wording.with_commas(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
+    yes = next((text for text in distinct if text.casefold() in YES), _of_the_label(distinct, label))
+    one = yes or next(text for text in distinct if counts[text] >= ENOUGH)
+    two = [one, next(text for text in distinct if text != one)]
     return (
         f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
-        f"say which one counts as yes, as in {wording.option('--positive', distinct[0])}"
+        f"say which count as yes, as in {wording.option('--positive', wording.with_commas([one]))}, or several, as in "
+        f"{wording.option('--positive', wording.with_commas(two))}"
     )
 
 
-def _check_rows(answers: pd.Series, label: str, positive: str, name: str) -> None:
+def _check_rows(answers: pd.Series, label: str, positive: str, name: str, unknown: int) -> None:
+    among = f"{len(answers):,}" + f" that have one ({unknown:,} have none)" * bool(unknown)
     for answer, what in ((1, positive or "1"), (0, f"anything but {positive}" if positive else "0")):
         count = int((answers == answer).sum())
         if count < ENOUGH:
             raise DataError(
-                f"{name} has {count} row{'s' * (count != 1)} whose {label!r} is {what}, among {len(answers):,}: at "
+                f"{name} has {count} row{'s' * (count != 1)} whose {label!r} is {what}, among {among}: at "
                 f"least {ENOUGH} are needed, as some of each kind must train, validate and test; add rows of that kind"
             )

@@ -129,7 +129,12 @@ def _table_options(cli: Parser) -> None:
 
 
 def _positive_option(cli: Parser) -> None:
-    cli.option("--positive", type=values.text, metavar="VALUE", help="the value of the label that counts as yes")
+    cli.option(
+        "--positive",
+        type=values.text,
+        metavar="VALUE",
+        help="the value of the label that counts as yes, or several: a,b",
+    )
 
 
 def _lab(cli: Parser) -> None:

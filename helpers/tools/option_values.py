@@ -6,7 +6,6 @@ says what is wrong with it. Nothing is written, and nothing imported that takes 
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -34,8 +33,7 @@ def text(word: str) -> str:
 
 def names(word: str) -> tuple[str, ...]:
     """Names with commas between them; one that holds a comma itself stands in quotation marks."""
-    names = next(csv.reader([text(word)], skipinitialspace=True), [])
-    return tuple(name.strip() for name in names if name.strip())
+    return wording.from_commas(text(word))
 
 
 def kind(word: str) -> tuple[str, str]:

@@ -43,6 +43,11 @@ def alternating(*values) -> list:
         (("כן", "לא"), "כן"),
         (("✓", "✗"), "✓"),
         (("Canceled", "Not_Canceled"), "Canceled"),
+        (("2. No, did not vote", "1. Yes, voted"), "1. Yes, voted"),
+        (("Ja, sicher", "Nein"), "Ja, sicher"),
+        (("attack", "normal"), "attack"),
+        (("Attrited Customer", "Existing Customer"), "Attrited Customer"),
+        (("abnormal", "normal"), "abnormal"),
         (("notckd", "ckd"), "ckd"),
         ((2**60, 2**60 + 1), str(2**60 + 1)),
         ((0.0, 1.0), ""),
@@ -96,6 +101,23 @@ def test_one_value_of_several_against_the_rest(tmp_path):
     assert table.said == ("label = setosa counts as positive, its 2 other values as negative",)
 
 
+def test_several_values_against_the_rest(tmp_path):
+    path = write(tmp_path, alternating("0", "1", "2", "3"))
+    table = load_table(path, positive="3,1.0")
+    assert table.frame.label.tolist() == alternating(0, 1, 0, 1)
+    assert table.said == ("label = 1, 3 counts as positive, its 2 other values as negative",)
+    assert load_table(path, positive=table.signature().positive).frame.equals(table.frame)  # as `gate` asks
+    with pytest.raises(DataError, match="never is '4': choose its positive value from 0, 1, 2, 3, by --positive"):
+        load_table(path, positive="1,4")
+    with pytest.raises(DataError, match="has no value beside 0, 1, 2, 3: name some by --positive"):
+        load_table(path, positive="0,1,2,3")
+    commas = write(tmp_path, alternating("a, b", "c", "d"))
+    assert load_table(commas, positive="a, b").frame.label.tolist() == alternating(1, 0, 0)
+    two = load_table(commas, positive='"a, b", c')
+    assert two.frame.label.tolist() == alternating(1, 1, 0) and two.positive == '"a, b", "c"'
+    assert load_table(commas, positive=two.positive).positive == two.positive
+
+
 def test_the_label_is_found_in_any_case(tmp_path):
     assert load_table(write(tmp_path, alternating(0, 1), "Survived"), "survived").label == "Survived"
 
@@ -143,9 +165,21 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
         (alternating(0, 1), {"label": "survivd"}, "has no column 'survivd'; its columns are a, label. Name the label"),
         (alternating(0, 1), {"label": "lable"}, "has no column 'lable' .did you mean label.*; its columns are"),
         (alternating("None", "Some"), {}, "is Some in every row but for 60 without a value, .* write a word there"),
-        (alternating(1), {}, "label 'label' is constant .1 in every row.: it teaches nothing"),
-        (alternating(None), {}, "label 'label' is empty"),
-        (alternating("a", "b", "c"), {}, "has 3 values .a, b, c., .* say which one counts as yes, as in --positive a"),
+        (
+            alternating(1),
+            {},
+            "is constant .1 in every row., which teaches nothing: add rows with the other answer, or name",
+        ),
+        (alternating(None), {}, "label 'label' is empty in .*: fill it in, or name another column with --label"),
+        (
+            alternating("a", "b", "c"),
+            {},
+            'has 3 values .a, b, c., .* which count as yes, as in --positive a, or several, as in --positive "a, b"',
+        ),
+        (alternating("Maybe", "No", "Yes"), {}, "say which count as yes, as in --positive Yes, or several"),
+        ([f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)], {}, "holds dates, .* make a yes or no of it .before a day"),
+        ([f"arrived {i} days late" for i in range(ROWS)], {}, "holds 120 different texts, .* make a yes or no of it"),
+        ([*["yes", "no"] * 5, "no"] + [None] * (ROWS - 11), {}, "among 11 that have one .109 have none.: at least 10"),
         (alternating("a", "b", "c"), {"positive": "d"}, "never is 'd': choose its positive value from a, b, c"),
         (FEATURE, {}, "is a number with 120 different values, .* serve a model of your own that answers numbers"),
         ([1] * 3 + [0] * (ROWS - 3), {}, "has 3 rows whose 'label' is 1, among 120: at least 10 are needed"),
