@@ -293,7 +293,8 @@ def _more_than_two(label: str, counts: pd.Series, values: pd.Series, name: str) 
     shown = wording.with_commas(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
     yes = next((text for text in distinct if text.casefold() in YES), _of_the_label(distinct, label))
     one = yes or next(text for text in distinct if counts[text] >= ENOUGH)
-    two = [one, next(text for text in distinct if text != one)]
+    others = [text for text in distinct if text != one]
+    two = [one, next((text for text in others if text.casefold() not in NO), others[0])]
     return (
         f"label {label!r} of {name} has {len(distinct)} values ({shown}), and this route answers yes/no questions: "
         f"say which count as yes, as in {wording.option('--positive', wording.with_commas([one]))}, or several, as in "

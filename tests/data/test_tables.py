@@ -176,6 +176,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
             {},
             'has 3 values .a, b, c., .* which count as yes, as in --positive a, or several, as in --positive "a, b"',
         ),
+        (alternating(0, 1, 2), {}, "which count as yes, as in --positive 1, or several, as in --positive .1, 2."),
         (alternating("Maybe", "No", "Yes"), {}, "say which count as yes, as in --positive Yes, or several"),
         ([f"2024-01-{i % 28 + 1:02}" for i in range(ROWS)], {}, "holds dates, .* make a yes or no of it .before a day"),
         ([f"arrived {i} days late" for i in range(ROWS)], {}, "holds 120 different texts, .* make a yes or no of it"),
