@@ -40,7 +40,11 @@ _NO_TEXT = {
     rb"\s*\|[^\n]*\|\s*\n\|[-:| ]+\|\s*\n|\s*\+[-=+]+\+\s*\n\|": (
         "a table drawn for reading: save it as CSV where it was made"
     ),
-    rb"(?i)\s*<(!doctype|html|table)": "a page of the web: give the address or the file of the table itself",
+    rb"(?i)\s*<(!doctype|html|table)": (
+        "a page of the web, also where a program named it .xls: give the table itself, or open this in Excel or "
+        "LibreOffice and save it as .xlsx or CSV"
+    ),
+    rb"(?s)\s*<\?xml.{0,200}Excel\.Sheet": "an Excel file of the old kind, in XML: save it as .xlsx or CSV",
     rb"\s*<\?xml": "XML: save it as CSV, by `pandas.read_xml(...).to_csv(..., index=False)`",
     rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": (
         "an ARFF file, as Weka has them: put one line with the names of its columns in the place of all down to @data"

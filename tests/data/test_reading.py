@@ -393,11 +393,19 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: save it as Parquet"),
         (bytes(257) + b"ustar" + bytes(99), "is a tar archive: unpack it"),
         (b"\x28\xb5\x2f\xfd" + bytes(99), "is packed in a way that is not read here: unpack it"),
-        (b"@relation x\n@data\n1", "is an ARFF file"),
+        (
+            b"@relation x\n@data\n1",
+            "is an ARFF file, .* with the names of its columns in the place of all down to @data",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         (bytes(4000), "is not a table in text: it holds binary data"),
         ("<!DOCTYPE html><title>Sign in</title>", "is a page of the web"),
-        ("<table>\n<tr><td>a</td></tr>\n</table>", "is a page of the web"),
+        ("<table>\n<tr><td>a</td></tr>\n</table>", "is a page of the web, .* save it as .xlsx or CSV"),
+        (
+            '<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>\n<Workbook>',
+            "an Excel file of the old kind",
+        ),
+        ('<?xml version="1.0"?>\n<data/>', "is XML: save it as CSV, by `pandas.read_xml"),
         ("| a | label |\n|---|:-----:|\n| 1 | 0 |\n", "is a table drawn for reading: save it as CSV"),
         (
             "+---+-------+\n| a | label |\n+---+-------+\n| 1 | 0     |\n",
