@@ -109,6 +109,8 @@ class Reader:
         if unseen not in ("refuse", "answer"):
             raise ValueError(f"unseen is 'refuse' or 'answer', not {unseen!r}")
         self.width, self.n = signature.width, signature.n
+        dotted = [name.casefold().split(".") for name in (*signature.names, *signature.left_out)]
+        self._objects = {".".join(parts[:end]) for parts in dotted for end in range(1, len(parts))}
         self._passing = {name.casefold() for name in (signature.label, *signature.left_out)}
         rules = strict, unseen, signature.values_from
         places = zip(signature.features, signature.slices, strict=True)
@@ -261,7 +263,7 @@ class Reader:
         unknown: list[str] = []
         found: dict[_Field, What | None] = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
-        for name, value in items:
+        for name, value in self._apart(items):
             field = self.field(name)
             if field is None:
                 if not self.passes(name):
@@ -284,6 +286,15 @@ class Reader:
                 found[field], _ = field.read(None, row)
             if found[field]:
                 yield f"{where}{spelled(field)}", found[field]
+
+    def _apart(self, items: Iterable[tuple], before: str = "") -> Iterator[tuple]:
+        """Names and values of which objects are taken apart as those in the rows of the table were."""
+        for key, value in items:
+            name = f"{before}{key}" if before else key
+            if isinstance(value, Mapping) and _spelled(name).casefold() in self._objects:
+                yield from self._apart(value.items(), f"{name}.")
+            else:
+                yield name, value
 
     @staticmethod
     def _as_spelled(sent: dict[_Field, str]) -> Callable[[_Field], str]:

@@ -392,6 +392,26 @@ def test_a_column_that_the_training_left_out_is_ignored():
         table.parse({"age": 22, "customer": "C-81"})
 
 
+def test_objects_within_a_row_are_taken_apart_as_those_of_the_table_were():
+    features = (Feature("user.plan", "category", default="pro", values=("free", "pro")), Feature("user.address.size"))
+    table = Signature((*features, Feature("paid")), left_out=["_id.$oid"])
+    nested = {"_id": {"$oid": "5f2e"}, "User": {"plan": "free", "address": {"size": 1}}, "paid": 0}
+    np.testing.assert_array_equal(
+        table.parse(nested), table.parse({"user.plan": "free", "user.address.size": 1, "paid": 0})
+    )
+    np.testing.assert_array_equal(table.parse([nested, nested])[1:], table.parse(nested))
+    nested["User"] |= {"plan": {"name": "free"}, "city": "Bonn"}
+    assert fields_of({**nested, "more": {}}, table) == {
+        "User.plan": "must be one of free, pro",
+        "User.city": "unknown",
+        "more": "unknown",
+    }
+    deep = {"size": 1}
+    for _ in range(5000):
+        deep = {"user": deep}
+    assert fields_of({"user": deep, "paid": 0}, table)["user.user"] == "unknown"
+
+
 def test_two_columns_that_differ_in_case_only_are_told_apart_by_their_spelling():
     both = Signature((Feature("a"), Feature("A")))
     assert both.parse({"A": 1, "a": 0}).tolist() == both.parse_query(b"A=1&a=0").tolist() == [[0, 1]]
