@@ -38,7 +38,7 @@ def take_headers(reading: Reading, holds: Callable[[str], bool]) -> None:
     """Make the first rows a part of the header where they hold no values: what columns mean, their units, a level.
 
     The names are those of the line that holds most of what is asked for, else of the first one; where that one repeats
-    itself, as a level above others does, each name is made of all lines.
+    itself, as a level above others does, each name is made of all lines, and so is one that it leaves out.
     """
     count = _further_headers(reading.frame)
     if not count:
@@ -46,7 +46,8 @@ def take_headers(reading: Reading, holds: Callable[[str], bool]) -> None:
     rows = reading.frame.iloc[:count].to_numpy().tolist()
     lines = [list(map(str, reading.frame.columns)), *([_name(cell) for cell in row] for row in rows)]
     joined = [" ".join(dict.fromkeys(filter(None, names))) for names in zip(*_filled(lines), strict=True)]
-    is_level = len(set(lines[0])) < len(set(joined))
+    is_level = len(set(lines[0])) < len(set(joined)) or "" in lines[0]
+    lines[0] = [name or whole for name, whole in zip(lines[0], joined, strict=True)]
     names = max([joined, *lines] if is_level else lines, key=lambda names: sum(map(holds, names)))
     first = reading.first_line - 1
     taken = "joined their words" if names is joined else f"took those of line {first + lines.index(names)}"
@@ -72,7 +73,23 @@ def _further_headers(frame: pd.DataFrame) -> int:
         else:
             if above > 1:
                 return count + _names_of_no_column(frame.iloc[count:])
-    return 0
+    return int(_names_the_unnamed(frame))
+
+
+def _names_the_unnamed(frame: pd.DataFrame) -> bool:
+    """Whether the first row is a level below the names, as surveys are exported: the answers below their question.
+
+    It names what has no name above it, and holds no number, though whole columns do. An answer may stand below, too.
+    """
+    if len(frame) < 3:
+        return False
+    first, below = [_name(cell) for cell in frame.iloc[0]], frame.iloc[1 : ROWS_TRIED + 1]
+    left_out = [word for word, name in zip(first[1:], frame.columns[1:], strict=True) if not str(name).strip()]
+    if any(map(_is_a_number, first)) or not any(left_out):
+        return False
+    columns = [below.iloc[:, at].dropna() for at in range(len(first))]
+    of_numbers = [word for word, rest in zip(first, columns, strict=True) if len(rest) and all(map(_is_a_number, rest))]
+    return any(of_numbers) or len(of_numbers) > 1
 
 
 def _names_of_no_column(frame: pd.DataFrame) -> int:

@@ -297,6 +297,36 @@ def test_lines_that_name_the_columns_once_more_are_no_rows(tmp_path, above, name
     assert any("name the columns: " in sentence for sentence in reading.said)
 
 
+@pytest.mark.parametrize("form", ["CSV", "Excel"])
+def test_a_survey_names_the_answers_below_its_questions(tmp_path, form):
+    asked = ["Respondent ID", "Which do you use?", "", "How likely, 0 to 10?", "label"]
+    rows = [[1000 + i, "App" * (i % 2), "Web" * (i % 3 // 2), i % 11, i % 2] for i in range(40)]
+    lines = [asked, ["", "App", "Web", "Response", "Response"], *rows]
+    path = tmp_path / "survey"
+    if form == "CSV":
+        pd.DataFrame(lines).to_csv(path, index=False, header=False)
+    else:
+        pd.DataFrame(lines).replace("", None).to_excel(path, index=False, header=False, engine="openpyxl")
+    reading = read_table(path, "label")
+    assert list(reading.frame.columns) == [*asked[:2], "Which do you use? Web", *asked[3:]]
+    assert len(reading.frame) == 40 and reading.said == ["lines 1 to 2 name the columns: took those of line 1"]
+    whole = read_table(path, "label Response").frame.columns
+    assert list(whole) == [
+        asked[0],
+        "Which do you use? App",
+        "Which do you use? Web",
+        f"{asked[3]} Response",
+        "label Response",
+    ]
+
+
+def test_a_column_without_a_name_makes_no_row_a_name(tmp_path):
+    reading = read(tmp_path, "\n".join([",a,b,label", "first,,,x", *(f"row {i},{i},{i},x" for i in range(3, 40))]))
+    assert len(reading.frame) == 38
+    reading = read(tmp_path, "\n".join([",a,label", "first,,x", *(f"row {i},{i},y" for i in range(3, 40))]))
+    assert len(reading.frame) == 38
+
+
 def test_a_first_row_without_numbers_that_holds_a_value_of_others_is_a_row(tmp_path):
     reading = read(
         tmp_path, "\n".join(["a,b,c,label", "none yet,unclear,red,1", *(f"{i},{i},red,{i % 2}" for i in range(30))])
