@@ -26,7 +26,8 @@ from helpers.data.signature import Signature, in_order
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
 FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little
 SHORTEST_STEM = 4  # letters of a label's name in which one of its values is recognised
-MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it is a text
+MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it is a text,
+FEW_ANSWERS = 8  # and of more than these where none stands in enough rows
 MOST_SPELLINGS = 20  # values of a label among which several may be one
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
@@ -283,16 +284,17 @@ def _more_than_two(label: str, counts: pd.Series, values: pd.Series, name: str) 
             "with `python3 tutorial.py serve FILE`"
         )
     are_dates = counts.index.str.fullmatch(columns.DATE).all()
-    if are_dates or counts.max() < ENOUGH or len(distinct) > MOST_ANSWERS:
+    if are_dates or len(distinct) > (MOST_ANSWERS if counts.max() >= ENOUGH else FEW_ANSWERS):
         what = "dates" if are_dates else f"{len(distinct):,} different texts"
         how = "before a day" if are_dates else "whether it holds a word"
+        how = "whether there is one" if values.isna().any() else how
         return (
             f"label {label!r} of {name} holds {what}, and this route answers yes/no questions: make a yes or no of it "
             f"({how}, say), or name another column with --label"
         )
     shown = wording.with_commas(distinct[:8]) + (", ..." if len(distinct) > 8 else "")
     yes = next((text for text in distinct if text.casefold() in YES), _of_the_label(distinct, label))
-    one = yes or next(text for text in distinct if counts[text] >= ENOUGH)
+    one = yes or next((text for text in distinct if counts[text] >= ENOUGH), distinct[0])
     others = [text for text in distinct if text != one]
     two = [one, next((text for text in others if text.casefold() not in NO), others[0])]
     return (
