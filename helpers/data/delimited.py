@@ -58,7 +58,7 @@ def read_csv(reader: Reader, text: str) -> Rows:
             column = ("",) * len(lines)
         _read(reader, field, column, part, problems, notes)
     problems.refuse()
-    return Rows(matrix, notes.named(), {}, ())
+    return Rows(matrix, notes.named())
 
 
 def header(reader: Reader, cells: list[str]) -> list | None:

@@ -11,7 +11,7 @@ import binascii
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from urllib.parse import parse_qsl
@@ -373,15 +373,16 @@ class Texts(Text):
         return self._array_schema(super().schema())
 
 
-def refuse_empty(signature, rows, is_list: bool) -> None:
-    """Raise `InvalidRequest` where rows, which a model did not answer, hold a text without words, or padding alone."""
-    problems = Named()
+def name_empty(signature, rows, first: int | None) -> Iterator[tuple[str, str]]:
+    """The inputs of rows that hold a text without words, or padding alone, and what is to be said of them.
+
+    first: the number of the first row in its list; None for a row that was sent alone.
+    """
     for which, array in zip(signature.inputs, getattr(rows, "arrays", ()), strict=True):
         for i, value in enumerate(array):
             if which.is_nothing(value):
-                where = f"[{i}].{which.name}" if is_list else which.name
-                problems.add(where, "is empty, and the model has no answer to that")
-    problems.refuse()
+                where = which.name if first is None else f"[{first + i}].{which.name}"
+                yield where, "is empty, and the model has no answer to that"
 
 
 def _known(name: str, values, kind: type) -> tuple:
@@ -569,7 +570,7 @@ class InputReader:
         if isinstance(params, Mapping):
             row = self._row(params, "", problems, allowance)
             problems.refuse()
-            return Rows(_stacked([row]), {}, {}, ())
+            return Rows(_stacked([row]))
         if not isinstance(params, list | tuple):
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
@@ -597,7 +598,8 @@ class InputReader:
         if not keep_going:
             problems.refuse()
         stand_in = first or self._stand_in()
-        return Rows(_stacked([stand_in if row is None else row for row in rows]), {}, problems.named(), tuple(bad))
+        read = _stacked([stand_in if row is None else row for row in rows])
+        return Rows(read, problems=problems if keep_going else None, bad=tuple(bad))
 
     def _stand_in(self) -> list[np.ndarray]:
         return [array[0] for array in self.signature.sample(1).arrays]

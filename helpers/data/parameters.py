@@ -83,14 +83,19 @@ SOURCES = {  # by `Signature.values_from`
 class Rows(NamedTuple):
     """What was read. `matrix` is (k, m) float32; `notes` says which numbers lie outside of their range.
 
-    refused: in a list that was read with `keep_going`, what is wrong with each bad field. bad: the numbers of the rows
-    that they stand in, whose rows of the matrix mean nothing.
+    problems: of a list that was read with `keep_going`, the bad fields, to which those are added that the model has no
+    answer to; else None. bad: the numbers of the rows that they stand in, whose rows of the matrix mean nothing.
     """
 
     matrix: np.ndarray
-    notes: dict[str, str]
-    refused: dict[str, str]
-    bad: tuple[int, ...]
+    notes: dict[str, str] = {}
+    problems: Named | None = None
+    bad: tuple[int, ...] = ()
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """What is wrong with each bad field."""
+        return self.problems.named() if self.problems else {}
 
 
 class Reader:
@@ -191,7 +196,7 @@ class Reader:
         """The row of a query string or of a form's body. Raises `InvalidRequest` naming every bad field."""
         matrix = self.plain_query(query)
         if matrix is not None:
-            return Rows(matrix, {}, {}, ())
+            return Rows(matrix)
         text = query.decode("utf-8", "replace")  # some clients send Unicode as it is, without escapes
         return self.read(Pairs(parse_qsl(text, keep_blank_values=True)))
 
@@ -203,17 +208,17 @@ class Reader:
         """
         if isinstance(params, Mapping):
             if type(params) is dict and (matrix := self.plain_object(params)) is not None:
-                return Rows(matrix, {}, {}, ())
+                return Rows(matrix)
             matrix, problems, notes = np.zeros((1, self.width), np.float32), Named(), Named()
             problems.add_all(self._row(params, matrix[0], "", notes))
             problems.refuse()
-            return Rows(matrix, notes.fields, {}, ())
+            return Rows(matrix, notes.fields)
         if not isinstance(params, list | tuple):
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
             raise InvalidRequest("the list is empty: send at least one object")
         if self.all_numbers and (matrix := self._numeric_list(params)) is not None:
-            return Rows(matrix, {}, {}, ())
+            return Rows(matrix, problems=Named() if keep_going else None)
         return self._list(params, keep_going)
 
     def _numeric_list(self, rows) -> np.ndarray | None:
@@ -255,7 +260,7 @@ class Reader:
                 break
         if not keep_going:
             problems.refuse()
-        return Rows(matrix, notes.named(), problems.named(), tuple(bad))
+        return Rows(matrix, notes.named(), problems if keep_going else None, tuple(bad))
 
     def _row(self, params: Mapping, row: np.ndarray, where: str, notes: Named) -> Iterator[tuple[str, What]]:
         """Fill one row of the matrix; yields each bad field, preceded by `where`, and what is wrong with it."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helpers.data.inputs import refuse_empty
+from helpers.data.inputs import name_empty
 from helpers.data.outputs import CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
-from helpers.data.parameters import InvalidRequest, Rows
+from helpers.data.parameters import InvalidRequest, Named, Rows
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
 # What ONNX Runtime, LiteRT, NumPy and TensorFlow say of a look-up beyond its list, and the number where they tell it.
@@ -27,22 +27,27 @@ class ModelFailure(RuntimeError):
     """The model did not answer a legal request with finite numbers."""
 
 
+class NoAnswer(ModelFailure):
+    """What the model says of a row is no answer: it is not finite, for one. Of other rows it may have one."""
+
+
 def answer(slot, model: Callable, rows: Rows, is_list: bool) -> bytes:
     """The body of the answer to `rows` from `model`, of one row or of a list; raises `ModelFailure`.
 
     Where it has none to what holds nothing, no word or padding alone, `InvalidRequest` says so.
-    What there is to note about the rows goes along, and what was wrong with rows that were left out: their place in
-    the list holds null.
+    What there is to note about the rows goes along, and what was wrong with rows that were left out, as they were read
+    or as the model had no answer to them: their place in the list holds null.
     """
     try:
         body = _body(slot, model, rows, is_list)
     except ModelFailure:
-        refuse_empty(model.signature, rows.matrix, is_list)
+        (empty := Named()).add_all(name_empty(model.signature, rows.matrix, 0 if is_list else None))
+        empty.refuse()
         raise
     if rows.notes:
         body += f',"notes":{_json(rows.notes)}'
-    if rows.refused:
-        body += f',"errors":{_json(rows.refused)}'
+    if refused := rows.refused:
+        body += f',"errors":{_json(refused)}'
     slot.ready = True
     # half of a surrogate pair, which only a caller's name can hold, becomes the escape that JSON has for it
     return f'{{{body},"success":true}}\n'.encode(errors="backslashreplace")
@@ -61,7 +66,7 @@ def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str
     answers = _run(model, row)
     probability = answers[0]
     if not math.isfinite(probability):
-        raise ModelFailure(_TOO_LARGE)
+        raise NoAnswer(_TOO_LARGE)
     if watch is not None:
         watch(row, answers)
     text = str(probability)  # a float32 in full: the shortest decimals that give it back
@@ -69,20 +74,14 @@ def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str
 
 
 def _predictions(model: Callable, rows: Rows, watch) -> str:
-    matrix, bad = rows.matrix, set(rows.bad)
-    if bad:
-        matrix = matrix[[i for i in range(len(matrix)) if i not in bad]]
-    texts: list[str] = []
-    for start in range(0, len(matrix), CHUNK_ROWS):
-        chunk = matrix[start : start + CHUNK_ROWS]
+    def texts_of(chunk) -> list[str]:
         answers = _run(model, chunk)
-        texts += _texts(answers)
+        texts = _texts(answers)
         if watch is not None:
             watch(chunk, answers)
-    if bad:
-        answered = iter(texts)
-        texts = ["null" if i in bad else next(answered) for i in range(len(rows.matrix))]
-    return f'"predictions":[{",".join(texts)}]'
+        return texts
+
+    return f'"predictions":[{",".join(_of_each(model, rows, texts_of, "null"))}]'
 
 
 def _alone(model: Callable, row) -> str:
@@ -100,19 +99,50 @@ def _alone(model: Callable, row) -> str:
 
 def _listed(model: Callable, rows: Rows) -> str:
     """The answers to a list of rows, in its order; null for the bad ones."""
-    outputs, bad = model.signature.outputs, set(rows.bad)
-    good = [i for i in range(len(rows.matrix)) if i not in bad]
+    outputs = model.signature.outputs
+
+    def answers_of(chunk) -> list:
+        answers = _outputs(model, chunk)
+        if len(outputs) == 1:
+            return outputs[0].listed(answers[0])
+        parts = [output.alone(part) for output, part in zip(outputs, answers, strict=True)]
+        names = [output.name for output in outputs]
+        return [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
+
+    return f'"predictions":{_json(_of_each(model, rows, answers_of, None))}'
+
+
+def _of_each(model: Callable, rows: Rows, answers_of: Callable, nothing) -> list:
+    """What `answers_of` makes of the rows, in the order of the list; `nothing` for the bad ones.
+
+    Where the others are to be answered all the same, those without an answer are found by halves, and named.
+    """
+    matrix, bad = rows.matrix, set(rows.bad)
+    good = [i for i in range(len(matrix)) if i not in bad] if bad else range(len(matrix))
+    if bad:
+        matrix = matrix[good]
+
+    def of_part(start: int, end: int) -> list:
+        try:
+            return answers_of(matrix[start:end])
+        except (NoAnswer, InvalidRequest) as error:
+            if rows.problems is None:
+                raise
+            if end - start == 1:
+                i = good[start]
+                if not rows.problems.add_all(name_empty(model.signature, matrix[start:end], i)):
+                    rows.problems.add(f"[{i}]", str(error))
+                return [nothing]
+        half = (start + end) // 2
+        return of_part(start, half) + of_part(half, end)
+
     found: list = []
     for start in range(0, len(good), CHUNK_ROWS):
-        answers = _outputs(model, rows.matrix[good[start : start + CHUNK_ROWS]])
-        if len(outputs) > 1:
-            parts = [output.alone(part) for output, part in zip(outputs, answers, strict=True)]
-            names = [output.name for output in outputs]
-            found += [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
-        else:
-            found += outputs[0].listed(answers[0])
-    answered = iter(found)
-    return f'"predictions":{_json([None if i in bad else next(answered) for i in range(len(rows.matrix))])}'
+        found += of_part(start, min(start + CHUNK_ROWS, len(good)))
+    if bad:
+        answered = iter(found)
+        found = [nothing if i in bad else next(answered) for i in range(len(rows.matrix))]
+    return found
 
 
 def _outputs(model: Callable, rows) -> tuple[np.ndarray, ...]:
@@ -120,7 +150,7 @@ def _outputs(model: Callable, rows) -> tuple[np.ndarray, ...]:
     answers = as_arrays(_call(model, rows))
     for output, found in zip(model.signature.outputs, answers, strict=True):
         if problem := output.problem(found, len(rows)):
-            raise ModelFailure(_TOO_LARGE if problem == NOT_FINITE else problem)
+            raise NoAnswer(_TOO_LARGE if problem == NOT_FINITE else problem)
     return answers
 
 
@@ -146,7 +176,7 @@ def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
 def _texts(answers: np.ndarray) -> list[str]:
     texts = list(map(str, answers))
     if "n" in "".join(texts):  # nan or inf: no other number has the letter, and NumPy's own look takes as long as all
-        raise ModelFailure(_TOO_LARGE)
+        raise NoAnswer(_TOO_LARGE)
     return texts
 
 

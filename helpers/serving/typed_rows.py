@@ -73,7 +73,7 @@ class TypedRows:
             matrix = ((matrix - self._center) / self._scale).astype(np.float32)
         else:
             matrix = np.frombuffer(struct.pack(f"{len(flat)}f", *flat), np.float32).reshape(-1, self._n)
-        return Rows(matrix, {}, {}, ()), is_list
+        return Rows(matrix), is_list
 
 
 def _decoder(names: tuple[str, ...], kinds: list) -> Callable[[bytes], object]:

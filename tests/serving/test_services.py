@@ -297,6 +297,45 @@ class Broken(Logistic):
         return np.full(len(rows), self.answer, dtype=np.float32)
 
 
+class OfFew(Logistic):
+    """A model without an answer to some rows: its numbers overflow, or it looks up what is not in its list."""
+
+    def __call__(self, rows):
+        if rows[:, 1].any():
+            raise IndexError("indices element out of data bounds, idx=7 must be within the inclusive range [-4,3]")
+        return np.where(rows[:, 0] == 1, np.nan, super().__call__(rows)).astype(np.float32)
+
+
+class OfFewArrays:
+    signature = InputSignature((Array("x", (2,)),), "y", (Output("risk"), Output("days", "array", shape=(2,))))
+
+    def __call__(self, batch):
+        rows = batch.arrays[0]
+        if rows[:, 1].any():
+            raise IndexError("indices element out of data bounds, idx=7 must be within the inclusive range [-4,3]")
+        found = np.where(rows[:, 0] == 1, np.nan, 0.5).astype(np.float32)
+        return found, np.stack([found, found], axis=1)
+
+
+@pytest.mark.parametrize("model", [OfFew, OfFewArrays])
+def test_a_row_of_a_list_without_an_answer_is_named_where_the_others_are_to_be_answered(model):
+    def row(first, second):
+        values = {"x": [first, second]} if model is OfFewArrays else {**ARTICLE, "g1": first, "g2": second}
+        return {"x9": 1} if first is None else values
+
+    rows = [row(0, 0)] * 600 + [row(1, 0), row(0, 0), row(None, 0), row(0, 1), row(0, 0)]
+    with serve(create_predict_app(model(), warm_up=False), port=0) as server:
+        url = f"{server.url}/predict"
+        good = requests.post(url, json=[rows[0]]).json()["predictions"][0]
+        found = requests.post(f"{url}?errors=rows", json=rows).json()
+        assert found["success"] and found["predictions"] == [good] * 600 + [None, good, None, None, good]
+        assert found["errors"]["[600]"].startswith("the model answered with numbers that are not finite")
+        assert found["errors"]["[603]"].startswith("the model has no entry for 7")
+        assert all(each.startswith(("[600]", "[602]", "[603]")) for each in found["errors"])
+        assert requests.post(url, json=rows[:602]).status_code == 500
+        assert requests.post(url, json=rows[603:]).status_code == 422
+
+
 @pytest.mark.parametrize("answer", [RuntimeError("secret detail"), np.nan, np.inf], ids=str)
 def test_a_model_failure_is_a_500_whose_cause_is_in_the_log_only(caplog, answer):
     with serve(create_predict_app(Broken(answer)), port=0) as server, caplog.at_level(logging.ERROR):

@@ -49,7 +49,7 @@ def test_what_is_read_is_what_the_careful_way_reads(signature, data):
     rows, is_list = found
     assert is_list == isinstance(content, list)
     np.testing.assert_array_equal(rows.matrix, reader.read(content).matrix)
-    assert rows.matrix.dtype == np.float32 and rows[1:] == ({}, {}, ())
+    assert rows.matrix.dtype == np.float32 and rows[1:] == ({}, None, ())
 
 
 SCALED = Signature(
@@ -138,7 +138,7 @@ def test_whatever_is_answered_is_answered_by_the_careful_way_with_the_very_bits(
         careful = read_carefully(signature, body)
         assert not isinstance(careful, Exception), body
         (rows, is_list), (wanted, wanted_list) = found, careful
-        assert is_list == wanted_list and rows[1:] == wanted[1:] == ({}, {}, ()), body
+        assert is_list == wanted_list and rows[1:] == wanted[1:] == ({}, None, ()), body
         assert rows.matrix.tobytes() == wanted.matrix.tobytes() and rows.matrix.shape == wanted.matrix.shape, body
         answered += 1
     assert signature is BODIES["colons"] or answered > 100
