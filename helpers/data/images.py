@@ -19,6 +19,8 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 MOST_PIXELS = 50_000_000  # at most 400 MB while it is decoded; cameras of phones take 12 to 50 million
 HEAVY = ("WEBP", "TIFF")  # their decoders hold a picture up to four times: of these, half as many pixels are taken
 MOST_TOGETHER = 2 * MOST_PIXELS  # some two seconds of decoding; 16 MB of photos have no more
+MOST_KEPT = 2**21  # at their own size, as 1,920 x 1,080: of each a network makes some hundred numbers, all at once
+SIDE = 128  # of samples and examples where a model takes any size: a network can halve it seven times
 LARGE_PIXELS = MOST_PIXELS // 4  # from which on pictures are decoded one after the other, whoever sends them
 STRIP = 64  # rows of a picture at once
 START = 256  # bytes in which an SVG or a web page shows what it is
@@ -48,10 +50,13 @@ class BadPicture(ValueError):
 
 
 class Allowance:
-    """The pixels that the pictures of one request may have together: small files can become very large ones."""
+    """The pixels that the pictures of one request may have together: small files can become very large ones.
+
+    Those that are made smaller for the model may have more than those that it takes as large as they are.
+    """
 
     def __init__(self):
-        self.left = MOST_TOGETHER
+        self.left, self.left_as_they_are = MOST_TOGETHER, MOST_KEPT
 
     def take(self, pixels: int) -> None:
         """Count a picture that is about to be decoded; `BadPicture` where it is one too many."""
@@ -62,6 +67,15 @@ class Allowance:
             )
         self.left -= pixels
 
+    def keep(self, pixels: int) -> None:
+        """Count a picture that the model takes at this size; `BadPicture` where it is one too many."""
+        if pixels > self.left_as_they_are:
+            raise BadPicture(
+                f"has {pixels:,} pixels, and this model takes a picture as large as it is: those of a request may have "
+                f"{MOST_KEPT:,} together, so make it smaller, or send it in a request of its own"
+            )
+        self.left_as_they_are -= pixels
+
 
 def is_picture(content: bytes) -> bool:
     """Whether bytes begin as the file of a picture does."""
@@ -69,17 +83,22 @@ def is_picture(content: bytes) -> bool:
     return content.startswith(starts) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
-def decode(content: bytes, height: int, width: int, channels: int, allowance: Allowance | None = None) -> np.ndarray:
+def decode(
+    content: bytes, height: int | None, width: int | None, channels: int, allowance: Allowance | None = None
+) -> np.ndarray:
     """The picture as (height, width, channels) float32 from 0 to 255, channels 1 (grey), 3 (RGB) or 4 (RGBA).
 
     Turned upright as its camera says (EXIF), what is transparent shown on white, resized without regard to its shape
-    (bilinear, as `keras.utils.image_dataset_from_directory` does). Of a moving picture the first frame counts.
+    (bilinear, as `keras.utils.image_dataset_from_directory` does). A side of None follows the other one, so that the
+    shape stays; of two the picture keeps its size. Of a moving picture the first frame counts.
     allowance: that of the request which holds the picture among others. Raises `BadPicture`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not content:
         raise BadPicture(f"is empty: send the file of a picture, {NAMES}")
+    allowance = allowance or Allowance()
+    keeps_size = height is None and width is None
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             pixels, part = opened.width * opened.height, 2 if opened.format in HEAVY else 1
@@ -89,14 +108,18 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
                     f"is a {opened.format} of {opened.width:,} x {opened.height:,} pixels: "
                     f"send one of at most {MOST_PIXELS // part:,} pixels{light}"
                 )
-            if allowance is not None:
-                allowance.take(pixels)
+            allowance.take(pixels)
+            if keeps_size:
+                allowance.keep(pixels)
             with _turn_of_large if pixels > LARGE_PIXELS // part else contextlib.nullcontext():
                 ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
                 image = _in_colours(opened, channels)
                 if image is not opened:
                     opened.close()  # lets go of its pixels: resizing copies those of RGBA once more
-                image = image.resize((width, height), Image.Resampling.BILINEAR)
+                size = _size(image.size, height, width)
+                if not keeps_size and None in (height, width):
+                    allowance.keep(size[0] * size[1])
+                found = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
                 opened.close()  # before the next one's turn
     except BadPicture:
         raise
@@ -106,7 +129,16 @@ def decode(content: bytes, height: int, width: int, channels: int, allowance: Al
         raise BadPicture(f"is {_unread(content[:START].lower())}") from error
     except Exception as error:  # the decoders of so many formats raise what they like
         raise BadPicture("is cut short or damaged: send the whole file") from error
-    return np.asarray(image, np.float32).reshape(height, width, channels)
+    return found.reshape(*found.shape[:2], channels)
+
+
+def _size(size: tuple[int, int], height: int | None, width: int | None) -> tuple[int, int]:
+    """The width and height that a picture of a size becomes."""
+    if height is None and width is None:
+        return size
+    if width is None:
+        return max(1, round(size[0] * height / size[1])), height
+    return width, max(1, round(size[1] * width / size[0])) if height is None else height
 
 
 def _unread(start: bytes) -> str:
@@ -181,10 +213,11 @@ def _white(image) -> int:
     return 2**bits - 1 if 8 < bits < 16 else largest if largest in ends else 2**16 - 1
 
 
-def example(height: int, width: int) -> bytes:
+def example(height: int | None, width: int | None) -> bytes:
     """The file of a small picture, a PNG that fades from dark to light."""
     from PIL import Image
 
+    size = [SIDE if side is None else min(side, 64) for side in (width, height)]
     made = io.BytesIO()
-    Image.linear_gradient("L").resize((min(width, 64), min(height, 64))).save(made, "PNG")
+    Image.linear_gradient("L").resize(size).save(made, "PNG")
     return made.getvalue()

@@ -223,6 +223,7 @@ class Array(_Shaped):
 class Image(Array):
     """A picture. shape: (height, width, channels), or (height, width) of grey. pixels: a key of `images.PIXELS`.
 
+    Where its height and width are None, a picture is taken as large as it is; where one is, in its own proportions.
     channels_first: the model takes (channels, height, width), as PyTorch does, and `shape` is that.
 
     A request holds its file, or in JSON its file in base64, `{"b64": "..."}`, as TensorFlow Serving takes it; or an
@@ -235,11 +236,16 @@ class Image(Array):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.pixels not in images.PIXELS or len(self.shape) not in (2, 3) or None in self.shape:
+        has_channels = len(self.shape) == 2 or (len(self.shape) == 3 and self.channels)
+        if self.pixels not in images.PIXELS or not has_channels:
             raise ValueError(f"the picture {self.name!r} of shape {self.shape!r} with the pixels {self.pixels!r}")
 
     @property
-    def height_and_width(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(images.SIDE if size is None else size for size in self.shape)
+
+    @property
+    def height_and_width(self) -> tuple[int | None, ...]:
         return self.shape[1:] if self.channels_first else self.shape[:2]
 
     @property
@@ -251,7 +257,7 @@ class Image(Array):
         scaled = images.PIXELS[self.pixels](pixels).astype(self.dtype)
         if self.channels_first:
             scaled = np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
-        return scaled.reshape(*scaled.shape[:-3], *self.shape)
+        return scaled if len(self.shape) == 3 else scaled[..., 0]
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         if isinstance(value, Mapping) and set(value) == {"b64"}:
@@ -267,7 +273,8 @@ class Image(Array):
         return self._as_taken(decoded)
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
-        return self._as_taken(random.integers(0, 256, (k, *self.height_and_width, self.channels)).astype(np.float32))
+        height, width = self.sample_shape[1:] if self.channels_first else self.sample_shape[:2]
+        return self._as_taken(random.integers(0, 256, (k, height, width, self.channels)).astype(np.float32))
 
     def example(self):
         return {"b64": base64.b64encode(images.example(*self.height_and_width)).decode()}

@@ -244,7 +244,7 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
         return picture
     if wishes.takes == "image":
-        says = f"the input {tensor.name} of shape {shape} is no picture of a fixed size"
+        says = f"the input {tensor.name} of shape {shape} is no picture"
         raise ArtifactError(f"{says}: leave --takes out")
     words = vocabulary(model, tensor)
     return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()), values=known_values(model, tensor))
@@ -254,14 +254,16 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
     if (
         wishes.takes == "array"
         or tensor.dtype in ("int8", "bool")
-        or None in shape
         or len(shape) not in (2, 3)
         or (len(shape) == 3 and shape[2] not in CHANNELS and not _is_channels_first(shape))
     ):
         return False
     if wishes.takes == "image" or (wishes.pixels and len(shape) == 3):
         return True
-    if min(shape[1:] if _is_channels_first(shape) else shape[:2]) < SMALLEST_PICTURE:
+    sides = shape[1:] if _is_channels_first(shape) else shape[:2]
+    if None in sides:  # what is open on one side only may be a sequence as well
+        return len(shape) == 3 and sides == (None, None)
+    if min(sides) < SMALLEST_PICTURE:
         return False
     if len(shape) == 3:
         return True

@@ -247,7 +247,10 @@ def _input_in_words(which, scaling_was_said: bool) -> str:
     if which.kind == "texts":
         return f"an array ({which.name}) of {size}, of texts" + (f": {values}" if values else "")
     if which.kind == "image":
-        size += ", channels first" if which.channels_first else ""
+        sides = zip(which.height_and_width, ("any height", "any width"), strict=True)
+        parts = [side or otherwise for side, otherwise in sides]
+        parts = [which.channels, *parts] if which.channels_first else [*parts, *which.shape[2:]]
+        size = " x ".join(map(str, parts)) + (", channels first" if which.channels_first else "")
         scaled = {"caffe": "as Caffe's models take them", "torch": "as torchvision's models take them"}
         pixels = scaled.get(which.pixels, f"to {which.pixels}")
         otherwise = "no layer tells otherwise: --pixels does" if which.pixels == "0..1" else "--pixels says otherwise"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helpers.data.inputs import name_empty
+from helpers.data.inputs import name_empty, name_in_requests
 from helpers.data.outputs import CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
 from helpers.data.parameters import InvalidRequest, Named, Rows
 
@@ -158,12 +158,32 @@ def _call(model: Callable, rows):
     try:
         return model(rows)
     except Exception as error:
+        sizes = _open_sizes(model, rows)
         if found := _NOT_KNOWN.search(str(error)):
             number = found[1] or found[2] or "a number"
             raise InvalidRequest(
                 f"the model has no entry for {number} in a list in which it looks numbers up: send one that it knows"
+                + (", or fewer at once" if sizes else "")
+            ) from error
+        if sizes:
+            raise InvalidRequest(
+                f"the model has no answer to {sizes}: it takes certain sizes only, so send another one"
             ) from error
         raise ModelFailure(f"the model failed on {len(rows)} row(s)") from error
+
+
+def _open_sizes(model: Callable, rows) -> str:
+    """The shapes of inputs whose size is open, for a model that failed on these rows and answers others; or ""."""
+    signature = model.signature
+    open_ones = [
+        f"{name_in_requests(signature, which)} of shape ({', '.join(map(str, array.shape[1:]))})"
+        for which, array in zip(getattr(signature, "inputs", ()), getattr(rows, "arrays", ()), strict=True)
+        if None in which.shape
+    ]
+    try:
+        return " and ".join(open_ones) if open_ones and model(signature.sample(1)) is not None else ""
+    except Exception:  # it is the model that is broken
+        return ""
 
 
 def _run(model: Callable, rows: np.ndarray) -> np.ndarray:

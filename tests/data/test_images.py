@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from helpers import PROJECT
-from helpers.data.images import PIXELS, BadPicture, decode, example, is_picture
+from helpers.data.images import PIXELS, Allowance, BadPicture, decode, example, is_picture
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -123,6 +123,25 @@ with ThreadPoolExecutor(2) as pool:
     list(pool.map(lambda _: decode(open(sys.argv[2], "rb").read(), 4, 4, channels), range(2)))
 print(most() - before)
 """
+
+
+def test_a_picture_keeps_its_size_or_its_proportions_where_a_side_is_open():
+    turned, exif = half_and_half().rotate(90, expand=True), Image.Exif()
+    exif[0x0112] = 6
+    content = file_of(turned, "PNG", exif=exif)
+    assert np.array_equal(decode(content, None, None, 1), decode(file_of(half_and_half()), 4, 8, 1))
+    assert decode(content, 2, None, 3).shape == (2, 4, 3) and decode(content, None, 2, 3).shape == (1, 2, 3)
+    assert decode(example(None, 32), None, 32, 1).shape == (128, 32, 1)
+
+
+def test_pictures_that_keep_their_size_have_a_limit_together_before_they_are_decoded():
+    allowance, large = Allowance(), file_of(Image.new("1", (1200, 1000)))
+    assert decode(large, None, None, 1, allowance).shape == (1000, 1200, 1)
+    with pytest.raises(BadPicture, match=r"has 1,200,000 pixels, and this model takes .* 2,097,152 together, so make"):
+        decode(large[:100], None, None, 1, allowance)  # which would be told if it were decoded
+    assert decode(file_of(half_and_half()), None, None, 1, allowance).shape == (4, 8, 1)
+    with pytest.raises(BadPicture, match="has 4,096,000 pixels"):  # of 1,000, which are made 64 wide
+        decode(file_of(Image.new("1", (1, 1000))), None, 64, 1)
 
 
 @pytest.mark.slow

@@ -376,7 +376,7 @@ def test_the_folder_of_another_model_is_not_taken(tmp_path, typed_here):
             r"3 classes are named, and the model's answers have the shape \(1,\): name as many, two",
         ),
         ({"imports": "no_such_module_here"}, "the module no_such_module_here cannot be imported"),
-        ({"takes": "image"}, "is no picture of a fixed size: leave --takes out"),
+        ({"takes": "image"}, "is no picture: leave --takes out"),
         ({"pixels": "0..1"}, r"--pixels is of pictures, and the model takes none, but \(5,\): leave it out"),
     ],
 )
@@ -544,6 +544,60 @@ def test_the_pictures_of_a_request_have_a_limit_together_beyond_which_none_is_de
     assert "49,000,000 pixels, too many beside those before it" in answer.json()["errors"]["[2]"]
     refused = requests.post(f"{url}/predict", **sent)
     assert refused.status_code == 422 and refused.json()["fields"] == answer.json()["errors"]
+
+
+@pytest.fixture(scope="module")
+def open_pictures(folder):
+    """The address of a service of a model of pictures of any size, as large as they are halved twice, and the model."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((None, None, 3))
+    fine = layers.Conv2D(4, 3, 2, "same", activation="relu")(layers.Rescaling(1 / 255)(inputs))
+    coarse = layers.UpSampling2D()(layers.Conv2D(4, 3, 2, "same")(fine))
+    model = keras.Model(inputs, layers.Conv2D(1, 1)(layers.Add()([fine, coarse])))
+    model.save(folder / "open.keras")
+    said = told(export_file(folder / "open.keras", folder / "open"), load_predictor(folder / "open").signature)
+    assert (
+        said[0]
+        == "takes: a picture (image) of any height x any width x 3, pixels scaled to 0..255 (--pixels says otherwise)"
+    )
+    with serve(create_predict_app(load_predictor(folder / "open")), port=0) as server:
+        yield server.url, model
+
+
+def test_a_picture_of_a_model_that_takes_any_size_is_taken_as_large_as_it_is(open_pictures, tmp_path):
+    from PIL import Image
+
+    url, model = open_pictures
+    pixels = np.random.default_rng(3).integers(0, 256, (44, 60, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "dog.png")
+    curl = ["curl", "-sS", "-F", f"image=@{tmp_path / 'dog.png'}", f"{url}/predict"]
+    found = json.loads(subprocess.run(curl, capture_output=True, text=True, check=True).stdout)
+    expected = np.asarray(model(pixels[None].astype(np.float32)))[0]
+    np.testing.assert_allclose(found["prediction"], expected, atol=1e-5)
+    encoded = {"b64": base64.b64encode((tmp_path / "dog.png").read_bytes()).decode()}
+    rows = [encoded, pixels.tolist(), pixels[:20, :20].tolist()]
+    listed = requests.post(f"{url}/predict?errors=rows", json={"instances": rows}, timeout=10).json()
+    assert listed["predictions"] == [found["prediction"]] * 2 + [None]
+    assert "another shape than the rows before it" in listed["errors"]["[2]"]
+
+
+def test_a_picture_that_is_too_large_or_of_a_size_that_the_model_fails_on_is_told_so(open_pictures):
+    from PIL import Image
+
+    def refused(width, height):
+        made = io.BytesIO()
+        Image.new("1", (width, height)).save(made, "PNG")
+        answer = requests.post(f"{open_pictures[0]}/predict", data=made.getvalue(), timeout=10)
+        assert answer.status_code == 422
+        return answer.json()["error"]
+
+    assert "has 9,000,000 pixels, and this model takes a picture as large as it is" in refused(3000, 3000)
+    assert refused(45, 61) == (
+        "the model has no answer to image of shape (61, 45, 3): it takes certain sizes only, so send another one"
+    )
 
 
 def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
