@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 
 import numpy as np
@@ -24,7 +24,7 @@ from helpers.data.signature import REAL, Signature
 MOST_REMEMBERED = 100_000  # values of a column whose meaning is kept from one batch to the next
 
 # What Arrow and Python read as the same number; whatever else may be one is left to the reader of requests.
-_PLAIN = rf"^-?[0-9]{{1,{LONGEST_NUMBER // 2}}}(\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?$"
+PLAIN = rf"^-?[0-9]{{1,{LONGEST_NUMBER // 2}}}(\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?$"
 _DECIMAL_COMMA = re.compile(r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?$")
 
 
@@ -47,23 +47,7 @@ class Encoder:
 
         Raises `DataError` where a feature is not there that the model needs, or two columns could be it.
         """
-        found: dict[str, str] = {}
-        names = list(names)
-        for name in names:
-            field = self.reader.field(name)
-            if field is None:
-                continue
-            if field.name in found:
-                raise DataError(f"the columns {found[field.name]!r} and {name!r} both are {field.name!r}: rename one")
-            found[field.name] = name
-        lacking = [f.name for f in self.signature.features if f.name not in found and not f.missing]
-        if lacking:
-            there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-            raise DataError(
-                f"the table lacks {listed(lacking)}, which the model takes: its columns are {there}; "
-                "name them as the model's table does, or choose another --model"
-            )
-        return found
+        return matched(self.reader.field, names, [f.name for f in self.signature.features if not f.missing])
 
     def encode(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         """The (k, m) float32 matrix of a batch of k rows, a (k,) mask of rows that are bad, and notes on some rows.
@@ -99,7 +83,7 @@ class Encoder:
 
     def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> Iterable[tuple[int, str]]:
         is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-        as_numbers = not field.feature.values and _is_numeric(values.type)
+        as_numbers = not field.feature.values and is_numeric(values.type)
         if as_numbers:
             return self._encode_numbers(field, values, part, bad)
         if is_text and field.feature.kind == REAL:
@@ -149,7 +133,7 @@ class Encoder:
             written = pc.match_substring_regex(texts, _DECIMAL_COMMA.pattern)
             point = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
             texts = pc.if_else(pc.fill_null(written, False), point, texts)
-        plain = pc.fill_null(pc.match_substring_regex(texts, _PLAIN), False)
+        plain = pc.fill_null(pc.match_substring_regex(texts, PLAIN), False)
         numbers = pc.if_else(plain, texts, pa.scalar("0", texts.type)).cast(pa.float64())
         others = ~plain.to_numpy(zero_copy_only=False)
         notes = self._encode_numbers(field, numbers, part, bad, ~others)
@@ -195,25 +179,59 @@ class Encoder:
 
     def _plain(self, field, value):
         """A cell as a request would hold it: None where it stands for no value."""
-        if isinstance(value, Decimal):
-            return float(value)  # as JSON has it
-        if isinstance(value, float) and np.isnan(value):
+        mark = "," if field.name in self.commas else "."
+        mark = mark if self.absent and field.feature.kind == REAL else ""
+        return as_requested(value, self.absent, field.plain, mark)
+
+
+def matched(field_of: Callable, names: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
+    """Which column of a table holds what a model takes, as {name: column}. field_of: of a reader of requests.
+
+    Raises `DataError` where one of those is not there that are needed, or two columns could be it.
+    """
+    found: dict[str, str] = {}
+    names = list(names)
+    for name in names:
+        field = field_of(name)
+        if field is None:
+            continue
+        if field.name in found:
+            raise DataError(f"the columns {found[field.name]!r} and {name!r} both are {field.name!r}: rename one")
+        found[field.name] = name
+    lacking = [name for name in needed if name not in found]
+    if lacking:
+        there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise DataError(
+            f"the table lacks {listed(lacking)}, which the model takes: its columns are {there}; "
+            "name them as the model's table does, or choose another --model"
+        )
+    return found
+
+
+def as_requested(value, absent: Collection[str] = (), known: Collection[str] = (), mark: str = ""):
+    """A cell as a request would hold it: None where it stands for no value, as the texts of `absent` do.
+
+    known: texts that are values all the same. mark: the decimal mark of a number that training would read in a text; ""
+    where a text is what it says.
+    """
+    if isinstance(value, Decimal):
+        return float(value)  # as JSON has it
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    if isinstance(value, bytes):
+        with contextlib.suppress(UnicodeDecodeError):  # what is no text stays bytes, which are no value
+            value = value.decode()
+    if isinstance(value, str):
+        text = value.strip()
+        if text in absent and text not in known:
             return None
-        if isinstance(value, bytes):
-            with contextlib.suppress(UnicodeDecodeError):  # what is no text stays bytes, which are no value
-                value = value.decode()
-        if isinstance(value, str):
-            text = value.strip()
-            if text in self.absent and text not in field.plain:
-                return None
-            mark = "," if field.name in self.commas else "."
-            if self.absent and field.feature.kind == REAL and (found := numerals.plain(text, mark)):
-                return found[0]
-            return text
-        return value
+        if mark and (found := numerals.plain(text, mark)):
+            return found[0]
+        return text
+    return value
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
+def is_numeric(kind: pa.DataType) -> bool:
     kinds = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal
     return any(is_kind(kind) for is_kind in kinds)
 

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.batch.encoding import Encoder
+from helpers.batch.named_values import InputEncoder
+from helpers.data.inputs import Batch, name_empty
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, Output, as_arrays
 from helpers.data.parameters import InvalidRequest
 from helpers.data.raw_tables import DataError
@@ -41,13 +43,17 @@ class Scorer:
         commas: Iterable[str] = (),
         passing: Collection[str] = (),
     ):
-        if not isinstance(predictor.signature, Signature):
-            raise DataError("files are scored by models that take a row of a table: ask the service of this one")
+        signature = predictor.signature
+        if not isinstance(signature, Signature) and not InputEncoder.takes(signature):
+            raise DataError(
+                "files are scored by models that take a row of a table, or single numbers and texts: ask the service "
+                "of this one"
+            )
         self.predictor, self.version, self._passing = predictor, predictor.version, passing
-        self.outputs = predictor.signature.outputs
-        self.encoder = Encoder(predictor.signature, absent, commas)
+        self.outputs = signature.outputs
+        self.encoder = (Encoder if isinstance(signature, Signature) else InputEncoder)(signature, absent, commas)
         texts = [pa.field(name, pa.string()) for name in TEXTS]
-        self._like = _numbers(predictor, predictor.signature.sample(1))
+        self._like = _numbers(predictor, signature.sample(1))
         self.added = (*answer_fields(self.outputs, [numbers.dtype for numbers in self._like]), *texts)
         self.rows_per_call = rows_per_call(predictor)
 
@@ -94,7 +100,7 @@ class Scorer:
     def _passed(self, names: list[str]) -> list[str]:
         return [name for name in names if name in self._passing] if self._passing else names
 
-    def _answers(self, matrix: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    def _answers(self, matrix: np.ndarray | Batch) -> tuple[list[np.ndarray], np.ndarray]:
         """The (k, n) numbers of each output, and a (k,) mask of rows of which one is none that may be answered."""
         answers = [np.empty((len(matrix), one.shape[1]), one.dtype) for one in self._like]
         wrong = np.zeros(len(matrix), bool)
@@ -110,12 +116,14 @@ class Scorer:
                     wrong[block] |= [bool(output.problem(found[i : i + 1], 1)) for i in range(len(found))]
         return answers, wrong
 
-    def _reason(self, batch: pa.RecordBatch, i: int, matrix: np.ndarray) -> str:
+    def _reason(self, batch: pa.RecordBatch, i: int, matrix: np.ndarray | Batch) -> str:
         """What is wrong with row `i`, in the service's words: every bad field of it, or the model's answer."""
         try:
             self.encoder.reader.read(self.encoder.row(batch, i))
         except InvalidRequest as error:
             return "; ".join(f"{field}: {what}" for field, what in error.fields.items())
+        if empty := list(name_empty(self.predictor.signature, matrix[i : i + 1], None)):
+            return "; ".join(f"{field}: {what}" for field, what in empty)
         answers = as_arrays(self.predictor(matrix[i : i + 1]))
         if self.outputs == ONE_PROBABILITY:
             return f"the model answered {answers[0][0]}"
@@ -152,7 +160,7 @@ def rows_per_call(predictor: Callable) -> int:
     rows = predictor.signature.sample(TRIED_ROWS)
     single = np.concatenate([np.hstack(_numbers(predictor, rows[i : i + 1])) for i in range(len(rows))])
     for size in ROWS_PER_CALL[:-1]:
-        filled = np.resize(rows, (size, rows.shape[1]))
+        filled = rows[np.resize(np.arange(len(rows)), size)]
         expected = np.resize(single, (size, single.shape[1]))
         ends = (2, 3, 5, 17, size - 1, size)  # the last block of a batch may be of any size
         if all(np.array_equal(np.hstack(_numbers(predictor, filled[:n])), expected[:n]) for n in ends):

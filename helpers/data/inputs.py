@@ -133,7 +133,7 @@ class Array(_Shaped):
         except (ValueError, OverflowError) as error:
             raise BadValue(f"must be {wanted}: its parts differ in length, or a number is too large") from error
         if numbers.dtype == object:
-            raise BadValue(f"must be {wanted}, of numbers only")
+            raise BadValue(f"must be {wanted}" + ("" if self.is_one_number else ", of numbers only"))
         if self.is_one_number:
             numbers = numbers.reshape(self.shape) if numbers.size == 1 else numbers
         fits = numbers.ndim == len(self.shape)

@@ -239,11 +239,59 @@ def in_columns(answer: dict, kind: str) -> dict:
     return {"prediction": answer["prediction"], "probability": number(answer["probability"]), **each}
 
 
+@pytest.mark.slow
+def test_single_numbers_and_texts_by_name_are_taken_from_columns_as_the_service_takes_them(tmp_path):
+    import keras
+
+    from helpers.export.own_model import export_file
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    age = keras.Input((1,), name="age")
+    floor = keras.Input((1,), name="floor", dtype="int64")
+    city = keras.Input((1,), name="city", dtype="string")
+    one_hot = {"num_oov_indices": 0, "output_mode": "one_hot"}
+    found = layers.Concatenate()(
+        [
+            layers.Normalization(mean=40.0, variance=90.0)(age),
+            layers.IntegerLookup(vocabulary=[1, 2, 7], **one_hot)(floor),
+            layers.StringLookup(vocabulary=["Oslo", "NA"], **one_hot)(city),
+        ]
+    )
+    ends = {"price": layers.Dense(1)(found), "kind": layers.Dense(3, "softmax")(found)}
+    keras.Model([age, floor, city], ends).save(tmp_path / "flats.keras")
+    export_file(tmp_path / "flats.keras", tmp_path / "flats")
+    predictor = load_predictor(tmp_path / "flats")
+    client = create_predict_app(predictor).test_client()
+    plain = [{"Age": age, "floor": 7, "city": "oslo", "id": age} for age in range(300)]
+    odd = {"Age": [True, None, math.nan, "40", " 4e1", "x", "NA"], "floor": [2, 3, 7.0, 1.5, "7"]}
+    odd["city"] = ["NA", None, 5, "Osl", ["Oslo"]]
+    rows = [plain[:300]] + [[plain[0] | {name: value}] for name, values in odd.items() for value in values]
+    scorer = Scorer(predictor)
+    for some in rows:
+        for row, got in zip(some, scorer(pa.RecordBatch.from_pylist(some)).to_pylist(), strict=True):
+            asked = {name: row[name] for name in ("Age", "floor", "city")}
+            answer = client.post("/predict", json=_as_json(asked)).get_json()
+            if not answer["success"]:
+                assert got["price_value"] is got["kind_prediction"] is None
+                assert got["error"] == "; ".join(f"{name}: {what}" for name, what in answer["fields"].items())
+                continue
+            kind = answer["outputs"]["kind"]
+            assert got["error"] is None and got["price_value"] == np.float32(answer["outputs"]["price"]["value"])
+            assert (got["kind_prediction"], got["id"]) == (kind["prediction"], row["id"])
+            assert got["kind_probability_2"] == np.float32(kind["probabilities"]["2"])
+    written = pa.RecordBatch.from_pydict({"age": ["40", "NA", "1.234,5"], "floor": ["7"] * 3, "city": ["NA"] * 3})
+    read = Scorer(predictor, absent=["NA"], commas=["age"])(written)
+    assert [error and error.split(":")[0] for error in read["error"].to_pylist()] == [None, "age", None]
+    with pytest.raises(DataError, match="lacks 'city', which the model takes"):
+        scorer(written.select(["age", "floor"]))
+
+
 def test_a_model_that_takes_no_row_of_a_table_is_named(exported):
     class Picture:
         signature, version = object(), ""
 
-    with pytest.raises(DataError, match="models that take a row of a table: ask the service of this one"):
+    with pytest.raises(DataError, match="models that take a row of a table, or single numbers and texts: ask the"):
         Scorer(Picture())
 
 
