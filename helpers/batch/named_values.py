@@ -6,7 +6,7 @@ once, by the very reader of requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from helpers.batch.encoding import PLAIN, as_requested, is_numeric, matched
 from helpers.data import images
-from helpers.data.inputs import BadValue, Batch, InputSignature, is_one_value
+from helpers.data.inputs import MOST_COMPARED, BadValue, Batch, InputSignature, is_one_value
 
 
 class InputEncoder:
@@ -35,17 +35,21 @@ class InputEncoder:
         return matched(self.reader.field, names, self.signature.names)
 
     def encode(self, batch: pa.RecordBatch) -> tuple[Batch, np.ndarray, dict[int, str]]:
-        """The inputs of a batch of k rows, a (k,) mask of rows that are bad, and no notes. See `Encoder.encode`.
+        """The inputs of a batch of k rows, a (k,) mask of rows that are bad, and notes. See `Encoder.encode`.
 
-        In the place of a bad value stands one that the model knows.
+        In the place of a bad value stands one that is legal.
         """
-        found, bad = self.columns(batch.schema.names), np.zeros(batch.num_rows, bool)
-        legal = self.signature.sample(1).arrays
-        arrays = [
-            self._read(which, found[which.name], batch.column(found[which.name]), known[0], bad)
-            for which, known in zip(self.signature.inputs, legal, strict=True)
-        ]
-        return Batch(arrays), bad, {}
+        found, bad, notes = self.columns(batch.schema.names), np.zeros(batch.num_rows, bool), {}
+        arrays = {
+            which: known[0] for which, known in zip(self.signature.inputs, self.signature.sample(1).arrays, strict=True)
+        }
+        for name, column in found.items():
+            which = self.reader.field(name)
+            arrays[which] = self._read(which, column, batch.column(column), arrays[which], bad)
+            for row, note in _notes(which, arrays[which]):
+                said = f"{column}: {note}"
+                notes[row] = f"{notes[row]}; {said}" if row in notes else said
+        return Batch(arrays.values()), bad, notes
 
     def row(self, batch: pa.RecordBatch, i: int) -> dict:
         """The inputs of row `i` as a request would hold them."""
@@ -95,3 +99,16 @@ class InputEncoder:
             return value if isinstance(value, str) else as_requested(value)
         mark = "," if column in self.commas else "."
         return as_requested(value, self.absent, mark=mark if self.absent else "")
+
+
+def _notes(which, values: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Rows with values that the model does not know, and what there is to say of each."""
+    if which.known is None:
+        return
+    said: dict = {}
+    for row, value in enumerate(values.reshape(len(values), -1)[:, 0].tolist()):
+        if value not in said:
+            what = which.note(values[row])
+            said[value] = what and what(lambda _: len(said) < MOST_COMPARED)
+        if said[value]:
+            yield row, said[value]

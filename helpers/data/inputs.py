@@ -11,7 +11,7 @@ import binascii
 import json
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from urllib.parse import parse_qsl
@@ -36,6 +36,8 @@ from helpers.data.signature import Signature, outputs_from, outputs_to_dict, pla
 OPEN = 16  # the size that stands for an open one in samples and examples
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
 EXACT = 2**53  # from which on not every whole number is a float64
+MOST_NAMED = 12  # texts that a schema names as examples
+MOST_COMPARED = 100  # texts that one which is answered is held against, some 2 ms, to say which one it may mean
 MOST_SHOWN = 4096  # numbers of an example; a longer array is described, not shown
 # No empty one: where padding is masked, as by Embedding(mask_zero=True), a mean over no words is no number.
 TEXTS = ("a good one", "this was a waste of time", "the cat sat on the mat", "no", "Ünïcode too, and more of it")
@@ -63,9 +65,13 @@ class Batch:
 
 
 class _Shaped:
-    """What has a `shape`, that of a row, None where a size is open."""
+    """What has a `shape`, that of a row, None where a size is open.
+
+    known: the values that the model tells apart, where it takes all others as one that is unknown; else None.
+    """
 
     shape: tuple[int | None, ...]
+    known: tuple | None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -87,6 +93,22 @@ class _Shaped:
             schema = {"type": "array", "items": schema, **ends}
         return schema
 
+    def note(self, row: np.ndarray) -> What | None:
+        """What there is to say of a value, as `read` gave it, that the model does not know and answers all the same."""
+        if self.known is None:
+            return None
+        unknown = next((value for value in np.ravel(row).tolist() if value not in self._told_apart), None)
+        return None if unknown is None else partial(_unknown, list(map(str, self.known)), str(unknown))
+
+    @cached_property
+    def _told_apart(self) -> frozenset:
+        return frozenset(self.known or ())
+
+
+def _unknown(known: list[str], value: str, may_compare: Callable[[int], bool]) -> str:
+    says = "is none of {}, which the model knows, and answered as any other"
+    return choice(known, value, lambda texts: texts <= MOST_COMPARED and may_compare(texts), says)
+
 
 @dataclass(frozen=True)
 class Array(_Shaped):
@@ -94,7 +116,7 @@ class Array(_Shaped):
 
     shape: of one row, None where it is open. dtype: what the model takes, "bool" for true and false. low, high: the
     legal ends of whole numbers that stand for something, as the words of a vocabulary do; None where any number is
-    legal. values: the only legal ones, where those are not all between two ends.
+    legal. values: the only legal ones, where those are not all between two ends. known: see `_Shaped`.
     """
 
     name: str
@@ -104,11 +126,11 @@ class Array(_Shaped):
     high: int | None = None
     kind: str = "array"
     values: tuple[int, ...] | None = None
+    known: tuple[int, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
-        if self.values is not None:
-            object.__setattr__(self, "values", _known(self.name, self.values, int))
+        _check_known(self, int)
         if not all(size is None or (isinstance(size, int) and size > 0) for size in self.shape):
             raise ValueError(f"the shape {self.shape!r} of the input {self.name!r}")
 
@@ -185,6 +207,8 @@ class Array(_Shaped):
             return random.standard_normal(shape, dtype=np.float32).astype(self.dtype)
         if self.values is not None:
             return random.choice(self.values, shape).astype(self.dtype)
+        if self.known is not None:
+            return random.choice((*self.known, max(self.known) + 1), shape).astype(self.dtype)
         if self.low is None and len(self.shape) == 1 and "mask" in self.name.lower():
             counted = random.integers(1, shape[1] + 1, (k, 1))  # a row whose steps all do not count has no answer
             return (np.arange(shape[1]) < counted).astype(self.dtype)
@@ -295,19 +319,20 @@ class Image(Array):
 class Text(_Shaped):
     """A text, which the model takes apart itself. shape: (1,) or (), as the model takes it.
 
-    values: the only ones that the model knows, of which a request may change capitals; None for any text.
+    values: the only ones that the model knows, of which a request may change capitals; None for any text. known: those
+    that it tells apart from all others, as they are written.
     """
 
     name: str
     shape: tuple[int, ...] = (1,)
     kind: str = "text"
     values: tuple[str, ...] | None = None
+    known: tuple[str, ...] | None = None
     dtype = "string"
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
-        if self.values is not None:
-            object.__setattr__(self, "values", _known(self.name, self.values, str))
+        _check_known(self, str)
         if (self.shape in ((), (1,))) != (self.kind == Text.kind):
             raise ValueError(f"the {self.kind} {self.name!r} has the shape {self.shape!r}")
 
@@ -335,7 +360,8 @@ class Text(_Shaped):
         return value
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
-        texts, shape = self.values or TEXTS, (k, *self.sample_shape)
+        texts = self.values or ((*self.known, TEXTS[0]) if self.known else TEXTS)
+        shape = (k, *self.sample_shape)
         return np.array([texts[i] for i in random.integers(0, len(texts), math.prod(shape))], object).reshape(shape)
 
     def is_nothing(self, row) -> bool:
@@ -343,10 +369,17 @@ class Text(_Shaped):
         return not any(text.strip() for text in np.ravel(row))
 
     def example(self) -> str:
-        return (self.values or TEXTS)[0]
+        return (self.values or self.known or TEXTS)[0]
 
     def schema(self) -> dict:
-        return {"type": "string"} | ({"enum": list(self.values)} if self.values else {})
+        some = (
+            {"enum": list(self.values)}
+            if self.values
+            else {"examples": [*self.known[:MOST_NAMED]]}
+            if self.known
+            else {}
+        )
+        return {"type": "string"} | some
 
     @cached_property
     def _spelled(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -392,11 +425,14 @@ def name_empty(signature, rows, first: int | None) -> Iterator[tuple[str, str]]:
                 yield where, "is empty, and the model has no answer to that"
 
 
-def _known(name: str, values, kind: type) -> tuple:
-    """The legal values of an input, as its card holds them."""
-    if not values or not all(isinstance(value, kind) for value in values):
-        raise ValueError(f"the values {values!r} of the input {name!r}")
-    return tuple(values)
+def _check_known(which, kind: type) -> None:
+    """Make tuples of the values of an input, as its card holds them; ValueError where they are none of its kind."""
+    for name in ("values", "known"):
+        values = getattr(which, name)
+        if values is not None:
+            if not values or not all(isinstance(value, kind) for value in values):
+                raise ValueError(f"the values {values!r} of the input {which.name!r}")
+            object.__setattr__(which, name, tuple(values))
 
 
 KINDS = {"array": Array, "image": Image, "text": Text, "texts": Texts}
@@ -573,11 +609,11 @@ class InputReader:
 
     def read(self, params, keep_going: bool = False) -> Rows:
         """See `parameters.Reader.read`. Raises `InvalidRequest` naming every bad input."""
-        problems, allowance = Named(), images.Allowance()
+        problems, notes, allowance = Named(), Named(), images.Allowance()
         if isinstance(params, Mapping):
-            row = self._row(params, "", problems, allowance)
+            row = self._row(params, "", problems, notes, allowance)
             problems.refuse()
-            return Rows(_stacked([row]))
+            return Rows(_stacked([row]), notes.named())
         if not isinstance(params, list | tuple):
             raise InvalidRequest("send an object of names and values, or a list of such objects")
         if not params:
@@ -593,7 +629,7 @@ class InputReader:
                 problems.are_more = True
                 break
             before = problems.count
-            row = self._row_of_list(each, i, problems, allowance)
+            row = self._row_of_list(each, i, problems, notes, allowance)
             if problems.count == before:
                 first = first or row
                 if [a.shape for a in row] != [a.shape for a in first]:
@@ -606,25 +642,26 @@ class InputReader:
             problems.refuse()
         stand_in = first or self._stand_in()
         read = _stacked([stand_in if row is None else row for row in rows])
-        return Rows(read, problems=problems if keep_going else None, bad=tuple(bad))
+        return Rows(read, notes.named(), problems if keep_going else None, tuple(bad))
 
     def _stand_in(self) -> list[np.ndarray]:
         return [array[0] for array in self.signature.sample(1).arrays]
 
-    def _row_of_list(self, value, i: int, problems: Named, allowance: images.Allowance) -> list[np.ndarray]:
+    def _row_of_list(
+        self, value, i: int, problems: Named, notes: Named, allowance: images.Allowance
+    ) -> list[np.ndarray]:
         is_value = not isinstance(value, Mapping) or set(value) == {"b64"}
         if is_value and len(self.inputs) == 1:
-            try:
-                return [self.inputs[0].read(value, allowance)]
-            except BadValue as error:
-                problems.add(f"[{i}]", error.what)
-                return []
+            found = _value(self.inputs[0], value, f"[{i}]", problems, notes, allowance)
+            return [] if found is None else [found]
         if not isinstance(value, Mapping):
             problems.add(f"[{i}]", f"must be an object of names and values: of {self._names()}")
             return []
-        return self._row(value, f"[{i}].", problems, allowance)
+        return self._row(value, f"[{i}].", problems, notes, allowance)
 
-    def _row(self, params: Mapping, where: str, problems: Named, allowance: images.Allowance) -> list[np.ndarray]:
+    def _row(
+        self, params: Mapping, where: str, problems: Named, notes: Named, allowance: images.Allowance
+    ) -> list[np.ndarray]:
         found: dict = {}
         items = params.items(multi=True) if hasattr(params, "getlist") else params.items()
         for name, value in items:
@@ -634,11 +671,7 @@ class InputReader:
             elif which in found:
                 problems.add(f"{where}{name}", "repeated")
             else:
-                found[which] = None
-                try:
-                    found[which] = which.read(value, allowance)
-                except BadValue as error:
-                    problems.add(f"{where}{name}", error.what)
+                found[which] = _value(which, value, f"{where}{name}", problems, notes, allowance)
         for which in self.inputs:
             if which not in found:
                 problems.add(
@@ -648,6 +681,18 @@ class InputReader:
 
     def _names(self) -> str:
         return ", ".join(name_in_requests(self.signature, each) for each in self.inputs)
+
+
+def _value(which, value, where: str, problems: Named, notes: Named, allowance: images.Allowance) -> np.ndarray | None:
+    """What a request holds for an input; None where that is a problem, which is named as what stands at `where`."""
+    try:
+        found = which.read(value, allowance)
+    except BadValue as error:
+        problems.add(where, error.what)
+        return None
+    if note := which.note(found):
+        notes.add(where, note)
+    return found
 
 
 def is_one_value(which) -> bool:

@@ -500,13 +500,13 @@ class _Field:
         return choice([*self.feature.values, *self.feature.pooled], text, may_compare)
 
 
-def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool]) -> str:
-    """What is wrong with a text that is none of those known: which there are, and which may be meant."""
+def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool], says: str = "must be one of {}") -> str:
+    """What is to be said of a text that is none of those known: which there are, and which may be meant."""
     shown = with_commas(known[:MOST_SHOWN]) + (f" or {len(known) - MOST_SHOWN} others" * (len(known) > MOST_SHOWN))
     if not (0 < len(text) <= 100 and may_compare(len(known))):
-        return f"must be one of {shown}"
+        return says.format(shown)
     near = nearest(text, known)
-    return f"must be one of {shown}" + (f"; {did_you_mean(near)}" if near else "")
+    return says.format(shown) + (f"; {did_you_mean(near)}" if near else "")
 
 
 _NUMBERS = (int, float)

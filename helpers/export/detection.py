@@ -20,7 +20,7 @@ from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.layers import takers
-from helpers.export.lookups import known_values, vocabulary, with_ids
+from helpers.export.lookups import known_values, told_apart, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
 
 MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
@@ -229,7 +229,8 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
     shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
     if dtype == "string":
         kind = Text if shape in ((), (1,)) else Texts
-        return kind(name or kind.kind, shape, values=known_values(model, tensor))
+        values = known_values(model, tensor)
+        return kind(name or kind.kind, shape, values=values, known=None if values else told_apart(model, tensor))
     if dtype.startswith("complex"):
         raise ArtifactError(f"the input {tensor.name} is of the type {dtype}: give the model numbers")
     if _is_picture(model, tensor, shape, wishes):
@@ -247,7 +248,10 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
         says = f"the input {tensor.name} of shape {shape} is no picture"
         raise ArtifactError(f"{says}: leave --takes out")
     words = vocabulary(model, tensor)
-    return Array(name or "input", shape, dtype, *((0, words - 1) if words else ()), values=known_values(model, tensor))
+    ends = (0, words - 1) if words else ()
+    values = known_values(model, tensor)
+    known = None if values or words else told_apart(model, tensor)
+    return Array(name or "input", shape, dtype, *ends, values=values, known=known)
 
 
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:

@@ -16,6 +16,8 @@ from helpers.export.foreign import Tensor
 from helpers.export.layers import nested, takers
 from helpers.export.predictors import compiled
 
+MOST_TOLD_APART = 10_000  # values that a model's card lists
+
 
 def vocabulary(model, tensor) -> int | None:
     """How many words an Embedding, or a CategoryEncoding, knows that takes this input, or None."""
@@ -99,9 +101,26 @@ def with_ids(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
 
 def known_values(model, tensor) -> tuple | None:
     """The only values of an input that the look-up which takes it knows; None where any is answered."""
-    if isinstance(tensor, Tensor):
+    return next((_vocabulary(layer) for layer in _lookups(model, tensor) if not layer.num_oov_indices), None)
+
+
+def told_apart(model, tensor) -> tuple | None:
+    """The values of an input that the look-ups which take it know, and take all others for unknown; else None."""
+    found = _lookups(model, tensor)
+    if not found or len(found) < len(takers(model, tensor)) or not all(layer.num_oov_indices == 1 for layer in found):
         return None
-    for layer in takers(model, tensor):
-        if type(layer).__name__ in ("StringLookup", "IntegerLookup") and not (layer.num_oov_indices or layer.invert):
-            return tuple(value.item() if hasattr(value, "item") else value for value in layer.get_vocabulary())
-    return None
+    known = tuple(dict.fromkeys(value for layer in found for value in _vocabulary(layer)))
+    return known if 0 < len(known) <= MOST_TOLD_APART else None
+
+
+def _lookups(model, tensor) -> list:
+    """The look-ups of texts or whole numbers that take an input."""
+    if isinstance(tensor, Tensor):
+        return []
+    kinds = ("StringLookup", "IntegerLookup")
+    return [each for each in takers(model, tensor) if type(each).__name__ in kinds and not each.invert]
+
+
+def _vocabulary(layer) -> tuple:
+    found = layer.get_vocabulary(include_special_tokens=False)
+    return tuple(value.item() if hasattr(value, "item") else value for value in found)

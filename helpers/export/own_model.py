@@ -240,9 +240,12 @@ def takes_in_words(signature: Signature | InputSignature, scaling_was_said: bool
 
 
 def _input_in_words(which, scaling_was_said: bool) -> str:
-    values = ", ".join(map(str, (which.values or ())[:6])) + (", ..." if len(which.values or ()) > 6 else "")
+    listed = which.values or which.known or ()
+    values = ", ".join(map(str, listed[:6])) + (", ..." if len(listed) > 6 else "")
+    values += " or any other" if which.known else ""
     if which.kind == "text":
-        return f"one of {len(which.values)} texts ({which.name}): {values}" if values else f"a text ({which.name})"
+        one = f"one of {len(which.values)} texts" if which.values else "a text"
+        return f"{one} ({which.name})" + (f": {values}" if values else "")
     size = " x ".join("any length" if part is None else str(part) for part in which.shape)
     if which.kind == "texts":
         return f"an array ({which.name}) of {size}, of texts" + (f": {values}" if values else "")

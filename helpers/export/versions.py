@@ -132,9 +132,14 @@ def other_question(before: Mapping, now: Mapping) -> str:
         return f"it predicts {_outcome(now)} where the one before predicts {_outcome(before)}"
     if before.get("outputs") != now.get("outputs"):
         return "it answers with other outputs or classes than the one before"
-    if before.get("inputs") != now.get("inputs"):
+    if _inputs(before) != _inputs(now):
         return "it takes inputs of another kind or shape"
     return ""
+
+
+def _inputs(signature: Mapping) -> list[dict]:
+    """What the inputs of a signature are, whichever values they tell apart from all others."""
+    return [{key: each[key] for key in each if key != "known"} for each in signature.get("inputs", ())]
 
 
 def _outcome(signature: Mapping) -> str:

@@ -250,12 +250,11 @@ def test_single_numbers_and_texts_by_name_are_taken_from_columns_as_the_service_
     age = keras.Input((1,), name="age")
     floor = keras.Input((1,), name="floor", dtype="int64")
     city = keras.Input((1,), name="city", dtype="string")
-    one_hot = {"num_oov_indices": 0, "output_mode": "one_hot"}
     found = layers.Concatenate()(
         [
             layers.Normalization(mean=40.0, variance=90.0)(age),
-            layers.IntegerLookup(vocabulary=[1, 2, 7], **one_hot)(floor),
-            layers.StringLookup(vocabulary=["Oslo", "NA"], **one_hot)(city),
+            layers.IntegerLookup(vocabulary=[1, 2, 7], output_mode="one_hot")(floor),
+            layers.StringLookup(vocabulary=["Oslo", "NA"], num_oov_indices=0, output_mode="one_hot")(city),
         ]
     )
     ends = {"price": layers.Dense(1)(found), "kind": layers.Dense(3, "softmax")(found)}
@@ -277,6 +276,8 @@ def test_single_numbers_and_texts_by_name_are_taken_from_columns_as_the_service_
                 assert got["error"] == "; ".join(f"{name}: {what}" for name, what in answer["fields"].items())
                 continue
             kind = answer["outputs"]["kind"]
+            notes = "; ".join(f"{name}: {what}" for name, what in answer.get("notes", {}).items())
+            assert (got["notes"] or "") == notes and bool(notes) == (row["floor"] == 3)
             assert got["error"] is None and got["price_value"] == np.float32(answer["outputs"]["price"]["value"])
             assert (got["kind_prediction"], got["id"]) == (kind["prediction"], row["id"])
             assert got["kind_probability_2"] == np.float32(kind["probabilities"]["2"])

@@ -17,6 +17,7 @@ from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, takes_in_words
 from helpers.export.predictors import compiled, load_predictor
+from helpers.export.versions import other_question
 from helpers.serving.services import create_predict_app
 
 RANDOM = np.random.default_rng(0)
@@ -116,6 +117,40 @@ def test_the_numbers_that_an_embedding_knows_are_found_wherever_it_stands(takes,
         assert ids == ([(0, 8)] if takes == "some of them" else [])
     else:
         assert (found.inputs[0].low, found.inputs[0].high) == (0, high)
+
+
+def test_a_value_that_a_look_up_takes_for_unknown_is_answered_with_a_note_of_those_that_it_knows(tmp_path):
+    import keras
+
+    layers = keras.layers
+    ends = [keras.Input((1,), dtype="string", name="city"), keras.Input((1,), dtype="int64", name="floor")]
+    known = {"output_mode": "one_hot"}
+    encoded = layers.Concatenate()(
+        [
+            layers.StringLookup(vocabulary=["Oslo", "Rome"], **known)(ends[0]),
+            layers.IntegerLookup(vocabulary=[1, 2, 7], **known)(ends[1]),
+        ]
+    )
+    model = keras.Model(ends, layers.Dense(1)(encoded))
+    signature = signature_of(model, Wishes(), "price")
+    assert (
+        takes_in_words(signature) == "a text (city): Oslo, Rome or any other; a number (floor), of 1, 2, 7 or any other"
+    )
+    assert signature.example()["city"] == "Oslo" and signature.example()["floor"] in (1, 2, 7, 8)
+    assert set(signature.sample(99).arrays[0].ravel()) > {"Oslo", "Rome"}
+    assert InputSignature.from_dict(json.loads(json.dumps(signature.to_dict()))) == signature
+    model.save(tmp_path / "m.keras")
+    client = create_predict_app(brought(tmp_path / "m.keras", tmp_path / "m")[1]).test_client()
+    assert "notes" not in client.post("/predict", json={"city": "Rome", "floor": 7}).get_json()
+    answer = client.get("/predict?city=rome&floor=3").get_json()
+    assert answer["success"] and answer["notes"] == {
+        "city": "is none of Oslo, Rome, which the model knows, and answered as any other; did you mean Rome?",
+        "floor": "is none of 1, 2, 7, which the model knows, and answered as any other",
+    }
+    listed = client.post("/predict", json=[{"city": "Rome", "floor": 1}, {"city": "Bonn", "floor": 1}]).get_json()
+    assert list(listed["notes"]) == ["[1].city"] and len(listed["predictions"]) == 2
+    retrained = replace(signature, inputs=(replace(signature.inputs[0], known=("Bonn", "Oslo")), signature.inputs[1]))
+    assert other_question(signature.to_dict(), retrained.to_dict()) == ""
 
 
 @pytest.mark.parametrize("takes", ["text", "ids"])
