@@ -61,7 +61,21 @@ def holds_code(layer: dict) -> bool:
         return True
     if layer["class_name"] == "Lambda":
         return not isinstance(layer["config"].get("function"), str)
-    return '"__lambda__"' in json.dumps(layer.get("config"))
+    return bool(lambdas_of(layer)) or '"__lambda__"' in json.dumps(layer.get("config"))
+
+
+def lambdas_of(layer: dict) -> list[str]:
+    """The arguments of a layer, none of a Lambda, that are lambdas; Keras writes the code alone of an activation."""
+    config = layer.get("config") if layer["class_name"] != "Lambda" else None
+    return [key for key, value in config.items() if _is_lambda(value)] if isinstance(config, dict) else []
+
+
+def _is_lambda(value) -> bool:
+    if not isinstance(value, dict):
+        return False
+    code = value.get("value")
+    is_code_alone = list(value) == ["value"] and isinstance(code, list) and len(code) == 3 and isinstance(code[0], str)
+    return is_code_alone or value.get("class_name") == "__lambda__"
 
 
 def function_name(layer: dict) -> str:
@@ -71,16 +85,29 @@ def function_name(layer: dict) -> str:
 
 
 def own_functions(layers: list[dict]) -> str:
-    """What a command takes the functions of Lambda layers from."""
+    """What a command takes the functions of Lambda layers from, and those that are lambdas of other layers."""
     names = " and ".join(dict.fromkeys(map(function_name, layers)))
     one = "the function" if len(layers) == 1 else "the functions"
-    return f"write {one} yourself, as {names} in a module beside the file, my_layers.py, and add --import my_layers"
+    where = "in a module, my_layers.py, here or beside the file, and add --import my_layers"
+    return f"write {one} yourself, as {names} {where}"
 
 
 def take_functions(tree: dict, custom: dict, notes: list[str]) -> None:
-    """Give each Lambda layer whose name is in `custom` that function in place of the code in the file."""
+    """Give each layer whose name is in `custom` that function in place of the code in the file.
+
+    A Lambda layer, and another one with one argument that is a lambda.
+    """
     for layer in layers_of(tree):
         name = next((name for name in (name_of(layer), function_name(layer)) if name in custom), None)
+        arguments = lambdas_of(layer)
+        if name and len(arguments) == 1:
+            given = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+            layer["config"] = layer["config"] | {arguments[0]: given}
+            notes.append(f"{label_of(layer)} takes your function in place of the code in the file")
+        for argument in [] if name else arguments:
+            code = layer["config"][argument].get("value")
+            if code:  # which Keras writes so, and does not read again
+                layer["config"][argument] = {"class_name": "__lambda__", "config": {"value": code}}
         if layer["class_name"] == "Lambda" and name:
             config = {key: value for key, value in layer["config"].items() if key not in FUNCTION_KEYS}
             layer["config"] = config | {"function": name, "output_shape": None}

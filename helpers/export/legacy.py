@@ -39,7 +39,15 @@ from helpers.export.keras2 import repair
 from helpers.export.keras2_layers import CONVERSIONS, RENAMED, REWRITE
 from helpers.export.keras2_weights import GROUPS, convert_cudnn, reorder, reorder_archive, turn_kernels
 from helpers.export.keras_settings import foreign_settings
-from helpers.export.keras_tree import holds_code, label_of, layers_of, outputs_of, own_functions, take_functions
+from helpers.export.keras_tree import (
+    holds_code,
+    label_of,
+    lambdas_of,
+    layers_of,
+    outputs_of,
+    own_functions,
+    take_functions,
+)
 from helpers.export.lambda_code import refuse_foreign_code
 from helpers.quiet import keras_alone
 
@@ -266,7 +274,7 @@ class _Contents:
     def refused_code(self, found: KerasFile) -> NeedsMoreError:
         """Why a file with code in it is not read before its reader says so."""
         layers = [layer for layer in layers_of(self.tree) if holds_code(layer)]
-        only_lambdas = all(layer["class_name"] == "Lambda" for layer in layers)
+        only_lambdas = all(layer["class_name"] == "Lambda" or len(lambdas_of(layer)) == 1 for layer in layers)
         trusted = "if you trust whoever made it, load it with allow_code=True"
         return NeedsMoreError(
             f"{found.name} holds Python code that would run on this computer ({', '.join(found.code)})",
@@ -493,7 +501,7 @@ def _own_module(names: list[str], kind: str) -> str:
     """What a command takes classes or functions of the reader's from."""
     named = [f"{name.rpartition('>')[2]}, registered as {name}," if ">" in name else name for name in names]
     there = f"the {kind} {named[0]}" if len(names) == 1 else f"the {kind}es {', '.join(named)}"
-    return f"put {there} into a module beside the file, my_layers.py, and add --import my_layers"
+    return f"put {there} into a module, my_layers.py, here or beside the file, and add --import my_layers"
 
 
 def _import_keras() -> None:

@@ -585,6 +585,20 @@ def test_python_code_is_refused_unless_asked_for(tmp_path, suffix):
     assert np.array_equal(predictions(load_keras(path, allow_code=True)), predictions(model))
 
 
+def test_a_lambda_for_an_activation_is_code_too_and_is_given_by_the_name_of_its_layer(tmp_path):
+    from keras import layers
+
+    model, path = build(layers.Dense(3, activation=lambda x: x * 2.0 - 1.0, name="twice")), tmp_path / "model.keras"
+    model.save(path)  # in a form that Keras itself does not read
+    assert describe_keras_file(path).code == ("twice (Dense)",)
+    with pytest.raises(ArtifactError, match=r"holds Python code .*twice \(Dense\)") as refused:
+        load_keras(path)
+    assert "yourself, as twice in a module, my_layers.py" in str(refused.value.for_command())
+    given = load_keras(path, custom_objects={"twice": lambda x: x * 2.0 - 1.0})
+    for loaded in (given, load_keras(path, allow_code=True)):
+        assert np.array_equal(predictions(loaded), predictions(model))
+
+
 def test_old_python_code_is_refused_too():
     with pytest.raises(ArtifactError, match="allow_code=True"):
         load_keras(DATA / "keras-2.15.0-lambda.h5")
