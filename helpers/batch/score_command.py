@@ -65,6 +65,10 @@ def score(chosen: argparse.Namespace) -> str:
     def scorer(absent: frozenset[str], commas: frozenset[str]) -> Scorer:
         return Scorer(predictor, absent, commas, chosen.keep)
 
+    if chosen.imports:
+        from helpers.export.own_model import import_layers
+
+        import_layers(chosen.imports, Path.cwd())
     predictor = load_predictor(chosen.model)
     is_feature = predictor.signature.reader().field
     files = paths.files_of(chosen.input)

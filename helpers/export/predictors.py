@@ -23,7 +23,7 @@ import numpy as np
 from helpers.data.inputs import OPEN, Batch, InputSignature, signature_from
 from helpers.data.outputs import as_arrays
 from helpers.export.card import read_artifact, read_card
-from helpers.export.errors import PredictorError, first_line
+from helpers.export.errors import NeedsMoreError, PredictorError, first_line
 from helpers.export.folder import identity
 from helpers.export.kept import version_of
 from helpers.quiet import keras_alone, quiet
@@ -473,6 +473,8 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
         if error.name and error.name.startswith("helpers"):
             raise
         raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
+    except NeedsMoreError as error:
+        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {error.for_command()}") from error
     except Exception as error:
         raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {first_line(error)}") from error
     if not all(np.isfinite(each).all() for each in as_arrays(answer)):

@@ -132,7 +132,7 @@ def how_to_serve(directory: Path, card: dict) -> str:
     """What to do with the model that was exported to `directory` with this card: a line to copy, or two."""
     version, there = versions.version_of(card), versions.versions(directory)[0]
     if there.version == version:
-        return f"serve it: {serve_command(directory)}"
+        return f"serve it: {serve_command(directory)}{_import_of(card)}"
     name = word(directory)
     put = f"put it in its place: {line('models', 'promote', name, version)}"
     waits = "it waits beside the model that is there"
@@ -140,6 +140,14 @@ def how_to_serve(directory: Path, card: dict) -> str:
         return f"{waits}, whose callers it cannot answer: {reason}\n{put}"
     ask = line("serve", "--model", name, "--shadow", f"{name}@{version}")
     return f"{waits}\nask it too: {ask}\n{put}"
+
+
+def _import_of(card: dict) -> str:
+    """The option that names the module with the model's own layers where Keras, which needs them, runs it."""
+    from helpers.export.predictors import best_backend
+
+    module = card.get("source", {}).get("imports")
+    return f" --import {module}" if module and best_backend(card) == "keras" else ""
 
 
 def beside_none(directory: Path) -> str:

@@ -76,9 +76,13 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     from helpers.serving.shadow import Shadow
 
     if options.imports:
+        from helpers.export.errors import ArtifactError
         from helpers.export.own_model import import_layers
 
-        import_layers(*options.imports)
+        try:
+            import_layers(*options.imports)
+        except ArtifactError as error:
+            raise CannotServe(str(error)) from error
     rules = {
         "api_key": options.api_key,
         "access_log": access_log,

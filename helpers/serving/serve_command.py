@@ -229,14 +229,15 @@ def export_own(chosen: argparse.Namespace) -> None:
 
 
 def _imports_of_workers(chosen: argparse.Namespace) -> tuple[str, Path] | None:
-    """The module with a model's own layers, beside its file, which a worker needs where Keras runs the model."""
+    """The module with models' own layers, beside the file, which a worker needs where Keras runs one of them."""
     from helpers.export.card import read_card
     from helpers.export.predictors import best_backend
 
     if not chosen.imports:
         return None
-    runs_on = chosen.backend or best_backend(read_card(chosen.to))
-    return (chosen.imports, chosen.file.parent) if runs_on == "keras" else None
+    beside = chosen.file.parent if chosen.file else Path.cwd()
+    is_needed = any((chosen.backend or best_backend(read_card(each.folder))) == "keras" for each in chosen.models)
+    return (chosen.imports, beside) if is_needed else None
 
 
 def _check_files(model: Path) -> None:

@@ -238,10 +238,9 @@ def _serve(cli: Parser) -> None:
     _own_model_options(cli)
 
     def check(chosen: argparse.Namespace) -> None:
-        given = [name for name in OWN_MODEL if getattr(chosen, name.replace("-", "_")) not in (None, (), False)]
+        given = [name for name in OWN_MODEL if getattr(chosen, name) not in (None, (), False)]
         if chosen.file is None and given:
-            option = {"imports": "import"}.get(given[0], given[0])
-            wrong(f"--{option} is for a model's file: name the file, as in serve my_model.keras")
+            wrong(f"--{given[0]} is for a model's file: name the file, as in serve my_model.keras")
         _check_own_model(chosen)
         _check_models(chosen)
         free_port(chosen.host, chosen.port)
@@ -294,7 +293,7 @@ def _export(cli: Parser) -> None:
     cli.check = check
 
 
-OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "imports", "weights", "replace")
+OWN_MODEL = ("to", "features", "like", "classes", "label", "pixels", "takes", "weights", "replace")  # of a file only
 MODEL_FILES = "a Keras file (.keras, .h5), model.json, the folder of a SavedModel, .onnx or .tflite"
 
 
@@ -318,12 +317,16 @@ def _own_model_options(cli: Parser) -> None:
     scaled = "how the pixels of a picture are scaled (default: as a layer or the model's name tells, else 0..1)"
     cli.option("--pixels", choices=PIXELS, help=scaled)
     cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")
-    own = "a module with your layers, and with the functions of Lambda layers by the names of these"
-    cli.option("--import", type=values.module, dest="imports", metavar="MODULE", help=own)
+    _import_option(cli)
     cli.option("--weights", type=values.weights_file, metavar="FILE", help="of a model.json (default: found beside it)")
     cli.option(
         "--replace", action="store_true", help="also where another model has that name; forgets what was said of it"
     )
+
+
+def _import_option(cli: Parser) -> None:
+    own = "a module with your layers, and with the functions of Lambda layers by the names of these"
+    cli.option("--import", type=values.module, dest="imports", metavar="MODULE", help=own)
 
 
 def _check_own_model(chosen: argparse.Namespace) -> None:
@@ -354,6 +357,7 @@ def _score(cli: Parser) -> None:
         help="a .parquet, .csv or .csv.gz file; else a folder of parts",
     )
     _model_option(cli)
+    _import_option(cli)
     cli.option("--keep", type=values.names, default=(), metavar="A,B", help="columns that pass through (default: all)")
     cli.option("--threads", type=values.whole(1, MOST_WORKERS), help="how many of them score (default: one per core)")
     cli.option("--strict", action="store_true", help="stop at the first row that cannot be scored")
@@ -366,6 +370,8 @@ def _score(cli: Parser) -> None:
             wrong(f"{chosen.rest[0]!r} follows --, where an engine's options stand: name it with --engine")
         if chosen.threads and chosen.engine:
             wrong("--threads is for this process alone: an engine's options follow --")
+        if chosen.imports and chosen.engine:
+            wrong("--import is for this process alone: an engine's workers do not have the module")
         chosen.threads = chosen.threads or values.cores()
         paths.files_of(chosen.input)
 

@@ -263,6 +263,57 @@ def test_one_command_takes_a_file_to_an_endpoint(tmp_path, free_port, name, opti
     assert (tmp_path / f"{name}.keras").read_bytes() == before
 
 
+FUNCTION = """
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="mine")
+def lower(text):
+    return tf.strings.lower(text)
+"""
+
+
+def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_scores_by_its_name_later(
+    tmp_path, free_port
+):
+    import keras
+
+    (tmp_path / "functions_of_a_test.py").write_text(FUNCTION)
+    space: dict = {}
+    exec(FUNCTION, space)
+    words = keras.layers.TextVectorization(
+        standardize=space["lower"], output_mode="multi_hot", vocabulary=["good", "bad"]
+    )
+    inputs = keras.Input((1,), dtype="string")
+    keras.Model(inputs, keras.layers.Dense(1)(words(inputs))).save(tmp_path / "tone.keras")
+    exported = command(tmp_path, "export", "tone.keras", "--to", "./m", "--import", "functions_of_a_test")
+    assert exported.stdout.splitlines()[-1].endswith(" --import functions_of_a_test"), exported
+    (tmp_path / "reviews.csv").write_text("text\nGOOD\ngood\nbad\n")
+    score = ["score", "reviews.csv", "scores.csv", "--model", "./m"]
+    refused = command(tmp_path, *score)
+    says = "put the function lower, registered as mine>lower, into a module, my_layers.py, here or beside the file"
+    assert refused.returncode == 2 and f"{says}, and add --import my_layers" in refused.stderr
+    scored = command(tmp_path, *score, "--import", "functions_of_a_test")
+    assert scored.returncode == 0, scored.stderr
+    first, second, other = pd.read_csv(tmp_path / "scores.csv")["value"]
+    assert first == second != other
+    url, named = f"http://127.0.0.1:{free_port}", ["--model", "./m", "--import", "functions_of_a_test"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", "serve", *named, "--port", str(free_port), "--workers", "1"],
+        cwd=tmp_path, env=environment_in(PROJECT), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: is_ready(url), seconds=90)
+        answer = requests.get(f"{url}/predict", params={"text": "Good"}, timeout=20).json()
+        assert np.float32(answer["value"]) == np.float32(first)
+    finally:
+        members = family(process)
+        process.terminate()
+        process.wait(30)
+    assert gone(members)
+
+
 def test_a_litert_file_is_served_though_no_other_file_can_be_made_of_it(tmp_path):
     import keras
     import tensorflow as tf
