@@ -7,6 +7,7 @@ was found, in words. Nothing that is named is written to.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def opened(path: Path, weights: Path | None = None, custom: dict | None = None) 
     weights, architecture = _parts(path, weights)
     with _in_words_of_a_command():
         model = load_keras(weights, custom_objects=custom, compile=False, architecture=architecture)
-    model = _with_open_rows(_with_an_input(model))
+    model = _with_numbers(_with_open_rows(_with_an_input(model)))
     digest = hashlib.sha256(weights.read_bytes())
     if architecture:
         digest.update(architecture.read_bytes())
@@ -87,6 +88,40 @@ def _with_open_rows(model):
     if is_stateful or all(each.shape[0] is None for each in inputs):
         return model
     return _around(model, inputs[0] if len(inputs) == 1 else model.input)
+
+
+def _with_numbers(model):
+    """A model without those of its outputs that are texts, which a warning names; `ArtifactError` where all are."""
+    outputs = getattr(model, "outputs", None) or []
+    texts = [tensor for tensor in outputs if _is_text(tensor)]
+    if not texts:
+        return model
+    import keras
+
+    names = getattr(model, "output_names", ())
+    named = ", ".join(name for name, tensor in zip(names, outputs, strict=True) if _is_text(tensor))
+    if len(texts) == len(outputs):
+        raise ArtifactError(
+            f"the model answers with texts only ({named}): save the part of it that answers with their numbers, "
+            "keras.Model(model.inputs, numbers), and name the texts by --classes"
+        )
+    warnings.warn(f"{named}, which is text, is left out of the answers", stacklevel=3)
+    if isinstance(model.output, dict):
+        kept = {key: tensor for key, tensor in model.output.items() if not _is_text(tensor)}
+    else:
+        kept = [tensor for tensor in outputs if not _is_text(tensor)]
+    return keras.Model(model.input, kept, name=model.name)
+
+
+def _is_text(tensor) -> bool:
+    """Whether an output is of texts, which Keras does not tell of what a look-up makes of numbers."""
+    import keras
+
+    history = getattr(tensor, "_keras_history", None)
+    layer = history.operation if history else None
+    if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+        return _is_text(layer.outputs[history.tensor_index])
+    return str(tensor.dtype) == "string" or (type(layer).__name__ == "StringLookup" and layer.invert)
 
 
 def _around(model, inputs):

@@ -44,15 +44,15 @@ def test_what_a_file_needs_is_asked_for_in_words_that_a_command_takes(tmp_path):
     twos = keras.layers.Dense(1, kernel_initializer=Twos())
     keras.Sequential([keras.Input((2,)), twos]).save(tmp_path / "twos.keras")
     for path, needed in (
-        (tmp_path / "whole.keras", "put the class Whole into a module .*, and add --import my_layers"),
-        (tmp_path / "twos.keras", "put the class Twos into a module .*, and add --import my_layers"),
+        (tmp_path / "whole.keras", "put the class Whole into a module, my_layers.py, .*, and add --import my_layers"),
+        (tmp_path / "twos.keras", "put the class Twos into a module, my_layers.py, .*, and add --import my_layers"),
         (
             OLD / "keras-2.15.0-lambda.h5",
-            "write the function yourself, as lambda_ in a module .*add --import my_layers",
+            "write the function yourself, as lambda_ in a module, .*add --import my_layers",
         ),
         (
             tmp_path / "own.h5",
-            "put the class Scaled, registered as gone>Scaled, into a module .*, and add --import my_layers",
+            "put the class Scaled, registered as gone>Scaled, into a module, my_layers.py, .*, and add --import my_layers",
         ),
         (OLD / "keras-2.2.4-weights.h5", "put what its model.to_json.. wrote into model.json beside it"),
         (OLD / "keras-tf-2.21.0-tensorflow-function-without-equivalent.h5", "and export what that has saved as .keras"),
@@ -157,3 +157,28 @@ def test_json_that_is_no_model_is_told_so_before_its_weights_are_asked_for(tmp_p
     for weights in (None, tmp_path / "a.h5"):
         with pytest.raises(ArtifactError, match=f"found.json is {says}"):
             found_in(tmp_path / "found.json", weights)
+
+
+# ---- what it answers ----
+
+
+@pytest.mark.parametrize("ends", [list, dict])
+def test_texts_that_a_keras_model_answers_with_are_left_out_where_there_are_numbers_and_else_told(tmp_path, ends):
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input((4,))
+    shares = layers.Dense(3, "softmax", name="shares")(inputs)
+    names = layers.StringLookup(vocabulary=["a", "b", "c"], num_oov_indices=0, invert=True, name="best")
+    best = names(keras.ops.argmax(shares, axis=-1))  # of which Keras says that it is of whole numbers
+    both = {"best": best, "shares": shares} if ends is dict else [best, shares]
+    keras.Model(inputs, both).save(tmp_path / "both.keras")
+    with pytest.warns(UserWarning, match="best, which is text, is left out of the answers"):
+        opened(tmp_path / "both.keras")
+    _, predictor = brought(tmp_path / "both.keras", tmp_path / "both")
+    row = RANDOM.normal(size=(1, 4)).astype(np.float32)
+    np.testing.assert_allclose(predictor(row), keras.Model(inputs, shares)(row), atol=1e-6)
+    inner = keras.Model(inputs, best)
+    keras.Model(inputs, inner(inputs)).save(tmp_path / "texts.keras")
+    with pytest.raises(ArtifactError, match=r"answers with texts only \(.*\): save the part .* by --classes"):
+        opened(tmp_path / "texts.keras")
