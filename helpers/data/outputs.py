@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from helpers.data.decimals import shortest
+
 PROBABILITY, CLASSES, NUMBER, ARRAY = "probability", "classes", "number", "array"
 KINDS = (PROBABILITY, CLASSES, NUMBER, ARRAY)
 MOST_LABELS = 10  # of a picture, the best first
@@ -146,5 +148,4 @@ def _shortest(number: np.floating) -> float:
 
 
 def _nested(answers: np.ndarray) -> list:
-    flat = np.array([_shortest(number) for number in answers.reshape(-1)])
-    return flat.reshape(answers.shape).tolist()
+    return shortest(answers).tolist()

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
 from helpers.data.inputs import name_empty, name_in_requests
@@ -201,4 +202,7 @@ def _texts(answers: np.ndarray) -> list[str]:
 
 
 def _json(content) -> str:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return msgspec.json.encode(content).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))

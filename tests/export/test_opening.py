@@ -52,7 +52,7 @@ def test_what_a_file_needs_is_asked_for_in_words_that_a_command_takes(tmp_path):
         ),
         (
             tmp_path / "own.h5",
-            "put the class Scaled, registered as gone>Scaled, into a module, my_layers.py, .*, and add --import my_layers",
+            "put the class Scaled, registered as gone>Scaled, into a module, my_layers.py, .*, and add --import",
         ),
         (OLD / "keras-2.2.4-weights.h5", "put what its model.to_json.. wrote into model.json beside it"),
         (OLD / "keras-tf-2.21.0-tensorflow-function-without-equivalent.h5", "and export what that has saved as .keras"),
