@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+NO_BITS = "the bits of numbers are taken apart, which this version of ONNX does not do"
+
 
 def _erfc(graph, node, name: str, args) -> None:
     """1 - erf(x), of which the activation gelu is made."""
@@ -31,6 +33,28 @@ def _bucketize(graph, node, name: str, args) -> None:
     _put(graph, node, "ReduceSum", [counted, axis], {"keepdims": 0})
 
 
+def _bitcast(graph, node, name: str, args) -> None:
+    """A whole number of a number's sign, that of -0.0 as well: `keras.ops.signbit` asks no more of its bits."""
+    _check_followed_by(graph, node, "BitwiseAnd", "Identity")
+    reciprocal = graph.make_node("Reciprocal", node.input).output[0]
+    large = graph.make_node("Add", [node.input[0], reciprocal]).output[0]  # neither nought nor infinity hides a sign
+    sign = graph.make_node("Sign", [large]).output[0]
+    _put(graph, node, "Cast", [sign], {"to": graph.get_dtype(node.output[0])})
+
+
+def _sign_bit(graph, node, name: str, args) -> None:
+    """The first bit of a whole number that is compared with 0, which the number itself can be."""
+    _check_followed_by(graph, node, "Less")
+    if node.inputs[1].get_tensor_value() != np.iinfo(np.int32).min:
+        raise ValueError(NO_BITS)
+    _put(graph, node, "Identity", node.input[:1])
+
+
+def _check_followed_by(graph, node, *kinds: str) -> None:
+    if any(each.type not in kinds for each in graph.find_output_consumers(node.output[0])):
+        raise ValueError(NO_BITS)
+
+
 def _constant(graph, node, name: str, value) -> str:
     """A constant of the type of the node's input."""
     from tf2onnx import utils
@@ -46,4 +70,10 @@ def _put(graph, node, operation: str, inputs: list[str], attributes: dict | None
     graph.make_node(operation, inputs, attr=attributes, name=node.name, outputs=node.output, **kinds)
 
 
-HANDLERS = {"Erfc": (_erfc, []), "Expm1": (_expm1, []), "Bucketize": (_bucketize, [])}
+HANDLERS = {
+    "Erfc": (_erfc, []),
+    "Expm1": (_expm1, []),
+    "Bucketize": (_bucketize, []),
+    "Bitcast": (_bitcast, []),
+    "BitwiseAnd": (_sign_bit, []),
+}

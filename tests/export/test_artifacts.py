@@ -117,11 +117,14 @@ def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
     counts = layers.Rescaling(0.5)(layers.Discretization([0.0, 2.0])(inputs))
     groups = layers.Conv1D(4, 1, groups=2)(layers.Reshape((1, 4))(inputs))
     parts = [layers.Dense(3, "gelu")(inputs), layers.Dense(3, "celu")(inputs), counts]
-    parts += [layers.Flatten()(bins), layers.Flatten()(groups)]
+    ends = [keras.ops.argmax(inputs, axis=-1, keepdims=True), keras.ops.signbit(inputs)]  # of -0.0, too
+    parts += [layers.Flatten()(bins), layers.Flatten()(groups), *(keras.ops.cast(end, "float32") for end in ends)]
     model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
     signature = Signature(tuple(Feature(name, "real", -3, 3) for name in "abcd"), outputs=(Output(kind="number"),))
     write_onnx(model, tmp_path / "model.onnx", signature)
-    rows = np.float32([[-0.5, 0, 1, 2], [-3, -0.1, 0.9, 3], [-4, 8, 0.3, -0.6]])  # some lie on a boundary
+    rows = np.float32(
+        [[-0.5, 0, 1, 2], [-3, -0.1, 0.9, 3], [-4, 8, 0.3, -0.6], [-0.0, 0.0, -1, -0.0]]
+    )  # some lie on a boundary
     answers = onnx_function(onnx_session((tmp_path / "model.onnx").read_bytes()))(rows)
     np.testing.assert_allclose(answers, np.ravel(model(rows)), rtol=1e-6, atol=5e-6)  # weights are drawn anew
 
