@@ -231,6 +231,7 @@ def test_one_that_counts_rows_together_or_remembers_them_is_refused(tmp_path):
     for outputs, says in (
         (keras.ops.reshape(pair, (2, 2, 2)), r"takes exactly 2 row\(s\) at a time .*: build it again with keras.Input"),
         (pair - keras.ops.mean(pair, axis=0, keepdims=True), "answers a row otherwise where others stand beside it"),
+        (pair + 0.01 * keras.ops.mean(pair, axis=0, keepdims=True), "otherwise where others stand beside it"),
         (layers.LSTM(3, stateful=True)(steps), "stateful, so that an answer depends on the requests before it"),
     ):
         inputs = steps if "stateful" in says else pair
