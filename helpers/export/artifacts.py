@@ -252,6 +252,16 @@ def _signature(model, signature, label: str) -> tuple[Signature | InputSignature
     return signature, shape
 
 
+def _unusual_numbers(model, error: Exception) -> str:
+    """Why a converter fails at numbers that it does not know, of which each speaks in its own way; "" for others."""
+    if isinstance(error, ArtifactError) or is_foreign(model):
+        return ""
+    layers = list(model._flatten_layers())
+    kinds = [str(getattr(each, "quantization_mode", None) or getattr(each, "compute_dtype", "")) for each in layers]
+    found = [kind for kind in kinds if kind in ("bfloat16", "float8")]
+    return f"it computes in {found[0]}, which Keras alone does here" if found else ""
+
+
 def _write_all(
     model,
     folder: Path,
@@ -297,7 +307,7 @@ def _write(model, path: Path, name: str, signature: Signature | InputSignature) 
     except OSError:
         raise  # a full disk is not the format's fault
     except Exception as error:
-        raise ArtifactError(first_line(error)) from error
+        raise ArtifactError(_unusual_numbers(model, error) or first_line(error)) from error
 
 
 def _parameters(model) -> int:

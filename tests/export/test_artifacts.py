@@ -385,3 +385,18 @@ def test_parity_needs_a_format_of_keras(tmp_path):
     export_model(build(), tmp_path / "m", formats=FAST)
     with pytest.raises(ArtifactError, match="export 'keras' as well"):
         parity(tmp_path / "m")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bfloat16", "float8"])
+def test_numbers_that_no_converter_knows_are_named(kind, tmp_path):
+    import keras
+
+    policy = kind if kind == "bfloat16" else None
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype=policy), keras.layers.Dense(1)])
+    if kind == "float8":
+        model.quantize("float8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        card = export_model(model, tmp_path / "m", formats=("keras", "onnx"))
+    assert card["not_exported"]["onnx"]["reason"] == f"it computes in {kind}, which Keras alone does here"
