@@ -94,11 +94,13 @@ class _Shaped:
         return schema
 
     def note(self, row: np.ndarray) -> What | None:
-        """What there is to say of a value, as `read` gave it, that the model does not know and answers all the same."""
-        if self.known is None:
+        """What there is to say of one value, as `read` gave it, that the model does not know and answers all the same.
+
+        Of several nothing: among the words of a text there often is one that is unknown.
+        """
+        if self.known is None or self.shape not in ((), (1,)) or (value := row.item()) in self._told_apart:
             return None
-        unknown = next((value for value in np.ravel(row).tolist() if value not in self._told_apart), None)
-        return None if unknown is None else partial(_unknown, list(map(str, self.known)), str(unknown))
+        return partial(_unknown, list(map(str, self.known)), str(value))
 
     @cached_property
     def _told_apart(self) -> frozenset:

@@ -198,7 +198,9 @@ def test_an_array_of_texts_is_asked_for_as_a_list_of_them(count, tmp_path):
     model = keras.Model(words, layers.Dense(1, "sigmoid")(layers.GlobalAveragePooling1D()(known)))
     model.save(tmp_path / "m.keras")
     predictor = brought(tmp_path / "m.keras", tmp_path / "m")[1]
-    assert takes_in_words(predictor.signature) == f"an array (words) of {count or 'any length'}, of texts"
+    assert takes_in_words(predictor.signature) == (
+        f"an array (words) of {count or 'any length'}, of texts: a, b, c or any other"
+    )
     rows = [["a", "b", "other"], ["c", "c", "a"]]
     expected = np.asarray(model(tf.constant(rows))).ravel()
     with create_predict_app(predictor).test_client() as client:
@@ -208,7 +210,7 @@ def test_an_array_of_texts_is_asked_for_as_a_list_of_them(count, tmp_path):
             client.get("/predict", query_string={"words": json.dumps(rows[0])}),
             client.post("/predict", data={"words": json.dumps(rows[0])}),
         ):
-            assert asked.json["probability"] == pytest.approx(expected[0], abs=1e-6)
+            assert asked.json["probability"] == pytest.approx(expected[0], abs=1e-6) and "notes" not in asked.json
         for bad in (["a", 1, "b"], "a", [["a"] * 3], [], ["a", "b", "c", "d"] if count else 7):
             wrong = client.post("/predict", json={"words": bad})
             assert wrong.status_code == 422 and "must be a" in wrong.json["fields"]["words"]
