@@ -178,7 +178,7 @@ def _open_sizes(model: Callable, rows) -> str:
     signature = model.signature
     open_ones = [
         f"{name_in_requests(signature, which)} of shape ({', '.join(map(str, array.shape[1:]))})"
-        for which, array in zip(getattr(signature, "inputs", ()), getattr(rows, "arrays", ()), strict=True)
+        for which, array in zip(signature.inputs, getattr(rows, "arrays", ()), strict=True)
         if None in which.shape
     ]
     try:
