@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from helpers.data.inputs import name_empty, name_in_requests
-from helpers.data.outputs import CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
+from helpers.data.outputs import ARRAY, CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
 from helpers.data.parameters import InvalidRequest, Named, Rows
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
@@ -95,7 +95,7 @@ def _alone(model: Callable, row) -> str:
         content = {"predictions": outputs[0].ranked(answers[0])}
     else:
         content = outputs[0].alone(answers[0])[0]
-    return _json(content)[1:-1]
+    return _json_of(outputs, content)[1:-1]
 
 
 def _listed(model: Callable, rows: Rows) -> str:
@@ -110,7 +110,7 @@ def _listed(model: Callable, rows: Rows) -> str:
         names = [output.name for output in outputs]
         return [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
 
-    return f'"predictions":{_json(_of_each(model, rows, answers_of, None))}'
+    return f'"predictions":{_json_of(outputs, _of_each(model, rows, answers_of, None))}'
 
 
 def _of_each(model: Callable, rows: Rows, answers_of: Callable, nothing) -> list:
@@ -202,7 +202,11 @@ def _texts(answers: np.ndarray) -> list[str]:
 
 
 def _json(content) -> str:
-    try:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_of(outputs, content) -> str:
+    """The answers of a model in JSON; those with arrays are written ten times as fast, 1e-05 as 0.00001."""
+    if any(output.kind == ARRAY for output in outputs):
         return msgspec.json.encode(content).decode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return _json(content)
