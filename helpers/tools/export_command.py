@@ -24,7 +24,9 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
     from helpers.data.raw_tables import DataError
     from helpers.export import own_model
 
-    logging.getLogger("helpers.export.legacy").setLevel(logging.ERROR)  # the repairs are printed here
+    repairs = logging.getLogger("helpers.export.legacy")
+    level = repairs.level
+    repairs.setLevel(logging.ERROR)  # they are printed here
     try:
         found = own_model.found_in(chosen.file, chosen.weights, chosen.imports or "")
         own_model.check_owner(chosen.to, chosen.file, chosen.replace or chosen.beside)
@@ -51,6 +53,8 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
     except (ArtifactError, DataError) as error:
         print(f"{'serve' if is_served else 'export'}: {error}", file=sys.stderr, flush=True)
         return 2
+    finally:
+        repairs.setLevel(level)
     said = [str(remark.message) for remark in remarks]
     unproved = [sentence for sentence in said if "not proved" in sentence]
     done = [each for each in said if "have one name" in each or "left out of the answers" in each]
