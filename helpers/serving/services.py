@@ -48,6 +48,7 @@ from helpers.serving.shadow import Shadow, ShadowedLane
 
 BODY_BYTES = 1024 * 1024  # a list of some 10,000 rows of ten features
 PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
+MOST_SUGGESTED = 500  # texts that a page proposes for a field
 NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MULTIPART = "multipart/form-data"
 MODEL_PATHS = ("/", "/docs", PATH, "/health/live", "/health/ready", "/openapi.json")  # of each model
@@ -519,6 +520,7 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
             "shape": each.shape,
             "example": value,
             "values": getattr(each, "values", None),
+            "known": (getattr(each, "known", None) or ())[:MOST_SUGGESTED],
         }
         for each, (name, value) in zip(signature.inputs, example.items(), strict=False)
     ]

@@ -702,12 +702,15 @@ def test_the_page_of_a_picture_model_takes_a_dropped_file_or_the_cameras_picture
 
 
 @pytest.mark.browser
-def test_the_page_of_a_model_of_single_numbers_has_a_field_for_each(folder, chromium):
+def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chromium):
     import keras
+    import tensorflow as tf
     from playwright.sync_api import expect, sync_playwright
 
     parts = [keras.Input((1,), name=name) for name in ("height", "age")]
-    model = keras.Model(parts, keras.layers.Dense(1)(keras.layers.Concatenate()(parts)))
+    town = keras.Input((1,), name="town", dtype="string")
+    known = keras.layers.StringLookup(vocabulary=["Rome", "Oslo"], output_mode="one_hot")(town)
+    model = keras.Model([*parts, town], keras.layers.Dense(1)(keras.layers.Concatenate()([*parts, known])))
     model.save(folder / "numbers.keras")
     export_file(folder / "numbers.keras", folder / "numbers")
     with (
@@ -720,15 +723,22 @@ def test_the_page_of_a_model_of_single_numbers_has_a_field_for_each(folder, chro
         expect(page.locator("#status")).to_contain_text("answered in")
         page.get_by_role("spinbutton", name="age").fill("40.5")
         page.get_by_role("spinbutton", name="height").fill("2")
-        expected = float(model([np.float32([[2]]), np.float32([[40.5]])])[0, 0])
+        town = page.get_by_role("combobox", name="town")
+        proposed = town.evaluate("one => [...one.list.options].map(option => option.value)")
+        assert (town.input_value(), proposed) == ("Rome", ["Rome", "Oslo"])
+        town.fill("oslo")
+        expect(page.locator("#status")).to_contain_text("did you mean Oslo?")
+        town.fill("Oslo")
+        row = [tf.constant([[2.0]]), tf.constant([[40.5]]), tf.constant([["Oslo"]])]
+        expected = float(model(row)[0, 0])
         expect(page.locator("#probability")).to_contain_text(f"{expected:.3f}"[:4])
         page.get_by_role("spinbutton", name="age").fill("")
         expect(page.locator("#status")).to_have_text("age: this is not a number yet")
         assert page.locator("textarea").count() == 0
         browser.close()
         url = f"{server.url}/predict"
-        assert requests.post(url, json={"age": 1}, timeout=10).json()["fields"] == {"height": "missing"}
-        assert requests.get(url, params={"age": 1}, timeout=10).json()["fields"] == {"height": "missing"}
+        assert requests.post(url, json={"age": 1, "town": ""}, timeout=10).json()["fields"] == {"height": "missing"}
+        assert requests.get(url, params={"age": 1, "town": ""}, timeout=10).json()["fields"] == {"height": "missing"}
 
 
 @pytest.mark.browser

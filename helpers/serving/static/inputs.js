@@ -7,7 +7,8 @@ function inputControl(input) {
   const is_text = input.kind === "text";
   const is_one = is_text || !input.shape.length || (input.shape.length === 1 && input.shape[0] === 1);
   if (input.values && is_one) return menuControl(input);
-  if (is_one && typeof input.example === "number") return numberControl(input);
+  if (input.known.length && is_text) return suggested(textControl(input), input);
+  if (is_one && typeof input.example === "number") return suggested(numberControl(input), input);
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
   const rows = is_text ? 3 : value === "" ? 8 : Math.min(8, Math.ceil(value.length / 60));
@@ -34,6 +35,23 @@ function numberControl(input) {
     return asTyped(number.value, Number(number.value));
   };
   return { input: number, parts: [number], hint: "", value, kind: "real" };
+}
+
+function textControl(input) {
+  const text = document.createElement("input");
+  Object.assign(text, { type: "text", name: input.name, value: input.example, autocomplete: "off" });
+  return { input: text, parts: [text], hint: "", value: () => text.value, kind: "real" };
+}
+
+// Proposes the texts or numbers that the model tells apart from any other.
+function suggested(control, input) {
+  if (!input.known.length) return control;
+  const list = document.createElement("datalist");
+  list.id = `known-${input.name}`;
+  list.append(...input.known.map((value) => new Option(value, value)));
+  control.input.setAttribute("list", list.id);
+  control.parts.push(list);
+  return control;
 }
 
 // The only texts or numbers that the model knows.
