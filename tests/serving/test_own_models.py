@@ -275,7 +275,7 @@ def lower(text):
 
 
 def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_scores_by_its_name_later(
-    tmp_path, free_port
+    tmp_path, free_port, typed_here
 ):
     import keras
 
@@ -287,7 +287,7 @@ def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_score
     )
     inputs = keras.Input((1,), dtype="string")
     keras.Model(inputs, keras.layers.Dense(1)(words(inputs))).save(tmp_path / "tone.keras")
-    exported = command(tmp_path, "export", "tone.keras", "--to", "./m", "--import", "functions_of_a_test")
+    exported = typed_here("export", "tone.keras", "--to", "./m", "--import", "functions_of_a_test")
     assert exported.stdout.splitlines()[-1].endswith(" --import functions_of_a_test"), exported
     (tmp_path / "reviews.csv").write_text("text\nGOOD\ngood\nbad\n")
     score = ["score", "reviews.csv", "scores.csv", "--model", "./m"]
