@@ -279,7 +279,7 @@ def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_score
 ):
     import keras
 
-    (tmp_path / "functions_of_a_test.py").write_text(FUNCTION)
+    (tmp_path / "functions_of_a_tone.py").write_text(FUNCTION)
     space: dict = {}
     exec(FUNCTION, space)
     words = keras.layers.TextVectorization(
@@ -287,18 +287,18 @@ def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_score
     )
     inputs = keras.Input((1,), dtype="string")
     keras.Model(inputs, keras.layers.Dense(1)(words(inputs))).save(tmp_path / "tone.keras")
-    exported = typed_here("export", "tone.keras", "--to", "./m", "--import", "functions_of_a_test")
-    assert exported.stdout.splitlines()[-1].endswith(" --import functions_of_a_test"), exported
+    exported = typed_here("export", "tone.keras", "--to", "./m", "--import", "functions_of_a_tone")
+    assert exported.stdout.splitlines()[-1].endswith(" --import functions_of_a_tone"), exported
     (tmp_path / "reviews.csv").write_text("text\nGOOD\ngood\nbad\n")
     score = ["score", "reviews.csv", "scores.csv", "--model", "./m"]
     refused = command(tmp_path, *score)
     says = "put the function lower, registered as mine>lower, into a module, my_layers.py, here or beside the file"
     assert refused.returncode == 2 and f"{says}, and add --import my_layers" in refused.stderr
-    scored = command(tmp_path, *score, "--import", "functions_of_a_test")
+    scored = command(tmp_path, *score, "--import", "functions_of_a_tone")
     assert scored.returncode == 0, scored.stderr
     first, second, other = pd.read_csv(tmp_path / "scores.csv")["value"]
     assert first == second != other
-    url, named = f"http://127.0.0.1:{free_port}", ["--model", "./m", "--import", "functions_of_a_test"]
+    url, named = f"http://127.0.0.1:{free_port}", ["--model", "./m", "--import", "functions_of_a_tone"]
     process = subprocess.Popen(
         [sys.executable, "-m", "helpers", "serve", *named, "--port", str(free_port), "--workers", "1"],
         cwd=tmp_path, env=environment_in(PROJECT), stdout=subprocess.DEVNULL,
