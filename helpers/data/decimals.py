@@ -17,16 +17,15 @@ _POWERS = 10.0 ** np.arange(23)
 
 def shortest(numbers: np.ndarray) -> np.ndarray:
     """Numbers of any type as float64 of the same shape, each the value of its shortest decimals."""
-    exact = numbers.astype(np.float64)
-    if numbers.dtype != np.float32:
-        return exact
-    if numbers.size < FEW:
+    found = numbers.astype(np.float64).reshape(-1)
+    if numbers.dtype not in (np.float16, np.float32):  # whole ones and doubles are
+        return found.reshape(numbers.shape)
+    if numbers.dtype == np.float16 or numbers.size < FEW:
         return np.array([float(str(number)) for number in numbers.reshape(-1)]).reshape(numbers.shape)
-    found, size = exact.reshape(-1).copy(), np.abs(exact).reshape(-1)
-    mantissa = np.frexp(size)[0]
+    size = np.abs(found)
     # below a power of two the numbers lie closer than above it: which decimals give it back is no matter of nearness
-    open_ones = np.flatnonzero((size >= SMALLEST) & (size < LARGEST) & (mantissa != 0.5))
-    slow = np.flatnonzero((size != 0) & ~((size >= SMALLEST) & (size < LARGEST) & (mantissa != 0.5)))
+    is_quick = (size >= SMALLEST) & (size < LARGEST) & (np.frexp(size)[0] != 0.5)
+    open_ones, slow = np.flatnonzero(is_quick), np.flatnonzero(~is_quick & (size != 0))
     exponent = np.floor(np.log10(size[open_ones])).astype(int)
     exponent += size[open_ones] >= _times_power(np.ones(len(exponent)), exponent + 1)
     exponent -= size[open_ones] < _times_power(np.ones(len(exponent)), exponent)

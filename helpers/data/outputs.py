@@ -88,7 +88,7 @@ class Output:
             return [self._ranked(row, 1)[0] for row in shares]
         if self.kind == ARRAY:
             return _nested(answers)
-        return [_shortest(number) for number in answers.reshape(-1)]
+        return _nested(answers.reshape(-1))
 
     def ranked(self, answers: np.ndarray) -> list[dict]:
         """The best classes of one row, best first: `[{"label": "beagle", "probability": 0.99}, ...]`."""
@@ -108,10 +108,10 @@ class Output:
         return answers
 
     def _named(self, shares: np.ndarray) -> dict:
-        texts = [_shortest(share) for share in shares]
+        numbers = _nested(shares)
         best = int(np.argmax(shares))
-        every = dict(zip(self.classes, texts, strict=True))
-        return {"prediction": self.classes[best], "probability": texts[best], "probabilities": every}
+        every = dict(zip(self.classes, numbers, strict=True))
+        return {"prediction": self.classes[best], "probability": numbers[best], "probabilities": every}
 
     def _ranked(self, shares: np.ndarray, most: int) -> list[dict]:
         best = np.argsort(-shares, kind="stable")[:most]

@@ -27,5 +27,6 @@ def test_many_numbers_have_the_decimals_that_each_has_by_itself():
 def test_other_numbers_stay_what_they_are_and_all_keep_their_shape():
     doubles = RANDOM.normal(size=(20, 3, 4))
     assert (shortest(doubles) == doubles).all() and shortest(np.arange(600).reshape(2, 300)).shape == (2, 300)
+    assert shortest(np.full((2, 60), 0.1, np.float16)).tolist() == [[0.1] * 60] * 2
     few = np.float32([[0.1], [0.2]])
     assert shortest(few).tolist() == [[0.1], [0.2]] and shortest(few[:0]).shape == (0, 1)
