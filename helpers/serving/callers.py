@@ -138,6 +138,13 @@ def json_refusal(error: str) -> tuple[Headers, bytes]:
     return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body
 
 
+def written_refusal(status: str, error: str, more: Headers) -> bytes:
+    """A whole answer of that shape with a status, "404 Not Found", after which the connection is closed."""
+    headers, body = json_refusal(error)
+    head = "".join(f"{name}: {value}\r\n" for name, value in [*headers, *more, ("Connection", "close")])
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
+
+
 def body_for(environ: dict, body: bytes) -> list[bytes]:
     """What a WSGI application sends of `body`: nothing to HEAD, whose client would take it for the next answer."""
     return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]

@@ -28,7 +28,7 @@ from cheroot import connections, server, wsgi
 from cheroot.workers import threadpool
 
 from helpers.export.served import open_directly, url_of
-from helpers.serving.callers import CallerCheck, Callers, is_loopback, json_refusal
+from helpers.serving.callers import CallerCheck, Callers, is_loopback, written_refusal
 from helpers.serving.framing import (
     ALLOW,
     BODY_BYTES,
@@ -372,16 +372,14 @@ class _Connection(server.HTTPConnection):
     def refusal(self, status: str, error: str) -> bytes:
         """A whole answer that refuses a request, after which the connection is closed."""
         observed = self.server.observed
-        headers, body = json_refusal(error or status.partition(" ")[2])
         origin = _ORIGIN.search(self.rfile.buffer, 0, HEADER_BYTES)
-        headers += self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
-        headers += [ALLOW] if status.startswith("405") else []
+        more = self.server.callers.headers_of_refusal(origin and origin[1].decode("latin-1"))
+        more += [ALLOW] if status.startswith("405") else []
         if observed:
             request_id = observed.identify(None)
             observed.note("", "", status[:3], 0.0, request_id, self.remote_addr)
-            headers.append(("X-Request-ID", request_id))
-        head = "".join(f"{name}: {value}\r\n" for name, value in [*headers, ("Connection", "close")])
-        return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
+            more.append(("X-Request-ID", request_id))
+        return written_refusal(status, error or status.partition(" ")[2], more)
 
     def refuse(self, status: str, error: str) -> None:
         """Answer with a refusal and send nothing more. What the client still sends has to be received and dropped:

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from helpers.serving import log
 from helpers.serving.asgi import LARGE_BYTES, Gateway
-from helpers.serving.callers import CALLER, json_refusal
+from helpers.serving.callers import CALLER, written_refusal
 from helpers.serving.framing import (
     ALLOW,
     CUT_SHORT,
@@ -279,13 +279,11 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             return
         request_id = self.observed.identify(None) if self.observed else ""
-        headers, body = json_refusal(error)
         origin = dict(_tidied(self.headers or ())).get(b"origin", b"").decode("latin-1")
-        headers += self.callers.headers_of_refusal(origin) if self.callers else []
-        headers += [ALLOW] if code == 405 else []
-        headers += [("X-Request-ID", request_id), ("Connection", "close")]
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self.transport.write(f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\n{head}\r\n".encode("latin-1") + body)
+        more = self.callers.headers_of_refusal(origin) if self.callers else []
+        more += [ALLOW] if code == 405 else []
+        more.append(("X-Request-ID", request_id))
+        self.transport.write(written_refusal(f"{code} {HTTPStatus(code).phrase}", error, more))
         self._end_answers()
         if self.observed:
             self.observed.note("", "", str(code), 0.0, request_id, self.client[0] if self.client else "")
