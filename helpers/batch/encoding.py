@@ -82,11 +82,9 @@ class Encoder:
     # Each fills a feature's columns of the matrix, marks its bad rows, and returns rows with a note on each.
 
     def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> Iterable[tuple[int, str]]:
-        is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-        as_numbers = not field.feature.values and is_numeric(values.type)
-        if as_numbers:
+        if not field.feature.values and is_numeric(values.type):
             return self._encode_numbers(field, values, part, bad)
-        if is_text and field.feature.kind == REAL:
+        if is_text(values.type) and field.feature.kind == REAL:
             return self._encode_texts_of_numbers(field, values, part, bad)
         return self._encode_distinct(field, values, part, bad)
 
@@ -229,6 +227,10 @@ def as_requested(value, absent: Collection[str] = (), known: Collection[str] = (
             return found[0]
         return text
     return value
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def is_numeric(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from helpers.batch.encoding import PLAIN, as_requested, is_numeric, matched
+from helpers.batch.encoding import PLAIN, as_requested, is_numeric, is_text, matched
 from helpers.data import images
 from helpers.data.inputs import MOST_COMPARED, BadValue, Batch, InputSignature, is_one_value
 
@@ -81,8 +81,7 @@ class InputEncoder:
 
     def _numbers(self, which, column: str, values: pa.Array) -> np.ndarray | None:
         """A column of plain numbers, all of which are legal; None for any other."""
-        is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-        if is_text and column not in self.commas:
+        if is_text(values.type) and column not in self.commas:
             texts = pc.ascii_trim_whitespace(values)
             if len(texts) and pc.all(pc.match_substring_regex(texts, PLAIN), skip_nulls=False).as_py():
                 values = texts.cast(pa.float64())

@@ -182,12 +182,12 @@ def _numbers(texts: pd.Series, decimal: str) -> pd.Series | None:
     there = texts.dropna()
     if not len(there):
         return texts.astype(float)
-    words = {text.lower() for text in there.unique()}
+    codes, distinct = pd.factorize(there)
+    words = {text.lower() for text in distinct}
     if words <= {"true", "false"}:
         return (texts.str.lower() == "true").astype(float).where(texts.notna())
     if words <= _INFINITE:
         return None
-    codes, distinct = pd.factorize(there)
     written, signs = [], set()
     for text in distinct:
         if text.lower() in _INFINITE:  # is refused where its line is known
@@ -373,11 +373,8 @@ def _described(values: pd.Series, kind: str, mark: str = ".") -> Column:
     if kind == CATEGORY:
         own, pooled = own_and_pooled(values.dropna().value_counts().to_dict(), len(values))
         used = f"a column of 0 and 1 for each of {len(own)} value{'s' * (len(own) != 1)}"
-        used += (
-            f", and one for the {len(pooled):,} rarer ones"
-            if len(pooled) > 1
-            else ", and one for the rarest" * len(pooled)
-        )
+        if pooled:
+            used += ", and one for the " + (f"{len(pooled):,} rarer ones" if len(pooled) > 1 else "rarest")
     else:
         used = {NUMBER: "a number", YES_NO: "0 or 1"}[kind]
     used += ", and whether it is missing" * bool(missing)

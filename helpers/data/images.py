@@ -98,7 +98,7 @@ def decode(
     if not content:
         raise BadPicture(f"is empty: send the file of a picture, {NAMES}")
     allowance = allowance or Allowance()
-    keeps_size = height is None and width is None
+    open_sides = (height, width).count(None)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             pixels, part = opened.width * opened.height, 2 if opened.format in HEAVY else 1
@@ -109,7 +109,7 @@ def decode(
                     f"send one of at most {MOST_PIXELS // part:,} pixels{light}"
                 )
             allowance.take(pixels)
-            if keeps_size:
+            if open_sides == 2:
                 allowance.keep(pixels)
             with _turn_of_large if pixels > LARGE_PIXELS // part else contextlib.nullcontext():
                 ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
@@ -117,7 +117,7 @@ def decode(
                 if image is not opened:
                     opened.close()  # lets go of its pixels: resizing copies those of RGBA once more
                 size = _size(image.size, height, width)
-                if not keeps_size and None in (height, width):
+                if open_sides == 1:
                     allowance.keep(size[0] * size[1])
                 found = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
                 opened.close()  # before the next one's turn

@@ -374,14 +374,9 @@ class Text(_Shaped):
         return (self.values or self.known or TEXTS)[0]
 
     def schema(self) -> dict:
-        some = (
-            {"enum": list(self.values)}
-            if self.values
-            else {"examples": [*self.known[:MOST_NAMED]]}
-            if self.known
-            else {}
-        )
-        return {"type": "string"} | some
+        if self.values:
+            return {"type": "string", "enum": list(self.values)}
+        return {"type": "string"} | ({"examples": list(self.known[:MOST_NAMED])} if self.known else {})
 
     @cached_property
     def _spelled(self) -> tuple[dict[str, str], dict[str, str]]:

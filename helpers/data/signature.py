@@ -417,10 +417,11 @@ def own_and_pooled(counts: Mapping[str, int], rows: int) -> tuple[list[str], lis
 def in_order(two: Iterable[str]) -> tuple[str, str]:
     """Two texts, the one that stands for 0 first: no before yes, otherwise as sorted, numbers by their size."""
     first, second = sorted(two)
-    if first.lower() in OTHER_YES or (first.lower() in YES and second.lower() in NO) or _denies(second, first):
-        return second, first
-    word, other = _word(first), _word(second)
-    if word in OTHER_YES or (word in YES and other in NO) or (other in AS_USUAL and word not in AS_USUAL):
+    words = _word(first), _word(second)
+    for word, other in ((first.lower(), second.lower()), words):
+        if word in OTHER_YES or (word in YES and other in NO):
+            return second, first
+    if _denies(second, first) or (words[1] in AS_USUAL and words[0] not in AS_USUAL):
         return second, first
     if not {first.lower(), second.lower()} & (YES | NO):
         try:
@@ -438,10 +439,8 @@ def _word(text: str) -> str:
 
 def _denies(text: str, other: str) -> bool:
     """Whether it says that it is not the other: Not_Canceled, no default, notckd."""
-    return (
-        re.fullmatch(rf"(not?|non|nicht|keine?|un|sans|sin|without)[\W_]*{re.escape(other)}", text, re.IGNORECASE)
-        is not None
-    )
+    not_it = rf"(not?|non|nicht|keine?|un|sans|sin|without)[\W_]*{re.escape(other)}"
+    return re.fullmatch(not_it, text, re.IGNORECASE) is not None
 
 
 def _center_and_scale(numbers: np.ndarray) -> tuple[float, float]:

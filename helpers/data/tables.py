@@ -202,7 +202,8 @@ def _label(
     else:
         chosen = _find_positives(positive, distinct, str(raw.name))
         positive = chosen[0] if len(chosen) == 1 else wording.with_commas(chosen)
-        if others := len(distinct) - len(chosen) if len(distinct) > 2 else 0:
+        if len(distinct) > 2:
+            others = len(distinct) - len(chosen)
             rest = f"its {others} other values as" if others > 1 else "its other value as"
             said.append(f"{raw.name} = {positive} counts as positive, {rest} negative")
     answers = texts.isin(chosen).astype(float).where(texts.notna())

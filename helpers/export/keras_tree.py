@@ -100,17 +100,18 @@ def take_functions(tree: dict, custom: dict, notes: list[str]) -> None:
     for layer in layers_of(tree):
         name = next((name for name in (name_of(layer), function_name(layer)) if name in custom), None)
         arguments = lambdas_of(layer)
-        if name and len(arguments) == 1:
-            given = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
-            layer["config"] = layer["config"] | {arguments[0]: given}
-            notes.append(f"{label_of(layer)} takes your function in place of the code in the file")
-        for argument in [] if name else arguments:
-            code = layer["config"][argument].get("value")
-            if code:  # which Keras writes so, and does not read again
-                layer["config"][argument] = {"class_name": "__lambda__", "config": {"value": code}}
-        if layer["class_name"] == "Lambda" and name:
-            config = {key: value for key, value in layer["config"].items() if key not in FUNCTION_KEYS}
-            layer["config"] = config | {"function": name, "output_shape": None}
+        if not name:
+            for argument in arguments:
+                code = layer["config"][argument].get("value")
+                if code:  # which Keras writes so, and does not read again
+                    layer["config"][argument] = {"class_name": "__lambda__", "config": {"value": code}}
+        elif layer["class_name"] == "Lambda" or len(arguments) == 1:
+            if arguments:
+                given = {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+                layer["config"] = layer["config"] | {arguments[0]: given}
+            else:
+                config = {key: value for key, value in layer["config"].items() if key not in FUNCTION_KEYS}
+                layer["config"] = config | {"function": name, "output_shape": None}
             notes.append(f"{label_of(layer)} takes your function in place of the code in the file")
 
 

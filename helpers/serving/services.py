@@ -519,8 +519,8 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
             "kind": each.kind,
             "shape": each.shape,
             "example": value,
-            "values": getattr(each, "values", None),
-            "known": (getattr(each, "known", None) or ())[:MOST_SUGGESTED],
+            "values": each.values,
+            "known": (each.known or ())[:MOST_SUGGESTED],
         }
         for each, (name, value) in zip(signature.inputs, example.items(), strict=False)
     ]
