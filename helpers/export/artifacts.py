@@ -27,7 +27,7 @@ from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
 from helpers.export.answers import answered, outputs_of
 from helpers.export.card import files_of, read_card, versions, write_card
-from helpers.export.errors import ArtifactError, first_line, last_line
+from helpers.export.errors import ArtifactError, Remark, first_line, last_line
 from helpers.export.folder import card_of, check_replaceable, replacing
 from helpers.export.foreign import ITSELF, is_foreign
 from helpers.export.formats import FILES, FORMATS, WRITERS
@@ -101,7 +101,7 @@ def export_model(
     limit = limit_of(answer, signature, inputs, expected, exact=_in_half_precision(model))
     nothing = proves_nothing(limit, expected)
     if nothing:
-        warnings.warn(f"that the files answer like the model is not proved: {nothing}", stacklevel=2)
+        warnings.warn(f"that the files answer like the model is not proved: {nothing}", Remark, stacklevel=2)
 
     with replacing(directory, beside) as scratch:
         card = {
@@ -126,7 +126,8 @@ def export_model(
             warnings.warn(f"{FILES[name]} is left out: {reason}", stacklevel=2)
         for name, reason in unproved.items():
             if not is_foreign(model):
-                warnings.warn(f"that {FILES[name]} answers like the model is not proved: {reason}", stacklevel=2)
+                said = f"that {FILES[name]} answers like the model is not proved: {reason}"
+                warnings.warn(said, Remark, stacklevel=2)
         card["formats"] = [name for name in dict.fromkeys((*formats, *FILES)) if name in {*differences, *unproved}]
         card["not_exported"] = {name: {"file": FILES[name], "reason": reason} for name, reason in refused.items()}
         card["parity"] = {

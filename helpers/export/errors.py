@@ -39,6 +39,10 @@ def needs_rebuilding(found: str, how: str) -> NeedsMoreError:
     )
 
 
+class Remark(UserWarning):
+    """What whoever exports a model should know of it, and what its card does not tell: the command prints it."""
+
+
 class NoConversionError(ValueError):
     """A model of Keras 2 that asks one of our stand-ins for what Keras 3 cannot do."""
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.export.errors import ArtifactError, NeedsMoreError
+from helpers.export.errors import ArtifactError, NeedsMoreError, Remark
 from helpers.export.file_kinds import kind_of
 from helpers.export.foreign import LiteRTFile, OnnxFile
 from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras, read_architecture
@@ -105,7 +105,7 @@ def _with_numbers(model):
             f"the model answers with texts only ({named}): save the part of it that answers with their numbers, "
             "keras.Model(model.inputs, numbers), and name the texts by --classes"
         )
-    warnings.warn(f"{named}, which is text, is left out of the answers", stacklevel=3)
+    warnings.warn(f"{named}, which is text, is left out of the answers", Remark, stacklevel=3)
     if isinstance(model.output, dict):
         kept = {key: tensor for key, tensor in model.output.items() if not _is_text(tensor)}
     else:

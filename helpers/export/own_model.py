@@ -25,7 +25,7 @@ from helpers.export import registry
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
-from helpers.export.errors import ArtifactError, PredictorError
+from helpers.export.errors import ArtifactError, PredictorError, Remark
 from helpers.export.folder import check_replaceable, is_export
 from helpers.export.foreign import is_foreign
 from helpers.export.open_width import with_width
@@ -135,7 +135,8 @@ def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
     own = distinct(classes)
     changed = [f"{new!r}" for old, new in zip(classes, own, strict=True) if old != new]
     if changed:
-        warnings.warn(f"several classes have one name: the later ones are called {', '.join(changed)}", stacklevel=3)
+        said = f"several classes have one name: the later ones are called {', '.join(changed)}"
+        warnings.warn(said, Remark, stacklevel=3)
     return own
 
 

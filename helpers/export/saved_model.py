@@ -17,7 +17,7 @@ from pathlib import Path
 
 import keras
 
-from helpers.export.errors import ArtifactError, first_line
+from helpers.export.errors import ArtifactError, Remark, first_line
 from helpers.export.foreign import DEFAULT, Ends, Graph, Operation, Tensor
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet
@@ -84,7 +84,7 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     if len(texts) == len(answers):
         raise ArtifactError(f"{folder.name}/ answers with texts only ({', '.join(texts)}): export its numbers, too")
     if texts:
-        warnings.warn(f"{', '.join(texts)}, which is text, is left out of the answers", stacklevel=2)
+        warnings.warn(f"{', '.join(texts)}, which is text, is left out of the answers", Remark, stacklevel=2)
     answers = [(name, spec) for name, spec in answers if name not in texts]
     layer.answers = [[name, [None, *_shape(spec)[1:]], spec.dtype.name] for name, spec in answers]
     inputs = [keras.Input(shape[1:], dtype=dtype, name=name) for name, shape, dtype in layer.takes]

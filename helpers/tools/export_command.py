@@ -13,7 +13,7 @@ import sys
 import warnings
 
 from helpers.export import registry, versions
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, Remark
 from helpers.tools import command_line
 
 
@@ -34,7 +34,7 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
         if chosen.beside and (remark := registry.beside_none(chosen.to)):
             print(remark, flush=True)
         there_were = versions.versions(chosen.to)
-        with warnings.catch_warnings(record=True) as remarks:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always", UserWarning)
             card = own_model.export_file(
                 chosen.file,
@@ -55,10 +55,8 @@ def main(chosen: argparse.Namespace, is_served: bool = False) -> int:
         return 2
     finally:
         repairs.setLevel(level)
-    said = [str(remark.message) for remark in remarks]
-    unproved = [sentence for sentence in said if "not proved" in sentence]
-    done = [each for each in said if "have one name" in each or "left out of the answers" in each]
-    print("\n".join([*unproved[:1], *done, *own_model.told(card, signature_from(card["signature"]))]))
+    said = [str(each.message) for each in warned if issubclass(each.category, Remark)]
+    print("\n".join([*said, *own_model.told(card, signature_from(card["signature"]))]))
     kept = [f"--{name}" for name, wish in card["source"]["wishes"].items() if wish and not getattr(chosen, name)]
     if kept:
         print(f"as said before: {', '.join(kept)}; say anew what has changed")
