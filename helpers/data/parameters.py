@@ -477,9 +477,8 @@ class _Field:
         if word:
             return word, None, None
         number, problem = _number(value)
-        if problem:
-            return None, problem, None
-        return ((self.at, number), None, None) if number in (0.0, 1.0) else (None, "must be 0 or 1", None)
+        usual = not problem and number in (0.0, 1.0)
+        return ((self.at, number), None, None) if usual else (None, "must be 0 or 1", None)
 
     def _category(self, value):
         if isinstance(value, Mapping | list | tuple):

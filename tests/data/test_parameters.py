@@ -78,17 +78,15 @@ def test_a_number_may_be_written_in_any_usual_way(one):
     [
         ("", "missing"),
         (" ", "missing"),
-        ("one", "not a number"),
-        ("1_0", "not a number"),
-        ("٣", "not a number"),
+        ("one", "must be 0 or 1"),
+        ("1_0", "must be 0 or 1"),
+        ("٣", "must be 0 or 1"),
         (None, "missing"),
-        ([1], "not a number"),
-        ({}, "not a number"),
-        ("nan", "not finite"),
-        ("-Infinity", "not finite"),
-        (float("inf"), "not finite"),
-        (10**400, "not finite"),
-        ("1e999", "not finite"),
+        ([1], "must be 0 or 1"),
+        ({}, "must be 0 or 1"),
+        ("nan", "must be 0 or 1"),
+        (float("inf"), "must be 0 or 1"),
+        (10**400, "must be 0 or 1"),
         (2, "must be 0 or 1"),
         (0.5, "must be 0 or 1"),
     ],
@@ -100,7 +98,7 @@ def test_a_bad_value_is_named_with_what_is_wrong(value, problem):
 def test_every_bad_field_is_named_at_once():
     params = {**ARTICLE, "g2": "x", "g3": 7, "g11": 0}
     del params["g4"]
-    assert fields_of(params) == {"g2": "not a number", "g3": "must be 0 or 1", "g4": "missing", "g11": "unknown"}
+    assert fields_of(params) == {"g2": "must be 0 or 1", "g3": "must be 0 or 1", "g4": "missing", "g11": "unknown"}
 
 
 def test_a_misspelled_name_is_told_which_of_those_that_lack_is_meant():
@@ -129,7 +127,7 @@ def test_a_list_gives_a_row_for_each_object_and_errors_name_the_row():
     assert GAMES.parse(rows).tolist() == [[1] + [0] * 9, [0] * 10]
     assert fields_of([ARTICLE, 5, {**ARTICLE, "g3": "x"}]) == {
         "[1]": "must be an object of names and values: of g1, g2, g3, g4, g5, g6, g7, g8, g9, g10",
-        "[2].g3": "not a number",
+        "[2].g3": "must be 0 or 1",
     }
 
 
@@ -345,6 +343,9 @@ def test_strict_refuses_a_number_outside_of_the_range():
         ("2020-01-01", "not a number"),
         ("3 or 4 years", "not a number"),
         ("1e999", "not finite"),
+        ("-Infinity", "not finite"),
+        (10**400, "not finite"),
+        ([1], "not a number"),
         (10**39, "too large: must be within 1e+30"),
         ("1" * 5000, f"not a number: longer than {LONGEST_NUMBER} characters"),
     ],
@@ -483,9 +484,7 @@ def test_a_list_of_pictures_may_hold_as_many_as_the_memory_is_for():
 
 def test_a_text_of_digits_takes_no_longer_than_its_length():
     """Each of the ten fields holds a million characters; a pattern that tries back would take hours."""
-    assert set(fields_of({name: "1" * 1_000_000 + "x" for name in ARTICLE}).values()) == {
-        f"not a number: longer than {LONGEST_NUMBER} characters"
-    }
+    assert set(fields_of({name: "1" * 1_000_000 + "x" for name in ARTICLE}).values()) == {"must be 0 or 1"}
     query = "&".join(f"{name}={'1' * 100_000}x" for name in ARTICLE).encode()
     assert len(outcome(GAMES.parse_query, query)[1]) == 10
 
