@@ -134,6 +134,11 @@ class Reader:
             for name in {field.name, field.name.lower(), field.name.upper()}:
                 if self.field(name) is field:
                     self._add_name(name, 1 << i, field)
+        # what is passed over whatever it holds, as it is usually written
+        passing = self._passing - self._objects
+        others = [name for name in (signature.label, *signature.left_out) if name.casefold() in passing]
+        self._others = {each for name in others for each in (name, name.lower(), name.upper()) if not self.field(each)}
+        self._others_in_urls = {encode(name).encode() for name in self._others for encode in (quote_plus, quote)}
 
     def _add_name(self, name: str, bit: int, field: _Field) -> None:
         self._names[name] = bit, field
@@ -149,6 +154,8 @@ class Reader:
     def plain_query(self, query: bytes) -> np.ndarray | None:
         """The (1, m) row of a query string that names each feature once, with usual values; None for any other."""
         row, seen, known, pairs = [0.0] * self.width, 0, self._plain_pairs, query.split(b"&")
+        if len(pairs) > self.n:
+            pairs = [pair for pair in pairs if pair.partition(b"=")[0] not in self._others_in_urls]
         for pair in pairs:
             found = known.get(pair) or self._plain_number(pair)
             if found is None:
@@ -174,6 +181,8 @@ class Reader:
 
     def _plain_row(self, params: dict) -> list[float] | None:
         row, seen, names = [0.0] * self.width, 0, self._names
+        if len(params) > self.n:
+            params = {name: value for name, value in params.items() if name not in self._others}
         try:
             for name, value in params.items():
                 bit, field = names[name]
@@ -227,10 +236,12 @@ class Reader:
         None for any others.
         """
         try:
-            spelled = {self._names[name][1]: name for name in rows[0]}
-            names = [spelled[field] for field in self.fields]
-            flat = [row[name] for row in rows if len(row) == self.n for name in names]
-        except (KeyError, TypeError):
+            spelled = {self._names[name][1]: name for name in rows[0] if name not in self._others}
+            names, width = [spelled[field] for field in self.fields], len(rows[0])
+            flat = [row[name] for row in rows if len(row) == width for name in names]
+            if width > self.n and not all(row.keys() == rows[0].keys() for row in rows):
+                return None
+        except (KeyError, TypeError, AttributeError):
             return None
         if len(flat) != len(rows) * self.n or not set(map(type, flat)) <= {int, float, bool}:
             return None
