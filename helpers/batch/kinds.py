@@ -23,7 +23,7 @@ def open_source(
     keep: Iterable[str] = (),
     schema: pa.Schema | None = None,
 ) -> Source:
-    """The rows of a file of any kind that training takes (`reading.read_table`), plain, gzip, bz2, xz or zip.
+    """The rows of a file of any kind that training takes (`reading.read_table`), plain, gzip, bz2, xz, zstd or zip.
 
     is_feature: whether a model takes a column. keep: the columns that are wanted beside those, all where none is named.
     schema: that of the source where the same file was opened before, which spares JSON a look at all rows.

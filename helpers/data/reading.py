@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import csv
 import gzip
 import io
 import json
@@ -39,11 +40,25 @@ HEAD = 1000  # bytes of a file from which is told that it is JSON
 
 # What a file is once it is unpacked, and how it begins; JSON and other texts are told apart by more than a sign.
 PARQUET, ARROW, OLD_FEATHER, ARROW_STREAM, EXCEL = "Parquet", "Arrow", "old Feather", "Arrow stream", "Excel"
-JSON, TEXT = "JSON", "text"
+STATA, ARFF, JSON, TEXT = "Stata", "ARFF", "JSON", "text"
 _SIGNS = {b"PAR1": PARQUET, b"ARROW1": ARROW, b"FEA1": OLD_FEATHER, b"\xff\xff\xff\xff": ARROW_STREAM}
 _SIGNS[_ZIP := b"PK\x03\x04"] = EXCEL
+_SIGNS |= dict.fromkeys([b"<stata_dta>", *(bytes([each, order, 1]) for each in b"opqrs" for order in (1, 2))], STATA)
+_ARFF = re.compile(rb"(?:\s|%[^\n]*\n)*@relation\b", re.IGNORECASE)  # as Weka has them, and OpenML
 
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+
+def _zstandard(file: Path | BinaryIO) -> BinaryIO:
+    from pyarrow import CompressedInputStream
+
+    return CompressedInputStream(file, "zstd")
+
+
+_COMPRESSED = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _zstandard,
+}
 
 # What a zip archive is that has such a member.
 _NO_TABLE_IN_ZIP = {
@@ -57,9 +72,9 @@ _NO_TABLE_IN_ZIP = {
 
 
 def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> Reading:
-    """The table at `source`: CSV with any usual delimiter and encoding, Excel, Parquet, Feather or JSON.
+    """The table at `source`: CSV with any usual delimiter and encoding, Excel, Parquet, Feather, JSON, Stata or ARFF.
 
-    Each plain or compressed (gzip, bz2, xz, zip), from a path or an address.
+    Each plain or compressed (gzip, bz2, xz, zstd, zip), from a path or an address.
 
     holds: the name of a column, or whether a column is looked for, by which a sheet of several is chosen, and a line of
     names. Raises `DataError` for what is no table.
@@ -111,6 +126,8 @@ def kind_of(content: bytes) -> str:
     for sign, kind in _SIGNS.items():
         if content.startswith(sign):
             return kind
+    if _ARFF.match(content):
+        return ARFF
     head = content[:HEAD].decode(json.detect_encoding(content), "replace")
     return JSON if re.match(json_tables.BEGINNING, head) else TEXT
 
@@ -144,7 +161,9 @@ def download(url: str) -> bytes:
 def _content_of(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise DataError(f"{path} is a folder: give the path of one table, a CSV, Excel, Parquet or JSON file")
+            are_parts = any(path.glob("*.parquet"))  # as Spark writes them
+            todo = "; of parts make one, by `pandas.read_parquet(FOLDER).to_parquet(FILE)`" * are_parts
+            raise DataError(f"{path} is a folder: give the path of one table, a CSV, Excel, Parquet or JSON file{todo}")
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is no ordinary file: give the path of a CSV, Excel, Parquet or JSON file")
         return path.read_bytes()
@@ -195,7 +214,7 @@ def _bounded(stream: BinaryIO, name: str) -> bytes:
     return content
 
 
-# ---- JSON, Parquet and Feather ----
+# ---- JSON, Parquet, Feather, Stata and ARFF ----
 
 
 def _json(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
@@ -241,9 +260,31 @@ def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:
     return ipc.open_stream(file).read_pandas()
 
 
+def _stata(file: io.BytesIO) -> pd.DataFrame:
+    try:
+        return pd.read_stata(file)
+    except ValueError:  # of labels that are one for several numbers
+        file.seek(0)
+        return pd.read_stata(file, convert_categoricals=False)
+
+
+def _arff(file: io.BytesIO) -> pd.DataFrame:
+    content = file.read()
+    head, *rows = re.split(r"(?im)^\s*@data\b.*$", decoded(content, encoding_of(content, "it", []), "it"), maxsplit=1)
+    names = re.findall(r"""(?im)^\s*@attribute\s+(?:'((?:\\.|[^'])*)'|"([^"]*)"|([^\s{]+))""", head)
+    lines = [line.strip() for line in "".join(rows).splitlines() if not re.match(r"\s*(%|$)", line)]
+    if any(line.startswith("{") for line in lines):
+        raise ValueError("its rows are sparse, save it as CSV")
+    mark = "'" if any(re.search(r"(?:^|,)\s*'", line) for line in lines) else '"'
+    cells = csv.reader(lines, quotechar=mark, escapechar="\\", skipinitialspace=True)
+    return pd.DataFrame([[cell.strip() for cell in row] for row in cells], columns=list(map("".join, names)))
+
+
 _PARSERS = {  # what reads each kind, and what its file is called
     PARQUET: (_parquet, "a Parquet"),
     ARROW: (pd.read_feather, "a Feather"),
     OLD_FEATHER: (pd.read_feather, "a Feather"),
     ARROW_STREAM: (_arrow_stream, "an Arrow"),
+    STATA: (_stata, "a Stata"),
+    ARFF: (_arff, "an ARFF"),
 }

@@ -46,9 +46,6 @@ _NO_TEXT = {
     ),
     rb"(?s)\s*<\?xml.{0,200}Excel\.Sheet": "an Excel file of the old kind, in XML: save it as .xlsx or CSV",
     rb"\s*<\?xml": "XML: save it as CSV, by `pandas.read_xml(...).to_csv(..., index=False)`",
-    rb"(?i)(\s*%[^\n]*\n)*\s*@relation\b": (
-        "an ARFF file, as Weka has them: put one line with the names of its columns in the place of all down to @data"
-    ),
     rb"version https://git-lfs": "a pointer of Git LFS, not the table: get that by `git lfs pull`",
     rb"SQLite format 3": "an SQLite database: save the table in it as CSV",
     rb"\x89HDF": (
@@ -57,14 +54,17 @@ _NO_TEXT = {
     ),
     rb"\x80[\x02-\x05]": "a pickle of Python: save it as Parquet, by `pandas.read_pickle(...).to_parquet(...)`",
     rb"\x93NUMPY": "an array of NumPy, without names of columns: save it as CSV, with a first line that names them",
-    rb"<stata_dta>|[\x70-\x73][\x01\x02]\x01": (
-        "a Stata file: save it as Parquet, by `pandas.read_stata(...).to_parquet(...)`"
+    rb"\0{12}\xc2\xea\x81\x60|HEADER RECORD\*{7}LIBRARY": (
+        "a SAS file: save it as Parquet, by `pandas.read_sas(...).to_parquet(...)`"
     ),
-    rb"\0{12}\xc2\xea\x81\x60": "a SAS file: save it as Parquet, by `pandas.read_sas(...).to_parquet(...)`",
     rb"\$FL[23]": f"an SPSS file: {_CODED}",
+    rb"Obj\x01": f"an Avro file: {_CODED}",
+    rb"(?i)(--[^\n]*\n|\s)*(/\*m?!|(create|drop) (table|database) |insert into |pragma \w+ ?=|set \w+ ?=)": (
+        "a dump of a database, in SQL: load it into one, and save the table in it as CSV"
+    ),
     rb"RD[AX]\d\n|X\n\0\0": "a file of R: save it as CSV, by `write.csv(..., row.names = FALSE)`",
     rb"%PDF": "a PDF: save the table in it as CSV",
-    rb"7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18": (
+    rb"7z\xbc\xaf|Rar!|\x04\x22\x4d\x18": (
         "packed in a way that is not read here: unpack it, and give the table in it"
     ),
     rb"(?s).{257}ustar": "a tar archive: unpack it, and give the table in it",

@@ -79,6 +79,12 @@ def feather() -> bytes:
     return file.getvalue()
 
 
+def stata(table: pd.DataFrame, **labels: dict) -> bytes:
+    file = io.BytesIO()
+    table.to_stata(file, write_index=False, value_labels=labels or None)
+    return file.getvalue()
+
+
 def arrow_stream() -> bytes:
     table, file = pa.Table.from_pandas(TABLE), io.BytesIO()
     with pa.ipc.new_stream(file, table.schema) as stream:
@@ -149,6 +155,7 @@ SAME = {
     "gzip": gzip.compress(CSV.encode()),
     "bzip2": bz2.compress(CSV.encode()),
     "xz": lzma.compress(CSV.encode()),
+    "zstd": pa.compress(CSV.encode(), "zstd", asbytes=True),
     "zip": zipped("folder/table.csv"),
     "zip with a Macintosh's clutter": zipped("table.csv", "__MACOSX/._table.csv"),
     "Excel": excel(Sheet1=TABLE),
@@ -185,6 +192,14 @@ SAME = {
     "JSON, UTF-16": TABLE.to_json(orient="records").encode("utf-16"),
     "Feather": feather(),
     "Arrow's stream": arrow_stream(),
+    "Stata": stata(TABLE),
+    "Stata, labels that are one for several numbers": stata(TABLE, b={0: "few", 1: "few"}),
+    "ARFF": "\n".join(
+        [
+            *("% no table", "@RELATION x", "", "@attribute 'a' real % of it", "@ATTRIBUTE b {0, 1}"),
+            *("@attribute\tlabel {0,1}", "@data", "% rows", *LINES),
+        ]
+    ),
     "Parquet": parquet(),
     "Parquet, names of two levels": parquet(
         TABLE.set_axis(pd.MultiIndex.from_tuples([(name, "") for name in TABLE]), axis=1)
@@ -422,11 +437,13 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         (b"SQLite format 3\0" + bytes(99), "is an SQLite database: save the table in it as CSV"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "is an HDF5 file: save it as Parquet"),
         (bytes(257) + b"ustar" + bytes(99), "is a tar archive: unpack it"),
-        (b"\x28\xb5\x2f\xfd" + bytes(99), "is packed in a way that is not read here: unpack it"),
-        (
-            b"@relation x\n@data\n1",
-            "is an ARFF file, .* with the names of its columns in the place of all down to @data",
-        ),
+        (b"7z\xbc\xaf" + bytes(99), "is packed in a way that is not read here: unpack it"),
+        (b"\x28\xb5\x2f\xfd" + bytes(99), "is damaged or cut short"),
+        (b"@relation x\n@data\n{0 1}", "is not an ARFF file that can be read: its rows are sparse, save it as CSV"),
+        (b"\x72\x02\x01" + bytes(9), "is not a Stata file that can be read"),
+        (b"Obj\x01" + bytes(99), "is an Avro file: save it as CSV or Parquet"),
+        (b"HEADER RECORD*******LIBRARY" + bytes(99), "is a SAS file: save it as Parquet, by `pandas.read_sas"),
+        ("-- MySQL dump\n\n/*!40101 SET NAMES */;\nINSERT INTO x VALUES (1);", "is a dump of a database, in SQL: load"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         (bytes(4000), "is not a table in text: it holds binary data"),
         ("<!DOCTYPE html><title>Sign in</title>", "is a page of the web"),
@@ -458,7 +475,10 @@ def test_what_cannot_be_read_is_one_sentence_that_names_the_cause(tmp_path, cont
 def test_what_is_no_file_is_said(tmp_path):
     with pytest.raises(DataError, match=r"there is no file nowhere\.csv"):
         read_table("nowhere.csv")
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="is a folder: give the path of one table, .* JSON file$"):
+        read_table(tmp_path)
+    (tmp_path / "part-00000.parquet").write_bytes(parquet())
+    with pytest.raises(DataError, match="; of parts make one, by `pandas.read_parquet"):
         read_table(tmp_path)
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
