@@ -19,7 +19,7 @@ from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
 from helpers.data.parameters import NO, YES
-from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes
+from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes, without_point
 from helpers.data.reading import read_table
 from helpers.data.signature import Signature, in_order
 
@@ -28,6 +28,7 @@ FEW_TESTED = 30  # positives (or negatives) in the test rows below which an inte
 SHORTEST_STEM = 4  # letters of a label's name in which one of its values is recognised
 MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it is a text,
 FEW_ANSWERS = 8  # and of more than these where none stands in enough rows
+ROUNDED = 0.005  # by which a mean of the label may be rounded in a row of totals
 MOST_SPELLINGS = 20  # values of a label among which several may be one
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
@@ -174,6 +175,7 @@ def _label(
     if texts.dropna().str.lower().isin(["true", "false"]).all():
         values = texts
     else:
+        values = _without_total(values, said)
         texts = columns.texts_of(values)  # "1.0" is 1
     texts = _in_one_spelling(texts, str(raw.name), said)
     distinct = sorted(texts.dropna().unique())
@@ -210,6 +212,18 @@ def _label(
     used_as = f"what is predicted: {positive} {'are' if len(chosen) > 1 else 'is'} positive"
     column = Column(str(raw.name), LABEL, columns.in_words(values), int(texts.isna().sum()), used_as)
     return answers, "" if positive == "1" else positive, column
+
+
+def _without_total(values: pd.Series, said: list[str]) -> pd.Series:
+    """A label without its last value where that is the sum or the mean of the two that are above it, as in a sheet."""
+    there = values.dropna()
+    above, last = there.iloc[:-1], there.iloc[-1:]
+    if not pd.api.types.is_float_dtype(values.dtype) or above.nunique() != 2 or last.isin(above).all():
+        return values
+    if last.item() != above.sum() and not np.isclose(last.item(), above.mean(), atol=ROUNDED):
+        return values
+    said.append(f"the last row has the total of {values.name}, {without_point(last.item())}: it is no row of the table")
+    return values.drop(last.index).reindex(values.index)
 
 
 def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series:

@@ -159,6 +159,13 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     assert "1 row has no label 'label': it is left out" in table.said
 
 
+@pytest.mark.parametrize("total", [40, 0.33])
+def test_a_last_row_of_totals_is_no_row(tmp_path, total):
+    table = load_table(write(tmp_path, [*alternating(0, 0, 1), total], a=[*FEATURE, "Total"]))
+    assert table.frame.label.tolist() == alternating(0, 0, 1)
+    assert table.said[0] == f"the last row has the total of label, {total}: it is no row of the table"
+
+
 @pytest.mark.parametrize(
     ("label", "options", "says"),
     [
