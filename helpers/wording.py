@@ -20,8 +20,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The one of the words known that is nearest to `word` in any case, or None where none is near.
 
     Who mistypes a word mostly has its first letter: without it, a like ending alone (Aachen, München) is not enough.
+    A word behind a point, as those of objects within rows are, may be meant by itself.
     """
     folded, word = {each.casefold(): each for each in known}, word.casefold()
+    if len(within := [each for each in folded if each.endswith(f".{word}")]) == 1:
+        return folded[within[0]]
     near = difflib.get_close_matches(word, folded)
     is_meant = (each for each in near if each[:1] == word[:1] or difflib.get_close_matches(word, [each], cutoff=0.75))
     return next((folded[each] for each in is_meant), None)

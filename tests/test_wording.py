@@ -18,6 +18,7 @@ def test_the_nearest_of_the_words_known_is_found_in_any_case():
     assert meant("churn", known) == ' (did you mean "Churn?"?)'
     assert did_you_mean("Churn?") == 'did you mean "Churn?"?'
     assert meant("titanic", known) == "" == meant("titanic", [])
+    assert meant("Bought", ["type", "properties.bought"]) == " (did you mean properties.bought?)"
     assert meant("Aachen", ["München", "Köln"]) == "" and meant("achen", ["Aachen"]) == " (did you mean Aachen?)"
 
 
