@@ -28,7 +28,7 @@ OTHER_YES = frozenset(  # that sort before their no
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
 EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
 DASHES = frozenset("-\u2013\u2014\u2212")  # but in a column of + and -
-MISSING = ("?", *sorted(DASHES), "--", ".", "n.a.", "N.A.", "missing", "(null)", "\\N", *EXCEL_ERRORS)
+MISSING = ("?", *sorted(DASHES), "--", ".", "..", "n.a.", "N.A.", "missing", "(null)", "\\N", *EXCEL_ERRORS)
 ABSENT = frozenset({text.casefold() for text in MISSING} | {"na", "n/a", "nan", "null", "none", "#n/a", "<na>"})
 MOST_NAMED = 200  # bad fields that an error names; the rest are counted
 MOST_COUNTED = 10_000  # bad fields, after which a request is read no further

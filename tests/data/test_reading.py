@@ -288,7 +288,7 @@ def test_names_come_out_as_they_are_meant(tmp_path, content, names):
     assert len(reading.frame) == 40 and (names is None or list(reading.frame.columns) == names)
 
 
-@pytest.mark.parametrize("missing", ["", " ", "NA", "N/A", "?", "null", "-", ".", "#DIV/0!", "#REF!"])
+@pytest.mark.parametrize("missing", ["", " ", "NA", "N/A", "?", "null", "-", ".", "..", "#DIV/0!", "#REF!"])
 def test_what_stands_for_no_value_is_missing(tmp_path, missing):
     reading = read(tmp_path, f"a,b,label\n1,x,0\n{missing},y,1\n3,{missing},0\n")
     assert reading.frame.isna().to_numpy().tolist() == [[False] * 3, [True, False, False], [False, True, False]]
