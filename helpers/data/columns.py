@@ -36,12 +36,17 @@ _ID_NAME = re.compile(
     r"|[a-z](ID|Id|Nr|Number)$|^(ID|id|Id)"
 )
 DATE = re.compile(
+    r"((?i:mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(?i:day)?,? )?(?:"
     r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T].*)?"
     r"|(\d{1,2}\.? )?[A-Za-z]{3,9}\.? (\d{1,2}, ?)?\d{4}"
-    r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?",
+    r"|(\d{1,2}[ -])?(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ -](\d{1,2} )?(\d{2}|\d{4})( .*)?"
+    r"|\d{8}T\d{4,6}\S*|\d{4}[年년] ?\d.*)",
     re.ASCII,
 )
-_TIME = re.compile(r"(?ai)(-?\d+ days?,? )?\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?")
+_TIME = re.compile(
+    r"(?ai)(-?\d+ days?,? )?\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?"
+    r"|(?-i:P(?=.)(\d+[YMWD])*(T(\d+([.,]\d+)?[HMS])+)?)|(\d+ ?h(rs?|ours?)?\.?,? ?)?(\d+ ?m(in)?(ute)?s?\.?)?"
+)
 _ARROWS = r"^-?[0-9]{1,15}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$"  # numbers that Arrow reads as Python does
 _DATES = "dates: put what matters of them into a number, days since then for example"
 _SEVERAL = "several values in each cell: put what matters of them into columns of their own"
@@ -317,7 +322,7 @@ def _no_use(name: str, there: pd.Series, distinct: int, numeric: bool, any_missi
         return _numeric_identifier(name, there, distinct)
     counts = there.value_counts()
     for pattern, reason in ((DATE, _DATES), (_TIME, _TIMES)):
-        if counts[counts.index.str.fullmatch(pattern.pattern)].sum() > 0.9 * len(there):
+        if counts[counts.index.str.fullmatch(pattern)].sum() > 0.9 * len(there) and not _unit_of(counts.index):
             return reason
     if len(there) >= ENOUGH_ROWS:
         if distinct > len(there) / 2:
