@@ -42,7 +42,9 @@ def workbook(content: bytes, name: str, wanted: Callable[[str], bool]) -> Readin
     _check_formulas(reading, content, title, column)
     if len(sheets) > 1:
         which = f"that holds {column!r}" if column else "that holds rows"
-        reading.said.append(f"read the sheet {title!r}, the first of {len(sheets)} {which}")
+        others = [each for each in filled if each != title and column in found[each]] if column else []
+        more = f"; so do{'es' * (len(others) == 1)} {listed(map(repr, others))}" if others else ""
+        reading.said.append(f"read the sheet {title!r}, the first of {len(sheets)} {which}{more}")
     return reading
 
 

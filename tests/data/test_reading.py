@@ -404,6 +404,8 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         "columns are separated by ';'",
         "numbers are written with a decimal comma",
     ]
+    said = read(tmp_path, excel(Notes=pd.DataFrame({"see": ["Q1"]}), Q1=TABLE, Q2=TABLE)).said
+    assert said == ["read the sheet 'Q1', the first of 3 that holds 'label'; so does 'Q2'"]
     for rows in (1, 30):  # of many German letters, too, which Central Europe's encoding has at the same places
         content = ("größe,label\n" + "überall,0\nKöln,1\n" * rows).encode("cp1252")
         assert read(tmp_path, content).said == ["read as cp1252, as it is not UTF-8"]
