@@ -6,6 +6,7 @@ and what became of each column of the file.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it
 FEW_ANSWERS = 8  # and of more than these where none stands in enough rows
 ROUNDED = 0.005  # by which a mean of the label may be rounded in a row of totals
 MOST_SPELLINGS = 20  # values of a label among which several may be one
+MANY_REPEATED = 0.01  # share of the rows that are like another, from which that is said,
+BY_CHANCE = 100  # where it is so many times what columns without a connection would have
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 
 
@@ -99,6 +102,7 @@ def load_table(
         )
     frame = features.assign(**{label: answers[known].astype(int)}).reset_index(drop=True)
     _check_rows(frame[label], label, positive, name, int((~known).sum()))
+    said += _repeated_rows(frame)
     at = list(reading.frame.columns).index(label)
     ordered = [*described[:at], column, *described[at:]]
     frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
@@ -128,6 +132,22 @@ def remark_on_test(y_test: np.ndarray) -> str:
     if fewest >= FEW_TESTED:
         return ""
     return f"only {fewest} of the test rows have the rarer answer, so the AUC may be far off: bring more rows"
+
+
+def _repeated_rows(frame: pd.DataFrame) -> list[str]:
+    """A remark where far more rows are like another than would be by chance: those that test were trained on then."""
+    rows, repeated = len(frame), int(frame.duplicated().sum())
+    if repeated < MANY_REPEATED * rows:
+        return []
+    pairs = rows * (rows - 1) / 2
+    counts = (frame[name].value_counts(dropna=False).astype(float) for name in frame)
+    alike = [(count * (count - 1)).sum() / 2 / pairs for count in counts]  # share of the pairs in each column
+    if repeated < BY_CHANCE * math.prod(alike) * pairs:
+        return []
+    return [
+        f"{repeated:,} rows are like another in every column that is used: where they are the same case again, leave "
+        "them out, as the AUC is else measured on rows that were trained on"
+    ]
 
 
 # ---- the label ----

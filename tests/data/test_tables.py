@@ -159,6 +159,13 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
     assert "1 row has no label 'label': it is left out" in table.said
 
 
+def test_rows_that_are_there_again_are_said_but_not_those_that_are_alike_by_chance(tmp_path):
+    once, often = RANDOM.normal(size=ROWS // 2), alternating(0, 0, 1)
+    said = load_table(write(tmp_path, [*often[: ROWS // 2]] * 2, a=[*once, *once], b=[*once**2, *once**2])).said
+    assert said[0].startswith("60 rows are like another in every column that is used: where they are the same case")
+    assert load_table(write(tmp_path, often, a=alternating(1, 2, 3, 4, 5))).said == ()
+
+
 @pytest.mark.parametrize("total", [40, 0.33])
 def test_a_last_row_of_totals_is_no_row(tmp_path, total):
     table = load_table(write(tmp_path, [*alternating(0, 0, 1), total], a=[*FEATURE, "Total"]))
