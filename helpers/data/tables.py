@@ -29,7 +29,8 @@ FEW_TESTED = 30  # positives (or negatives) in the test rows below which an inte
 SHORTEST_STEM = 4  # letters of a label's name in which one of its values is recognised
 MOST_ANSWERS = 50  # values of a label of which one may be asked for; of more it is a text,
 FEW_ANSWERS = 8  # and of more than these where none stands in enough rows
-ROUNDED = 0.005  # by which a mean of the label may be rounded in a row of totals
+MOST_TOTALS = 0.1  # share of the rows that may hold totals
+ROUNDED = 0.005  # by which a mean of the label may be rounded there
 MOST_SPELLINGS = 20  # values of a label among which several may be one
 MANY_REPEATED = 0.01  # share of the rows that are like another, from which that is said,
 BY_CHANCE = 100  # where it is so many times what columns without a connection would have
@@ -195,7 +196,7 @@ def _label(
     if texts.dropna().str.lower().isin(["true", "false"]).all():
         values = texts
     else:
-        values = _without_total(values, said)
+        values = _without_totals(values, said)
         texts = columns.texts_of(values)  # "1.0" is 1
     texts = _in_one_spelling(texts, str(raw.name), said)
     distinct = sorted(texts.dropna().unique())
@@ -234,16 +235,24 @@ def _label(
     return answers, "" if positive == "1" else positive, column
 
 
-def _without_total(values: pd.Series, said: list[str]) -> pd.Series:
-    """A label without its last value where that is the sum or the mean of the two that are above it, as in a sheet."""
+def _without_totals(values: pd.Series, said: list[str]) -> pd.Series:
+    """A label without the sums and means of its answers that stand below parts of them, the last at the end."""
     there = values.dropna()
-    above, last = there.iloc[:-1], there.iloc[-1:]
-    if not pd.api.types.is_float_dtype(values.dtype) or above.nunique() != 2 or last.isin(above).all():
+    totals = there[~there.isin(there.value_counts().index[:2])]
+    are_few = 0 < len(totals) < MOST_TOTALS * len(there) and totals.index[-1] == there.index[-1]
+    if not are_few or not pd.api.types.is_float_dtype(values.dtype):
         return values
-    if last.item() != above.sum() and not np.isclose(last.item(), above.mean(), atol=ROUNDED):
-        return values
-    said.append(f"the last row has the total of {values.name}, {without_point(last.item())}: it is no row of the table")
-    return values.drop(last.index).reindex(values.index)
+    answers = there.drop(totals.index)
+    before = answers.index[:0]
+    for at, total in totals.items():
+        above = answers[answers.index < at]
+        group = above.drop(before)
+        if not any(total == part.sum() or np.isclose(total, part.mean(), atol=ROUNDED) for part in (above, group)):
+            return values
+        before = above.index
+    shown = wording.listed(map(without_point, totals), most=4)
+    said.append(f"{values.name}: took {shown} for total{'s' * (len(totals) > 1)} of the answers above")
+    return answers.reindex(values.index)
 
 
 def _in_one_spelling(texts: pd.Series, label: str, said: list[str]) -> pd.Series:

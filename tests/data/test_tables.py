@@ -166,11 +166,14 @@ def test_rows_that_are_there_again_are_said_but_not_those_that_are_alike_by_chan
     assert load_table(write(tmp_path, often, a=alternating(1, 2, 3, 4, 5))).said == ()
 
 
-@pytest.mark.parametrize("total", [40, 0.33])
-def test_a_last_row_of_totals_is_no_row(tmp_path, total):
-    table = load_table(write(tmp_path, [*alternating(0, 0, 1), total], a=[*FEATURE, "Total"]))
-    assert table.frame.label.tolist() == alternating(0, 0, 1)
-    assert table.said[0] == f"the last row has the total of label, {total}: it is no row of the table"
+@pytest.mark.parametrize("totals", [(40,), (0.33,), (0.33, 40)])
+def test_rows_of_totals_are_none_of_the_table(tmp_path, totals):
+    rows = alternating(0, 0, 1)
+    table = load_table(write(tmp_path, [*rows, *totals], a=[*FEATURE, *["Total"] * len(totals)]))
+    assert table.frame.label.tolist() == rows and table.said[0].startswith(f"label: took {totals[0]}")
+    with_parts = load_table(write(tmp_path, [*rows[:60], 20, *rows[60:], 20, 40], a=[*FEATURE, 0, 0, 0]))
+    assert with_parts.frame.label.tolist() == rows
+    assert with_parts.said[0] == "label: took 20, 20, 40 for totals of the answers above"
 
 
 @pytest.mark.parametrize(
