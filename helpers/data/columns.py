@@ -245,7 +245,15 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
             hint += f"; its zeros in front are lost, --as {wording.quoted(str(raw.name))}=category keeps them"
         hint += _thousands(raw, mark) + _dates_as_numbers(there)
         return values, replace(column, used_as=column.used_as + hint)
-    return values, _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY, mark)
+    column = _described(values, YES_NO if distinct == 2 and wanted != CATEGORY else CATEGORY, mark)
+    return values, replace(column, used_as=column.used_as + _heads_groups(values))
+
+
+def _heads_groups(values: pd.Series) -> str:
+    """A remark where each value stands in one row, and none in the rows below it: as a cell for all of them, merged."""
+    there = values.notna()
+    is_head = there.iloc[0] and values.nunique() == there.sum() > 1 and len(values) >= ENOUGH_ROWS
+    return "; fill its cells down if each stands for the rows below it, too" * bool(is_head and there.mean() < 0.5)
 
 
 def _stands_for_none(there: pd.Series) -> str:

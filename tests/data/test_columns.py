@@ -177,6 +177,7 @@ def test_missing_values_are_counted_and_stay_missing():
         ),
         (texts("01234", "02139", "94110"), "; its zeros in front are lost, --as x=category keeps them"),
         ([f"city {i // 2}" for i in range(ROWS)], " values"),
+        (["Ulm", *[None] * 30, "Bonn", *[None] * (ROWS - 32)], "for the rows below it, too"),
     ],
 )
 def test_what_keeps_a_column_from_being_one_of_numbers_is_said(values, says):
