@@ -234,6 +234,10 @@ def _one(raw: pd.Series, commas: Container[str], wanted: str | None, first_line:
         reason = _no_use(raw.name, there, distinct, numeric, bool(values.isna().any()), mark)
         if reason:
             return values, _left_out(raw, reason, values)
+    if numeric and distinct == 1 and not wanted:  # 1 or nothing, as forms have it: what a 0 would mean, nobody knows
+        words = texts_of(raw)
+        are_words = words.dropna().str.lower().isin(["true", "false"]).all()
+        values, numeric = words if are_words else _names_of(raw, values), False
     if numeric and (wanted == YES_NO or there.isin([0, 1]).all()):
         low, high = there.min(), there.max()
         if (low, high) != (0, 1) and distinct == 2:  # 1 and 2, say: its two values are names

@@ -507,7 +507,8 @@ class _Field:
         return None, partial(self._choice, text), None
 
     def _choice(self, text: str, may_compare: Callable[[int], bool]) -> str:
-        return choice([*self.feature.values, *self.feature.pooled], text, may_compare)
+        known = [*self.feature.values, *self.feature.pooled]
+        return choice(known, text, may_compare, "must be one of {}" if len(known) > 1 else "must be {}, or empty")
 
 
 def choice(known: Sequence[str], text: str, may_compare: Callable[[int], bool], says: str = "must be one of {}") -> str:

@@ -49,6 +49,7 @@ def become(values, name="x", **options):
         (texts(str(2**60), str(2**60 + 1), str(2**60 + 2)), "category"),  # one number in float64
         (pd.Series([2**60 + i % 3 for i in range(ROWS)]), "category"),
         ([None, *texts("only")[1:]], "category"),
+        ([None, *texts("1")[1:]], "category"),  # a 0 was never there
     ],
 )
 def test_the_kind_is_seen_from_the_values(values, kind):

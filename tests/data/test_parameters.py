@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from helpers.data import images
+from helpers.data.columns import usable
 from helpers.data.delimited import read_csv
 from helpers.data.inputs import Array, Image, InputSignature, Text
 from helpers.data.parameters import (
@@ -271,6 +272,19 @@ def test_a_category_of_numbers_takes_numbers_and_texts(written):
 )
 def test_a_category_never_seen_is_told_what_it_may_be_and_the_nearest_spelling(value, says):
     assert fields_of({**SOMEBODY, "gender": value}, PERSON) == {"gender": says}
+
+
+@pytest.mark.parametrize(
+    ("cell", "taken", "refused"),
+    [("1", (1, 1.0, "1", True), (0, False, 2)), ("TRUE", ("TRUE", "true", True), ("no", 0)), (1.0, (1, "1"), (0, "x"))],
+)
+def test_a_column_of_one_value_or_none_takes_no_other(cell, taken, refused):
+    column = usable(pd.DataFrame({"x": [None, *[cell] * 9], "other": range(10)}))[0]
+    signature = Signature.from_table(column[["x"]])
+    assert all(signature.parse({"x": value}).tolist() == [[1, 0]] for value in taken)
+    assert signature.parse({"x": ""}).tolist() == [[0, 1]]
+    for value in refused:
+        assert fields_of({"x": value}, signature)["x"].startswith(f"must be {column.x[1]}, or empty")
 
 
 def test_an_unseen_category_may_be_answered_as_none_of_those_known():
