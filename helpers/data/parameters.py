@@ -23,7 +23,7 @@ from helpers.wording import did_you_mean, listed, nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
 OTHER_YES = frozenset(  # that sort before their no
-    "+ ja j já jā da ano evet igen bai có ναι да այո כן بله ใช่ はい 네 有 aye ✓ ✔ ✅ 👍".split()
+    "+ ja j já jā da ano evet igen bai có ναι да այո כן بله ใช่ はい 네 有 aye ✓ ✔ ✅ 👍 истина doğru あり 对 對".split()
 )
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
 EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")

@@ -31,8 +31,10 @@ RARE = 0.005  # share of the rows below which a value is rare,
 OFTEN = 30  # unless it stands in so many rows, from which its column is learned: a table may be long
 MISSING_SHARE = 0.1  # of the random rows of `sample`
 AS_USUAL = frozenset(  # that a question about what is not so answers by no
-    "absent benign control existing genuine ham healthy legit legitimate normal negative ok stayed".split()
+    "absent benign control declined denied existing genuine ham healthy kept legit legitimate low miss normal negative "
+    "ok paid real refused rejected stayed".split()
 )
+DENIALS = frozenset("no not non nicht kein keine sans sin without senza ohne zonder bez без нет".split())
 UNBOUNDED = (-LARGEST, LARGEST)  # the range of a number of which nothing is known
 
 
@@ -421,7 +423,7 @@ def in_order(two: Iterable[str]) -> tuple[str, str]:
     for word, other in ((first.lower(), second.lower()), words):
         if word in OTHER_YES or (word in YES and other in NO):
             return second, first
-    if _denies(second, first) or (words[1] in AS_USUAL and words[0] not in AS_USUAL):
+    if _denies(second, first) or any(words[1] in those and words[0] not in those for those in (AS_USUAL, DENIALS)):
         return second, first
     if not {first.lower(), second.lower()} & (YES | NO):
         try:

@@ -49,6 +49,10 @@ def alternating(*values) -> list:
         (("Attrited Customer", "Existing Customer"), "Attrited Customer"),
         (("abnormal", "normal"), "abnormal"),
         (("notckd", "ckd"), "ckd"),
+        (("no conversion", "converted"), "converted"),
+        (("Without pain", "Pain"), "Pain"),
+        (("Approved", "Declined"), "Approved"),
+        (("ИСТИНА", "ЛОЖЬ"), "ИСТИНА"),  # as Excel writes TRUE and FALSE
         ((2**60, 2**60 + 1), str(2**60 + 1)),
         ((0.0, 1.0), ""),
     ],
