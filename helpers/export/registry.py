@@ -25,7 +25,8 @@ DEFAULT = MODELS / "games"  # the model of the sample: the only one that a comma
 
 KERAS_FILES = {".keras", ".h5", ".hdf5"}
 OTHER_MODEL_FILES = {".npz", ".pb", ".pt", ".pth", ".safetensors", ".pkl", ".joblib", ".zip"}
-TABLES = {".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".xls", ".json", ".jsonl"}
+TABLES = {".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".xls", ".json", ".jsonl", ".dta", ".arff"}
+PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 
 
 class UnknownModel(ArtifactError):
@@ -104,7 +105,10 @@ def for_table(data: str) -> Path:
     """The folder of the model of a table, "sample", or a path or address: the name of the table, which no other has."""
     if data == "sample":
         return DEFAULT
-    name = Path(urlsplit(data).path if "://" in data else data).stem.removesuffix(".weights") or "table"
+    path = Path(urlsplit(data).path if "://" in data else data)
+    if path.suffix.lower() in PACKED and Path(path.stem).suffix.lower() in TABLES:
+        path = path.with_suffix("")
+    name = path.stem.removesuffix(".weights") or "table"
     return MODELS / (f"my-{name}" if name == DEFAULT.name else name)
 
 

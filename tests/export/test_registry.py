@@ -104,6 +104,8 @@ def test_only_the_model_of_the_sample_need_not_be_there(here, tmp_path_factory):
         ("sample", "games"),
         ("article", "article"),
         ("/tables/titanic.csv", "titanic"),
+        ("/tables/titanic.csv.gz", "titanic"),
+        ("/tables/titanic.v2.zip", "titanic.v2"),
         ("https://example.org/tables/titanic.csv?raw=1", "titanic"),
         ("/tables/games.csv", "my-games"),  # the sample's model is not replaced by another
     ],
