@@ -12,6 +12,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus
@@ -465,7 +466,9 @@ class _Field:
         feature = self.feature
         number, problem = _number(value)
         if problem:
-            return None, problem, None
+            share = _of_percent(value)  # 12 % is 0.12 in a cell of Excel's
+            is_share = share and feature.low <= float(share) <= feature.high < 100 * float(share)
+            return None, f"{value.strip()} is no plain number: write {share}" if is_share else problem, None
         if feature.whole:
             is_known = feature.low <= number <= feature.high and number.is_integer()
             known = f"{shown(feature.low)} to {shown(feature.high)}"
@@ -551,6 +554,12 @@ def _how_to_write(text: str) -> str:
         number, unit = found
         return f"{text} is a number with a unit: send the number alone, {_readings(number)} if the model takes {unit}"
     return "not a number"
+
+
+def _of_percent(value) -> str:
+    """A text of percent as the share that it is in plain decimals, 0.125 for 12.5 %; "" for any other value."""
+    found = numerals.plain(value) if isinstance(value, str) and value.rstrip().endswith("%") else None
+    return str(Decimal(found[0]) / 100) if found else ""
 
 
 def _readings(text: str) -> str:

@@ -372,6 +372,12 @@ def test_a_number_written_otherwise_is_told_how_to_write_it(written, says):
     assert fields_of({**SOMEBODY, "age": written}, PERSON) == {"age": says}
 
 
+def test_percent_are_told_as_the_share_that_a_cell_of_excel_holds():
+    shares = Signature((Feature("rate", "real", 0.02, 0.9), Feature("points", "real", 0, 100)))
+    says = {"rate": "12.5 % is no plain number: write 0.125", "points": "12.5 % is no plain number: write 12.5"}
+    assert fields_of({"rate": "12.5 %", "points": "12.5 %"}, shares) == says
+
+
 def test_unix_times_are_told_apart():
     one, other = (row_of(since=1.7e9 + seconds)["since"] for seconds in (1, 2))
     assert other - one == pytest.approx(0.001, abs=1e-6)
