@@ -173,7 +173,8 @@ def _files(folder: Path) -> Iterable[Path]:
 # ---- compiled code ----
 
 _COMPILE = """
-import compileall, py_compile, sys
+import compileall, py_compile, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C ends this one, too, which has nothing to say to it
 compileall.compile_dir(
     sys.argv[1], quiet=2, stripdir=sys.argv[1], prependdir="/var/task", workers=1,
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)

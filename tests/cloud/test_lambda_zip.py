@@ -40,6 +40,20 @@ from helpers.tools.lambda_command import example_event
 
 pytestmark = pytest.mark.slow  # each works on zips of some 80 MB, or starts one
 
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is what Ctrl-C sends on POSIX systems")
+def test_ctrl_c_ends_the_compiler_without_a_word(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text(f"x = [{'1, ' * 300_000}]\n")
+    command = [sys.executable, "-I", "-c", lambda_zip._COMPILE, str(tmp_path)]
+    compiler = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "__pycache__").exists():
+        assert compiler.poll() is None
+        time.sleep(0.01)
+    compiler.send_signal(signal.SIGINT)
+    assert compiler.communicate(timeout=20)[1] == "" and compiler.returncode == -signal.SIGINT
+
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="awslambdaric is there for Linux only")
 GAMES = "&".join(f"g{i}={i % 2}" for i in range(1, 11))
 ROW = {f"g{i}": i % 2 for i in range(1, 11)}
