@@ -147,21 +147,21 @@ def execute(notebook: NotebookNode, name: str, progress: Progress | None = None)
 
     Raises `NotebookFailed` at the first cell that fails without being tagged `raises-exception`.
     """
-    with _failure_named(name):
-        _client(notebook, name, progress).execute()
+    execute_all({name: notebook}, None, lambda name: None, progress)
 
 
 def execute_all(
     notebooks: dict[str, NotebookNode],
-    folder: Path,
+    folder: Path | None,
     executed: Callable[[str], None],
     progress: Progress | None = None,
 ) -> None:
     """Run `notebooks`, `KERNELS` of them at a time, each after those whose files it takes up.
 
     The services of the notebooks want the same port, so of those that serve on it one is at work at a time. Where
-    there is a choice, the notebook with the longest chain of others after it goes first. Each is written to `folder`
-    as soon as it has run, also when a cell failed; `executed(name)` is called in a thread while the next one runs.
+    there is a choice, the notebook with the longest chain of others after it goes first. Each is written to `folder`,
+    where one is named, as soon as it has run, also when a cell failed; `executed(name)` is called in a thread while the
+    next one runs.
     Raises `NotebookFailed` for the first that fails; those still at work are stopped.
     """
     task = Future()
@@ -180,7 +180,7 @@ def execute_all(
 
 
 async def _execute_all(
-    notebooks: dict[str, NotebookNode], folder: Path, executed: Callable[[str], None], progress: Progress | None
+    notebooks: dict[str, NotebookNode], folder: Path | None, executed: Callable[[str], None], progress: Progress | None
 ) -> None:
     before = predecessors(list(notebooks))
     waiting = sorted(notebooks, key=lambda name: -chain_length(name, before))
@@ -196,7 +196,8 @@ async def _execute_all(
                 await _client(notebooks[name], name, progress, started[name].set).async_execute()
         finally:
             started[name].set()
-            write(notebooks[name], folder / f"{name}.ipynb")
+            if folder:
+                write(notebooks[name], folder / f"{name}.ipynb")
 
     def may_start(name: str) -> bool:
         return before[name] <= done and not (name in serving and serving & set(at_work.values()))

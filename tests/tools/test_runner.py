@@ -210,23 +210,28 @@ except runner.NotebookFailed as error:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT is what Ctrl-C sends on POSIX systems")
-def test_ctrl_c_ends_every_kernel(tmp_path):
+@pytest.mark.parametrize(
+    ("call", "at_work"),
+    [('runner.execute_all(notebooks, Path("out"), print)', 2), ("runner.renew(runner.notebook_paths())", 1)],
+)
+def test_ctrl_c_ends_every_kernel(tmp_path, call, at_work):
     for name in ("00_a", "01_b"):
         write_notebook(tmp_path / f"{name}.ipynb", f"open('{name} runs', 'w').close()\nwhile True:\n    pass")
-    program = """if True:
+    program = f"""if True:
         from pathlib import Path
         from helpers.tools import runner
-        runner.NOTEBOOKS, runner.TAKES_UP = Path(), {"00_a": (), "01_b": ()}
-        notebooks = {path.stem: runner.read(path) for path in runner.notebook_paths()}
-        runner.execute_all(notebooks, Path("out"), print)
+        runner.NOTEBOOKS, runner.TAKES_UP = Path(), {{"00_a": (), "01_b": ()}}
+        notebooks = {{path.stem: runner.read(path) for path in runner.notebook_paths()}}
+        {call}
     """
-    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not all((tmp_path / f"{name} runs").exists() for name in ("00_a", "01_b")):
+    output = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **output)
+    while not all((tmp_path / f"{name} runs").exists() for name in ("00_a", "01_b")[:at_work]):
         assert running.poll() is None, running.stderr.read()
         time.sleep(0.05)
     kernels = psutil.Process(running.pid).children()
-    assert len(kernels) == 2
-    running.send_signal(signal.SIGINT)
+    assert len(kernels) == at_work
+    os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the kernels, too
     _, said = running.communicate(timeout=60)
     assert said.strip().endswith("KeyboardInterrupt")
     assert not any(kernel.is_running() for kernel in kernels)
