@@ -30,8 +30,6 @@ usage: python3 tutorial.py COMMAND [options]
 `python3 tutorial.py COMMAND --help` shows the options of a command.
 """
 
-from __future__ import annotations  # so that an older Python gets as far as being told so
-
 import os
 import shutil
 import subprocess
@@ -67,12 +65,13 @@ class SetUpError(Exception):
     """Set-up cannot go on; the message is one sentence that says what to do."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list) -> int:
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(__doc__.strip())
         return 0
     try:
         check_python()
+        check_folder()
         check_options(arguments)
         set_up()
     except SetUpError as error:
@@ -85,11 +84,19 @@ def main(arguments: list[str]) -> int:
 
 
 def check_python() -> None:
+    """Python 3.6, which some systems still call python3, has to be able to read this file, to be told so."""
     if sys.version_info < (3, 11):
         raise SetUpError(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: install one and use it.")
 
 
-def check_options(arguments: list[str]) -> None:
+def check_folder() -> None:
+    if not (ROOT / "helpers").is_dir():
+        raise SetUpError(
+            f"{ROOT} does not hold the rest of the project: clone all of it, and run the tutorial.py in it."
+        )
+
+
+def check_options(arguments: list) -> None:
     """End here, with nothing installed, after `--help` and after options that cannot be meant."""
     sys.dont_write_bytecode = True  # a command that is refused leaves nothing behind
     sys.path.insert(0, str(ROOT))
@@ -171,7 +178,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def hand_over(command: list[str]) -> int:
+def hand_over(command: list) -> int:
     """Become `command` where the system can, so that its signals and exit code are its own."""
     if os.name == "posix":
         sys.stdout.flush()

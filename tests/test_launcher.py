@@ -4,6 +4,7 @@ The copies have a lock of two small packages, so that each builds a real environ
 installs is shown by this test run itself, which `tutorial.py test` has started from it.
 """
 
+import ast
 import os
 import re
 import shutil
@@ -168,6 +169,14 @@ def test_a_python_that_is_too_old_is_told_so(copy):
     for arguments in (["run"], ["serve", "--help"], ["serve", "--port", "70000"]):
         said = refusal(launch(copy, *arguments, python=(sys.executable, "-c", old)))
         assert "Python 3.11 or newer is needed" in said
+    nodes = [*ast.walk(ast.parse((copy / "tutorial.py").read_text(encoding="utf-8"), feature_version=(3, 6)))]
+    assert not any(isinstance(node, ast.arg) and isinstance(node.annotation, ast.Subscript) for node in nodes)
+    assert not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in nodes)
+
+
+def test_a_launcher_without_the_rest_of_the_project_says_so(copy):
+    shutil.rmtree(copy / "helpers")
+    assert "does not hold the rest of the project: clone all of it" in refusal(launch(copy, "run"))
 
 
 @pytest.mark.skipif(not POSIX or os.geteuid() != 0, reason="a file system of its own can be mounted by root only")
