@@ -44,7 +44,7 @@ DATE = re.compile(
     re.ASCII,
 )
 _TIME = re.compile(
-    r"(?ai)(-?\d+ days?,? )?\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?"
+    r"(?ai)(-?\d+ days?,? )?\d{1,3}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?| uhr)?"
     r"|(?-i:P(?=.)(\d+[YMWD])*(T(\d+([.,]\d+)?[HMS])+)?)|(\d+ ?h(rs?|ours?)?\.?,? ?)?(\d+ ?m(in)?(ute)?s?\.?)?"
 )
 _ARROWS = r"^-?[0-9]{1,15}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$"  # numbers that Arrow reads as Python does

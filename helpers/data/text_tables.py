@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 import warnings
 from collections import Counter
@@ -234,9 +235,20 @@ def _header(sample: list[str], delimiter: str, reading: Reading) -> tuple[list[s
         if all(not row[-1].strip() for row in rows):
             reading.said.append("a delimiter ends each row but not the header: the empty last column is left out")
             return names, taken, {"index_col": False, "usecols": range(len(names))}
+        if len({row[0] for row in rows}) < len(rows) and _are_cut_at_thousands(rows):
+            raise DataError(
+                f"{reading.name} has a field more in each row than in the header: put the numbers that have commas for "
+                "their thousands, 12,345 say, in quotation marks, or take the commas out"
+            )
         reading.said.append("each row has a field more than the header: the first is taken for the row's name")
         return [ROW_NUMBERS, *names], taken, {}  # R's write.table gives the row names no header
     return names, taken, {"index_col": False}
+
+
+def _are_cut_at_thousands(rows: list[list[str]]) -> bool:
+    """Whether a field of each row and the next are one number: 12 and 345."""
+    pairs = zip(*(itertools.pairwise(row) for row in rows), strict=True)
+    return any(all(re.fullmatch(r"[1-9]\d{0,2} \d{3}", " ".join(pair), re.ASCII) for pair in each) for each in pairs)
 
 
 def _holds(rows: list[list[str]], at: int, cell: str) -> bool:

@@ -71,6 +71,7 @@ def test_the_kind_is_seen_from_the_values(values, kind):
         ("x", texts("1:30", "12:05", "100:00"), "times: put what matters of them into a number, minutes or hours"),
         ("x", texts("8:30 AM", "11:45 pm", "0:00 a.m."), "times: put what matters"),
         ("x", texts("2h 50m", "45m", "19 hours"), "times: put what matters"),
+        ("x", texts("10:15 Uhr", "9:30 Uhr", "9 h"), "times: put what matters"),
         ("x", texts("PT2H50M", "P1DT4H", "PT0.5S"), "times: put what matters"),
         ("x", pd.Series(pd.to_timedelta(RANDOM.integers(1, 9, ROWS), "h")), "times: put what matters"),
         ("x", pd.Series([[1, i] for i in range(ROWS)]), "several values in each cell: put what matters of them into"),

@@ -424,6 +424,10 @@ def test_what_was_done_to_the_file_is_said(tmp_path):
         ),
         (CSV.replace("\n", "\n4,", 1), "mine.csv has 4 fields in line 2 where the header has 3: quote a text"),
         ("a,b,label\n" + "1,2,0,4,5\n" * 9, "mine.csv has 5 fields in line 2 where the header has 3: quote a text"),
+        (
+            "a,b,label\n" + "".join(f"{i % 9},{i},{123 + i},0\n" for i in range(10, 60)),
+            "put the numbers that have commas",
+        ),
         (bytes(range(256)) * 20, "mine.csv is not a table in text: it holds binary data"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), r"of the old kind \(.xls\), or with a password: save it as"),
         (b"ARROW1" + bytes(99), "is not a Feather file that can be read"),
