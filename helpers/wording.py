@@ -45,7 +45,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def did_you_mean(near: str) -> str:
     """The question whether a word is meant, which is in quotation marks where it has a blank or a sign, "?" say."""
-    shown = quoted(near)
+    shown = near if "'" in near and '"' in near else quoted(near)  # 5'11", which a terminal takes in pieces only
     return f'did you mean "{near}"?' if shown.endswith("?") else f"did you mean {shown}?"
 
 

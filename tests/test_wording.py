@@ -16,6 +16,7 @@ def test_the_nearest_of_the_words_known_is_found_in_any_case():
     assert meant("verträge", known) == " (did you mean Verträge?)"
     assert meant("vertrage", known) == " (did you mean Verträge?)"
     assert meant("churn", known) == ' (did you mean "Churn?"?)'
+    assert did_you_mean("5'11\"") == "did you mean 5'11\"?"
     assert did_you_mean("Churn?") == 'did you mean "Churn?"?'
     assert meant("titanic", known) == "" == meant("titanic", [])
     assert meant("Bought", ["type", "properties.bought"]) == " (did you mean properties.bought?)"
