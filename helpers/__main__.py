@@ -186,7 +186,7 @@ def setup(chosen: Namespace) -> int:
         from helpers.batch.paths import CannotScore
 
         try:
-            print(engines.install(chosen.engine))
+            print(engines.install(chosen.engine, chosen.backend or ""))
         except CannotScore as error:
             return failure("setup", error)
         return 0

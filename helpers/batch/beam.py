@@ -25,11 +25,15 @@ MOST_BYTES = 100 * 1024**2  # of a model that travels with the pipeline
 
 
 class BatchHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Callable]):
-    """Scores record batches with the exported model in a folder, which is read here, where the pipeline is made."""
+    """Scores record batches with the exported model in a folder, which is read here, where the pipeline is made.
 
-    def __init__(self, model: str | Path):
+    imports: as `load_predictor` takes them; each worker has to see that module.
+    """
+
+    def __init__(self, model: str | Path, imports: tuple[str, str] | None = None):
         super().__init__()
-        with load_predictor(model) as predictor:  # what is wrong with the model is told here, not by a worker
+        self._imports = imports
+        with load_predictor(model, imports=imports) as predictor:  # what is wrong with it is told here, not by a worker
             files = ["card.json", predictor.file]
         self._files = {name: (Path(model) / name).read_bytes() for name in files}
         if sum(map(len, self._files.values())) > MOST_BYTES:
@@ -41,7 +45,7 @@ class BatchHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Callable]):
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self._files.items():
                 (Path(folder) / name).write_bytes(content)
-            return functools.cache(functools.partial(Scorer, load_predictor(folder)))
+            return functools.cache(functools.partial(Scorer, load_predictor(folder, imports=self._imports)))
 
     def run_inference(
         self, batch: Sequence[pa.RecordBatch], model: Callable[..., Scorer], inference_args=None
@@ -58,13 +62,13 @@ class BatchHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, Callable]):
 
 def score_pieces(pipeline: beam.Pipeline, job: Path, numbers: Iterable[int]) -> beam.PCollection:
     """The pipeline of `tutorial.py score --engine beam`: pieces of files are read, scored and written as parts."""
-    model = pieces.Job.read(job).model
+    told = pieces.Job.read(job)
     return (
         pipeline
         | "pieces" >> beam.Create(list(numbers))
         | "spread" >> beam.Reshuffle()
         | "read" >> beam.FlatMap(_read, job)
-        | "score" >> RunInference(KeyedModelHandler(BatchHandler(model)))
+        | "score" >> RunInference(KeyedModelHandler(BatchHandler(told.model, told.imports)))
         | "write" >> beam.Map(_write, job)
     )
 

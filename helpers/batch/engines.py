@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from helpers import PROJECT
+from helpers import PROJECT, wording
 from helpers.batch import environments, pieces
 from helpers.batch.parts import Parts
 from helpers.batch.paths import CannotScore
@@ -30,40 +30,52 @@ from helpers.batch.sources import Source, check_unchanged
 PACKAGES = {"beam": "apache_beam", "spark": "pyspark"}
 NAMES = {"beam": "Apache Beam", "spark": "Apache Spark"}
 SIZES = {"beam": 600, "spark": 800}  # MB on the disk of an environment of its own
+RUNTIMES = {"litert": ("ai-edge-litert",), "keras": ("tensorflow", "keras")}  # of each of `paths.MORE`
+RUNTIME_SIZES = {"litert": 60, "keras": 2050}  # MB more
 HOMES = PROJECT / "build" / "engines"
 GLANCE = 0.2  # seconds from one look at what is finished to the next
 
 
-def python_of(engine: str) -> str:
-    """The Python that has an engine; `CannotScore` says how to get one."""
+def python_of(engine: str, backend: str = "") -> str:
+    """The Python that has an engine and what runs the model; `CannotScore` says how to get one."""
     if importlib.util.find_spec(PACKAGES[engine]):
         return sys.executable
-    if environments.is_made(HOMES / engine, _requirements(engine)):
-        return str(environments.python_in(HOMES / engine))
+    home = home_of(engine, backend)
+    if environments.is_made(home, _requirements(engine, backend)):
+        return str(environments.python_in(home))
     wanting = "is not installed"
-    if environments.is_there(HOMES / engine):
+    if environments.is_there(home):
         wanting = "is installed with other packages than this version needs"
+    elif backend in RUNTIMES and environments.is_there(HOMES / engine):
+        wanting = f"is installed without {wording.listed(RUNTIMES[backend])}, which this model needs"
+    more = f" --backend {backend}" if backend in RUNTIMES else ""
     raise CannotScore(
-        f"{NAMES[engine]} {wanting}: `python3 tutorial.py setup --engine {engine}` "
-        f"installs it, into {(HOMES / engine).relative_to(PROJECT)} ({SIZES[engine]} MB)"
+        f"{NAMES[engine]} {wanting}: `python3 tutorial.py setup --engine {engine}{more}` "
+        f"installs it, into {home.relative_to(PROJECT)} ({SIZES[engine] + RUNTIME_SIZES.get(backend, 0):,} MB)"
     )
 
 
-def install(engine: str) -> str:
+def home_of(engine: str, backend: str = "") -> Path:
+    """The folder of an engine's own environment, in which more backends than ONNX Runtime and NumPy are another one."""
+    return HOMES / (f"{engine}-{backend}" if backend in RUNTIMES else engine)
+
+
+def install(engine: str, backend: str = "") -> str:
     """Make the environment of an engine, with what `score` imports and this environment's ONNX Runtime, so that the
     answers are the same; returns what was done. Raises `CannotScore` where the packages cannot be had."""
     try:
-        environments.make(HOMES / engine, _requirements(engine))
+        environments.make(home_of(engine, backend), _requirements(engine, backend))
     except environments.NotInstalled as error:
         raise CannotScore(f"{NAMES[engine]} cannot be installed: {str(error)[:300]}") from None
-    return f"{NAMES[engine]} is installed in {HOMES / engine}."
+    return f"{NAMES[engine]} is installed in {home_of(engine, backend)}."
 
 
-def _requirements(engine: str) -> list[str]:
+def _requirements(engine: str, backend: str = "") -> list[str]:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     score = [name for name in project["dependency-groups"]["score"] if name != "onnxruntime"]
-    runtime = f"onnxruntime=={importlib.metadata.version('onnxruntime')}"
-    return [*project["project"]["optional-dependencies"][engine], *score, runtime]
+    runtimes = ("onnxruntime", *RUNTIMES.get(backend, ()))
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in runtimes]
+    return [*project["project"]["optional-dependencies"][engine], *score, *pinned]
 
 
 def score_files(
@@ -74,14 +86,19 @@ def score_files(
     parts: Parts,
     keep: list[str],
     model: Path,
+    backend: str,
+    imports: tuple[str, str] | None,
     strict: bool = False,
     progress: Callable[[int, int], None] = lambda rows, rejected: None,
 ) -> None:
-    """`local.score_files` under an engine; `options` are the engine's own. Raises also `CannotScore` where it fails."""
-    python = python_of(engine)
+    """`local.score_files` under an engine; `options` are the engine's own. Raises also `CannotScore` where it fails.
+
+    backend: what runs the model. imports: as `load_predictor` takes them.
+    """
+    python = python_of(engine, backend)
     if engine == "spark" and not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise CannotScore("Spark needs Java 17 or newer: install it (`sudo apt install default-jre-headless`)")
-    job = Job.of(sources, scorer_of, keep, model.resolve(), parts, strict)
+    job = Job.of(sources, scorer_of, keep, model.resolve(), parts, strict, imports)
     parts.check(job.schema, job.columns)
     pieces.forget_what_went_wrong(parts.folder)
     job.write(parts.folder / "job.json")

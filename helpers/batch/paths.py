@@ -16,6 +16,7 @@ from helpers.wording import no_file
 PARQUET, CSV, CSV_GZ = ".parquet", ".csv", ".csv.gz"
 SUFFIXES = (PARQUET, CSV_GZ, CSV)
 ENGINES = ("beam", "spark")  # those of `engines`, beside this process
+MORE = ("litert", "keras")  # backends of a model that an engine's environment has only where they are asked for
 REJECTED = ".rejected"  # what the name of the output is followed by for the rows that could not be scored
 
 

@@ -48,7 +48,7 @@ class Job:
     """What is to be scored. Paths are absolute and mean the same to every worker.
 
     schemas: the columns of each file. keep: the columns that pass through, all where none is named; schema, columns:
-    what `columns_of` makes of them. version: the model's.
+    what `columns_of` makes of them. version: the model's. imports: as `load_predictor` takes them.
     """
 
     files: list[str]
@@ -57,6 +57,7 @@ class Job:
     schema: pa.Schema
     columns: list[str]
     model: str
+    imports: tuple[str, str] | None
     version: str
     output: str
     suffix: str
@@ -76,12 +77,13 @@ class Job:
         model: Path,
         parts: Parts,
         strict: bool = False,
+        imports: tuple[str, str] | None = None,
     ) -> Job:
         """The job that is to score `sources` into `parts`. Raises `DataError` where one is of another table."""
         schema, columns = columns_of(sources, scorer_of, keep)
         files = [str(source.path) for source in sources], [source.schema for source in sources]
         version, output = scorer_of(sources[0]).version, (str(parts.output), parts.suffix)
-        return cls(*files, keep, schema, columns, str(model), version, *output, strict, pieces_of(sources))
+        return cls(*files, keep, schema, columns, str(model), imports, version, *output, strict, pieces_of(sources))
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -140,7 +142,7 @@ class Worker:
     def __init__(self, job: Job):
         self.job = job
         self.parts = Parts(Path(job.output), job.suffix, {})
-        self.predictor = load_predictor(job.model)
+        self.predictor = load_predictor(job.model, imports=job.imports)
         self.scorer = functools.cache(functools.partial(Scorer, self.predictor, passing=job.keep))
         self.source = functools.cache(self._source)
 

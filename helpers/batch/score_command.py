@@ -65,11 +65,8 @@ def score(chosen: argparse.Namespace) -> str:
     def scorer(absent: frozenset[str], commas: frozenset[str]) -> Scorer:
         return Scorer(predictor, absent, commas, chosen.keep)
 
-    if chosen.imports:
-        from helpers.export.own_model import import_layers
-
-        import_layers(chosen.imports, Path.cwd())
-    predictor = load_predictor(chosen.model)
+    imports = (chosen.imports, str(Path.cwd())) if chosen.imports else None
+    predictor = load_predictor(chosen.model, imports=imports)
     is_feature = predictor.signature.reader().field
     files = paths.files_of(chosen.input)
     sources = [open_source(file, is_feature, chosen.keep) for file in files]
@@ -80,9 +77,9 @@ def score(chosen: argparse.Namespace) -> str:
     score_files = local.score_files
     how = {"threads": chosen.threads}
     if chosen.engine:
-        engines.python_of(chosen.engine)  # before anything is written
+        engines.python_of(chosen.engine, predictor.backend)  # before anything is written
         score_files = functools.partial(engines.score_files, chosen.engine, chosen.engine_options)
-        how = {"model": chosen.model}
+        how = {"model": chosen.model, "backend": predictor.backend, "imports": imports}
     parts = Parts(chosen.output, suffix, work)
     started, counts = time.perf_counter(), [source.rows for source in sources]
     total = None if None in counts else sum(counts)
@@ -113,7 +110,7 @@ def _came_of_it(parts, before: int, seconds: float) -> str:
     lines = [f"{scored} scored{resumed}, {(rows - before) / seconds:,.0f} rows/s: {parts.output}"]
     if noted := sum(record["noted"] for record in parts.records.values()):
         row_holds = "row holds" if noted == 1 else "rows hold"
-        lines.append(f"{noted:,} {row_holds} a number outside of its usual range: see the column notes")
+        lines.append(f"{noted:,} {row_holds} a value that the model was not trained on: see the column notes")
     if rejected:
         lines.append(f"{rejected:,} row{'s' * (rejected != 1)} rejected, each with the reason: {parts.rejected}")
     if rejected and rejected == rows:

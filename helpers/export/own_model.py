@@ -9,10 +9,7 @@ What `python3 tutorial.py export` and `serve FILE` do, by `artifacts.export_mode
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -30,9 +27,9 @@ from helpers.export.folder import check_replaceable, is_export
 from helpers.export.foreign import is_foreign
 from helpers.export.open_width import with_width
 from helpers.export.opening import described, opened
+from helpers.export.own_code import import_layers
 from helpers.export.predictors import BACKENDS, best_backend
 from helpers.export.versions import other_question
-from helpers.quiet import keras_alone
 
 FORMATS = ("keras", "onnx")  # Keras's is what the other is held against
 INSTEAD = {"onnx": "tflite"}  # where the model does not go into ONNX
@@ -137,29 +134,6 @@ def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
     if changed:
         said = f"several classes have one name: the later ones are called {', '.join(changed)}"
         warnings.warn(said, Remark, stacklevel=3)
-    return own
-
-
-def import_layers(module: str, beside: Path) -> dict:
-    """The classes and functions of a module, by name, made known to Keras; it lies here or beside the file."""
-    with keras_alone():
-        import keras
-
-    for folder in (str(beside.resolve()), str(Path.cwd())):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    try:
-        loaded = importlib.import_module(module)
-    except Exception as error:
-        raise ArtifactError(
-            f"the module {module} cannot be imported ({type(error).__name__}: {error}): run this in its folder"
-        ) from error
-    own = {
-        name: thing
-        for name, thing in vars(loaded).items()
-        if (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == loaded.__name__
-    }
-    keras.saving.get_custom_objects().update(own)
     return own
 
 

@@ -26,6 +26,7 @@ from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import NeedsMoreError, PredictorError, first_line
 from helpers.export.folder import identity
 from helpers.export.kept import version_of
+from helpers.export.own_code import import_layers
 from helpers.quiet import keras_alone, quiet
 
 FLOAT32 = np.dtype(np.float32)
@@ -431,13 +432,17 @@ def best_backend(card: dict) -> str:
     return next((backend for name, backend in BACKEND_OF.items() if name in card["formats"]), "onnx")
 
 
-def load_predictor(directory: str | Path, backend: str | None = None) -> Predictor:
+def load_predictor(
+    directory: str | Path, backend: str | None = None, imports: tuple[str, str | Path] | None = None
+) -> Predictor:
     """The model that `export_model` wrote to `directory`, run by `backend`: "keras", "onnx", "litert" or "numpy".
 
-    None is ONNX Runtime where the export holds a file for it, otherwise what it holds one for.
+    None is ONNX Runtime where the export holds a file for it, otherwise what it holds one for. imports: the module with
+    the model's own layers, and a folder that it may lie in; imported where Keras runs the model.
 
     Raises `PredictorError` for an unknown backend, a missing package, an artifact that is missing, damaged, or does not
-    match its card, and a model that does not answer a row with finite numbers.
+    match its card, and a model that does not answer a row with finite numbers; `ArtifactError` for a module that cannot
+    be imported.
     """
     directory = Path(directory)
     if backend is not None and backend not in BACKENDS:
@@ -446,6 +451,8 @@ def load_predictor(directory: str | Path, backend: str | None = None) -> Predict
         read = identity(directory)
         card = read_card(directory)
         kind = BACKENDS[backend or best_backend(card)]
+        if imports and kind is KerasPredictor:
+            import_layers(*imports)
         try:
             predictor = _load(kind, directory, card)
         except PredictorError:
@@ -474,7 +481,9 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
             raise
         raise PredictorError(f"the backend {kind.backend!r} needs a package: pip install {kind.package}") from error
     except NeedsMoreError as error:
-        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {error.for_command()}") from error
+        module = card.get("source", {}).get("imports")
+        known = f"; it was exported with --import {module}" if module else ""
+        raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {error.for_command()}{known}") from error
     except Exception as error:
         raise PredictorError(f"{directory.name}/{kind.file} cannot be served: {first_line(error)}") from error
     if not all(np.isfinite(each).all() for each in as_arrays(answer)):

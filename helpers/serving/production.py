@@ -75,14 +75,6 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     from helpers.serving.several import create_models_app
     from helpers.serving.shadow import Shadow
 
-    if options.imports:
-        from helpers.export.errors import ArtifactError
-        from helpers.export.own_model import import_layers
-
-        try:
-            import_layers(*options.imports)
-        except ArtifactError as error:
-            raise CannotServe(str(error)) from error
     rules = {
         "api_key": options.api_key,
         "access_log": access_log,
@@ -94,7 +86,7 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     }
     # before loading: what is written meanwhile is a change
     seen = {served.name: Watcher.stamp(served.main.directory) for served in options.models}
-    load = functools.partial(_load, options.backend)
+    load = functools.partial(_load, options)
     slots = {served.name: ModelSlot(load(served.main)) for served in options.models}
     shadows = {served.name: Shadow(load(served.shadow)) for served in options.models if served.shadow}
     canaries = {served.name: Canary(load(served.canary), served.share) for served in options.models if served.canary}
@@ -112,25 +104,25 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
             raise CannotServe(f"{name} does not answer: {slot.problem}")
     for served in options.models:
         if not served.main.version:  # one that was chosen stays what it is
-            load_again = functools.partial(load_predictor_of, served.main, options.backend)
+            load_again = functools.partial(load_predictor_of, served.main, options.backend, options.imports)
             name = served.name if len(slots) > 1 else ""
             Watcher(slots[served.name], served.main.directory, load_again, seen=seen[served.name], name=name)
     return app
 
 
-def load_predictor_of(choice: Choice, backend: str | None) -> Callable:
+def load_predictor_of(choice: Choice, backend: str | None, imports: tuple[str, Path] | None = None) -> Callable:
     """The predictor of a model, or of the version of it that was chosen, wherever that is kept by now."""
     from helpers.export.predictors import load_predictor
 
-    return load_predictor(choice.folder, backend)
+    return load_predictor(choice.folder, backend, imports)
 
 
-def _load(backend: str | None, choice: Choice) -> Callable:
+def _load(options: Options, choice: Choice) -> Callable:
     """The same for a worker that starts: raises `CannotServe`."""
     from helpers.export.errors import ArtifactError
 
     try:
-        return load_predictor_of(choice, backend)
+        return load_predictor_of(choice, options.backend, options.imports)
     except ArtifactError as error:
         raise CannotServe(str(error)) from error
     except Exception as error:

@@ -79,7 +79,7 @@ def _serve(
         chosen.strict,
         chosen.unseen,
         chosen.max_body * 2**20 if chosen.max_body else None,
-        _imports_of_workers(chosen),
+        (chosen.imports, chosen.file.parent if chosen.file else Path.cwd()) if chosen.imports else None,
     )
     load = functools.partial(production.worker_app, options)
     announce = functools.partial(_announce, chosen, models, port, remark)
@@ -226,18 +226,6 @@ def export_own(chosen: argparse.Namespace) -> None:
     code = _in_a_process(command, cwd=None)[0]
     if code:
         raise CannotServe("" if code == REFUSED else f"{chosen.file.name} is not served, see above")
-
-
-def _imports_of_workers(chosen: argparse.Namespace) -> tuple[str, Path] | None:
-    """The module with models' own layers, beside the file, which a worker needs where Keras runs one of them."""
-    from helpers.export.card import read_card
-    from helpers.export.predictors import best_backend
-
-    if not chosen.imports:
-        return None
-    beside = chosen.file.parent if chosen.file else Path.cwd()
-    is_needed = any((chosen.backend or best_backend(read_card(each.folder))) == "keras" for each in chosen.models)
-    return (chosen.imports, beside) if is_needed else None
 
 
 def _check_files(model: Path) -> None:

@@ -57,6 +57,13 @@ def parser_of(command: str) -> Parser:
 def _setup(cli: Parser) -> None:
     cli.description = "Set up the environment in .venv, as every other command does first where it is missing."
     cli.option("--engine", choices=paths.ENGINES, help="what `score --engine` needs, too, in build/engines")
+    cli.option("--backend", choices=paths.MORE, help="beside ONNX Runtime, for a model that it does not run")
+
+    def check(chosen: argparse.Namespace) -> None:
+        if chosen.backend and not chosen.engine:
+            wrong("--backend goes into the environment of an engine: name that with --engine")
+
+    cli.check = check
 
 
 def _run(cli: Parser) -> None:
@@ -370,8 +377,6 @@ def _score(cli: Parser) -> None:
             wrong(f"{chosen.rest[0]!r} follows --, where an engine's options stand: name it with --engine")
         if chosen.threads and chosen.engine:
             wrong("--threads is for this process alone: an engine's options follow --")
-        if chosen.imports and chosen.engine:
-            wrong("--import is for this process alone: an engine's workers do not have the module")
         chosen.threads = chosen.threads or values.cores()
         paths.files_of(chosen.input)
 

@@ -309,8 +309,10 @@ def test_an_engine_takes_some_of_the_disk_as_is_said(engine, made_once):
 @pytest.mark.parametrize("engine", engines.PACKAGES)
 def test_an_engine_that_is_missing_is_one_sentence_with_the_line_that_installs_it(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "HOMES", engines.PROJECT / "build" / "nowhere")
-    with pytest.raises(CannotScore, match=f"is not installed: `python3 tutorial.py setup --engine {engine}` installs"):
-        engines.python_of(engine)
+    for backend, more in {"onnx": "", "keras": " --backend keras"}.items():
+        line = f"`python3 tutorial.py setup --engine {engine}{more}` installs"
+        with pytest.raises(CannotScore, match=f"is not installed: {line}"):
+            engines.python_of(engine, backend)
 
 
 def test_the_session_in_which_a_warm_engine_is_timed_writes_what_scoring_writes(

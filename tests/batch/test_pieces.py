@@ -22,6 +22,8 @@ from helpers.batch.parts import Parts
 from helpers.batch.pieces import Job, Worker
 from helpers.batch.scoring import Scorer
 from helpers.data.raw_tables import DataError
+from helpers.data.signature import Feature, Signature
+from helpers.export.artifacts import export_model
 from helpers.export.predictors import load_predictor
 
 ROWS = 6_000
@@ -196,6 +198,38 @@ def test_the_first_bad_row_where_none_may_be_is_said_and_nothing_published(files
     with pytest.raises(DataError, match=r"a\.csv, line 6: gender: must be one of female, male"):
         in_pieces(files, passengers_model, tmp_path / "scores.csv", ".csv", strict=True)
     assert not (tmp_path / "scores.csv").exists()
+
+
+OWN_LAYER = """
+import keras
+@keras.saving.register_keras_serializable(package="pieces")
+class Halving(keras.layers.Layer):
+    def call(self, rows):
+        return rows / 2
+"""
+
+
+def test_a_worker_imports_the_layers_of_one_s_own_that_keras_needs(tmp_path, monkeypatch):
+    import keras
+
+    exec(OWN_LAYER, space := {})
+    model = keras.Sequential([keras.Input((3,)), space["Halving"](), keras.layers.Dense(1)])
+    features = tuple(Feature(name, "real", 0, 1) for name in "abc")
+    export_model(model, tmp_path / "model", Signature(features), formats=("keras",))
+    pq.write_table(pa.table({name: np.random.default_rng(0).random(20) for name in "abc"}), tmp_path / "rows.parquet")
+    (tmp_path / "layers_of_a_worker.py").write_text(OWN_LAYER)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    imports = ("layers_of_a_worker", str(tmp_path))
+    with Parts(tmp_path / "scores.parquet", ".parquet", {}).opened() as parts:
+        sources, scorer = [open_source(tmp_path / "rows.parquet")], scorer_of(tmp_path / "model")
+        job = Job.of(sources, scorer, [], tmp_path / "model", parts, imports=imports)
+        job.write(parts.folder / "job.json")
+        keras.saving.get_custom_objects().pop("pieces>Halving")  # the worker is another process, which knows no such
+        assert Worker(Job.read(parts.folder / "job.json")).do(0) == 20
+        pieces.raise_what_went_wrong(parts.folder)
+        parts.look()
+        parts.publish(job.schema, job.columns)
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows == 20
 
 
 def test_a_folder_that_was_interrupted_at_its_last_step_still_gets_its_name(tmp_path):

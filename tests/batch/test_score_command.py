@@ -129,7 +129,7 @@ def test_bad_rows_are_named_by_their_line_with_the_reason_and_the_others_are_sco
     done = score("mine.csv", "scores.csv")
     assert done.returncode == 0 and "no row was scored" not in done.stdout
     assert f"4 rows rejected, each with the reason: {tmp_path / 'scores.csv.rejected'}" in done.stdout
-    assert "1 row holds a number outside of its usual range: see the column notes" in done.stdout
+    assert "1 row holds a value that the model was not trained on: see the column notes" in done.stdout
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert scores["id"].tolist() == [1, 6]
     assert pd.isna(scores["notes"][0]) and scores["notes"][1].startswith("siblings: 99 is outside of 0 to 4")

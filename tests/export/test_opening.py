@@ -11,7 +11,8 @@ from export_tools import brought
 from helpers.export.errors import ArtifactError
 from helpers.export.legacy import load_keras
 from helpers.export.opening import opened
-from helpers.export.own_model import export_file, found_in, import_layers, told
+from helpers.export.own_code import import_layers
+from helpers.export.own_model import export_file, found_in, told
 
 OLD = Path(__file__).parents[1] / "data" / "old_models"
 RANDOM = np.random.default_rng(0)
