@@ -95,15 +95,21 @@ def build_service(podman: Podman, model: Path, context: Path) -> None:
 
     context: an empty folder, which gets what they are built from: this project, with one model.
     """
-    for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
-        shutil.copy(PROJECT / name, context)
-    shutil.copytree(PROJECT / "helpers", context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(model, context / "models" / "games")
+    fill(context, model)
     with FileLock(podman.folder / "build.lock"):
         provide_base(podman)
         podman.build(context, "--target=service", f"--tag={BARE}")
         podman.build(context, f"--tag={SERVICE}")
         podman("image", "prune", "--force", "--filter=until=72h")  # what earlier versions left
+
+
+def fill(context: Path, model: Path) -> None:
+    """Lay out what an image is built from: this project, with one model."""
+    context.mkdir(exist_ok=True)
+    for name in ("Containerfile", ".containerignore", "pyproject.toml", "requirements.lock"):
+        shutil.copy(PROJECT / name, context)
+    shutil.copytree(PROJECT / "helpers", context / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(model, context / "models" / "games")
 
 
 def provide_base(podman: Podman) -> None:

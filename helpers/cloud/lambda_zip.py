@@ -22,8 +22,8 @@ from helpers import PROJECT
 from helpers.cloud.lambda_packages import BACKENDS, CannotPackage, Target, closure, files, installed_bytes, wanted
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.signature import Signature
-from helpers.export import predictors
-from helpers.export.card import read_artifact, read_card
+from helpers.export import predictors, registry
+from helpers.export.card import not_run, read_artifact, read_card
 from helpers.export.errors import PredictorError
 from helpers.export.folder import CARD
 from helpers.serving.lambda_limits import MOST_BODY
@@ -128,6 +128,11 @@ def _checked(model: Path, backend: str | None) -> tuple[dict, str]:
     """The card of the export and the backend that runs it; `CannotPackage` where Lambda cannot."""
     try:
         card = read_card(model)
+        if not backend and predictors.best_backend(card) == "keras":
+            runs = [name for name, runtime in predictors.BACKEND_OF.items() if runtime in BACKENDS]
+            sizes = f"{megabytes(tensorflow_bytes())} where Lambda has {megabytes(MOST_UNZIPPED)}"
+            elsewhere = f"serve it on a machine of your own, as Keras and TensorFlow take {sizes}"
+            raise CannotPackage(f"{registry.shown(model)} {not_run(card, runs, elsewhere)}")
         backend = backend or predictors.best_backend(card)
         if backend == "keras":
             check_size({"TensorFlow and Keras": tensorflow_bytes()})

@@ -18,15 +18,15 @@ from pathlib import Path
 
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.signature import Signature
-from helpers.export.card import read_card
+from helpers.export.card import not_run, read_card
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import CARD
 from helpers.export.kept import version_of
 from helpers.whole_file import becoming
 
 OWN, TENSORFLOW = "own", "tensorflow"
-RUN = ("model.onnx", "model.npz")  # by the service's container
-SERVED = (CARD, *RUN, "model.tflite")  # which a container that holds LiteRT, too, would run
+RUN = ("onnx", "npz")  # the formats that the service's container runs
+SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # the last where a container holds LiteRT, too
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,34 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
     card = read_card(folder)
     if container == OWN:
         files = {name: folder / name for name in SERVED if (folder / name).exists()}
-        if not files.keys() & {*RUN}:
-            raise ArtifactError(
-                f"{folder.name} holds no format that the container runs: export it to onnx or npz first"
-            )
+        elsewhere = 'pack it for TensorFlow\'s container, container="tensorflow"'
+        if "keras" not in card["formats"]:
+            elsewhere = "serve it on a machine of your own, or on Lambda"
+        there = [name for name in card["formats"] if name not in RUN or f"model.{name}" in files]
+        if sentence := not_run({**card, "formats": there}, RUN, elsewhere):
+            raise ArtifactError(f"{folder.name} {sentence}")
     elif container == TENSORFLOW:
         saved = folder / "saved_model"
         files = {f"1/{path.relative_to(saved).as_posix()}": path for path in saved.rglob("*") if path.is_file()}
         if "1/saved_model.pb" not in files:
-            raise ArtifactError(
-                f"{folder.name} holds no SavedModel: export it with "
-                f'export_model(model, "{folder}", formats=("keras", "saved_model"))'
-            )
+            raise ArtifactError(f"{folder.name} holds no SavedModel{_how_to_have_one(folder, card)}")
     else:
         raise ValueError(f'container is "{OWN}" or "{TENSORFLOW}", not {container!r}')
     with becoming(target) as part:
         part.write_bytes(_packed(dict(sorted(files.items()))))
     return Archive(target, version_of(card), container, tuple(sorted(files)))
+
+
+def _how_to_have_one(folder: Path, card: dict) -> str:
+    """What to do where a SavedModel is wanted that an export does not hold, as the end of a sentence."""
+    if refused := card.get("not_exported", {}).get("saved_model"):
+        return f", as {refused['reason']}: serve it on a machine of your own"
+    if "keras" not in card["formats"]:
+        return ", and none is made of what Keras does not read: pack it for our own container"
+    return (
+        f': write one with export_model(load_keras("{folder}/model.keras"), "{folder}-tensorflow", '
+        f'load_predictor("{folder}").signature, formats=("saved_model",)), and pack that'
+    )
 
 
 def signature_of(archive: Archive) -> Signature | InputSignature:

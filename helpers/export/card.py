@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def read_artifact(directory: Path, file: str, card: dict) -> bytes:
     else:
         return content
     raise PredictorError(f"{where} {problem}: it was damaged or exchanged; export the model again")
+
+
+def not_run(card: dict, runs: Iterable[str], otherwise: str) -> str:
+    """Why a place that runs only some formats does not run an export, and what to do, as the sentence that follows the
+    model's name; "" where it does. otherwise: what can be done in any case."""
+    runs, there = [*runs], card["formats"]
+    if {*runs} & {*there}:
+        return ""
+    refused = card.get("not_exported", {}).get("onnx")
+    why = f", as {refused['reason']}" if refused else ""
+    todo = f"export it to {' or '.join(runs)} first, or " if "keras" in there and not refused else ""
+    return f"holds {', '.join(there)} alone{why}, and only {', '.join(runs)} run there: {todo}{otherwise}"
 
 
 def write_card(folder: Path, card: dict) -> None:

@@ -187,9 +187,16 @@ def _loaded(folder: Path, name: str) -> Callable:
         import tensorflow as tf
 
         loaded = tf.saved_model.load(str(folder / FILES[name]))
+        [function] = loaded.serve.concrete_functions
+        graph = function.graph.as_graph_def()
+        nodes = (node for part in (graph.node, *(each.node_def for each in graph.library.function)) for node in part)
+        if any("PyFunc" in node.op for node in nodes):
+            raise ArtifactError("it calls Python, which is in this process and not in the file")
+        takes = function.structured_input_signature[0]  # several inputs may stand in one list, or by name
 
         def answer(*arrays):  # holds `loaded`, which would be collected while its function is still in use
-            answers = tuple(part.numpy() for part in keras.tree.flatten(loaded.serve(*map(tf.constant, arrays))))
+            given = tf.nest.pack_sequence_as(takes, [tf.constant(array) for array in arrays])
+            answers = tuple(part.numpy() for part in keras.tree.flatten(loaded.serve(*given)))
             return answers if len(answers) > 1 else answers[0]
 
     return on_rows(answer, read_card(folder).get("input_shape"))

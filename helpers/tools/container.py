@@ -11,6 +11,7 @@ import os
 import sys
 
 from helpers.export import registry, served
+from helpers.export.card import not_run
 from helpers.export.folder import card_of
 from helpers.serving import serve_command
 from helpers.tools import command_line, option_parser
@@ -28,6 +29,9 @@ def main(words: list[str]) -> int:
     """Serve until SIGTERM; returns the exit code."""
     if words[:1] == ["--health"]:
         return health(*words[1:])
+    if words[:1] == ["--check"]:  # what the Containerfile asks as it puts a model in
+        check_model(["--model", MODEL])
+        return 0
     words = words[1:] if words[:1] == ["serve"] else words
     options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL]
     options += ["--max-body", MAX_BODY, *words]
@@ -55,14 +59,10 @@ def check_model(options: list[str]) -> list[str]:
             f"{model} holds no exported model{who}: mount the folder of one there, "
             f"as in --volume ./models/games:{MODEL}:ro",
         )
-    formats = (card_of(folder) or {}).get("formats", RUNS)
-    if not RUNS.keys() & set(formats):
-        option_parser.refuse(
-            "serve",
-            f"{model} holds {', '.join(formats)}, and this image runs {' and '.join(RUNS)} only: export the model to "
-            "one of these, or serve it without a container, where Keras and LiteRT can be",
-        )
-    return [] if chosen.backend or "onnx" in formats else ["--backend", RUNS["npz"]]
+    card = {"formats": [*RUNS], **(card_of(folder) or {})}
+    if sentence := not_run(card, RUNS, "serve it without a container, where Keras and LiteRT can be"):
+        option_parser.refuse("serve", f"{model} {sentence}")
+    return [] if chosen.backend or "onnx" in card["formats"] else ["--backend", RUNS["npz"]]
 
 
 def health(path: str = "/health/ready") -> int:

@@ -71,14 +71,24 @@ def test_tensorflow_s_own_container_finds_a_numbered_saved_model_at_the_root(exp
 
 
 def test_what_a_container_cannot_run_is_said(exported, archive, tmp_path):
-    bare = shutil.copytree(exported, tmp_path / "bare", ignore=shutil.ignore_patterns("saved_model", "model.[not]*"))
-    with pytest.raises(ArtifactError, match="holds no format that the container runs"):
-        model_archive.pack(bare, tmp_path / "no.tar.gz")
-    shutil.copy(exported / "model.tflite", bare)  # for which the container has no runtime
-    with pytest.raises(ArtifactError, match="holds no format that the container runs"):
-        model_archive.pack(bare, tmp_path / "no.tar.gz")
-    with pytest.raises(ArtifactError, match="holds no SavedModel: export it with"):
-        model_archive.pack(bare, tmp_path / "no.tar.gz", container="tensorflow")
+    bare = shutil.copytree(exported, tmp_path / "bare", ignore=shutil.ignore_patterns("saved_model", "model.[no]*"))
+    card = json.loads((bare / "card.json").read_text())
+    unfit = {"onnx": {"file": "model.onnx", "reason": "texts are taken apart"}}
+    for change, own, tensorflow in (
+        ({}, "alone, and only onnx, npz run there: export it to onnx or npz first, or pack it", ": write one with exp"),
+        ({"not_exported": unfit}, "alone, as texts are taken apart, and .* there: pack it for TensorFlow's", ": write"),
+        (
+            {"formats": ["tflite"]},
+            "holds tflite alone, .* there: serve it on a machine",
+            "Keras does not read: pack it",
+        ),
+        ({"not_exported": {"saved_model": unfit["onnx"]}}, "", ", as texts are taken apart: serve it on a machine"),
+    ):
+        (bare / "card.json").write_text(json.dumps({**card, **change}))
+        with pytest.raises(ArtifactError, match=own):
+            model_archive.pack(bare, tmp_path / "no.tar.gz")
+        with pytest.raises(ArtifactError, match=f"holds no SavedModel.*{tensorflow}"):
+            model_archive.pack(bare, tmp_path / "no.tar.gz", container="tensorflow")
     assert not list(tmp_path.glob("*no.tar.gz*"))
 
 

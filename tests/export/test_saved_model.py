@@ -10,6 +10,7 @@ import pytest
 from export_tools import brought, two_by_two
 
 from helpers.data.inputs import Batch
+from helpers.export.artifacts import export_model
 from helpers.export.errors import ArtifactError
 from helpers.export.legacy import load_keras
 from helpers.export.own_model import export_file, takes_in_words, told
@@ -49,6 +50,19 @@ def test_a_saved_model_of_several_inputs_and_outputs_keeps_their_names(tmp_path)
         np.testing.assert_allclose(np.reshape(answers, expected[output.name].shape), expected[output.name], atol=1e-6)
     kinds = {each.name: each.kind for each in predictor.signature.outputs}
     assert kinds == {"kind": "classes", "price": "number"}
+    model.save(tmp_path / "two.keras")
+    signature = brought(tmp_path / "two.keras", tmp_path / "two")[1].signature
+    assert export_model(model, tmp_path / "again", signature, formats=("saved_model",))["formats"] == ["saved_model"]
+
+
+def test_a_saved_model_that_would_call_python_is_left_out(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    ranked = lambda x: tf.ensure_shape(tf.numpy_function(np.sort, [x], tf.float32), x.shape)  # noqa: E731
+    layers = [keras.Input((10,)), keras.layers.Lambda(ranked, output_shape=(10,)), keras.layers.Dense(1, "sigmoid")]
+    with pytest.raises(ArtifactError, match="it calls Python, which is in this process and not in the file"):
+        export_model(keras.Sequential(layers), tmp_path / "ranked", formats=("saved_model",))
 
 
 @pytest.mark.slow

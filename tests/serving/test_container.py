@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from containers import BARE, BASE, HARDENED, SERVICE
+from containers import BARE, BASE, HARDENED, SERVICE, fill, lent
 from service_processes import is_ready, until
 
 from helpers import PROJECT
@@ -241,7 +241,11 @@ def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podm
         else:
             done = podman("run", "--rm", *options, BARE, check=False)
             assert done.returncode == 2 and done.stderr.count("\n") == 1
-            assert "holds keras, h5, and this image runs onnx and npz only: export the model" in done.stderr
+            said = "holds keras, h5 alone, and only onnx, npz run there: export it to onnx or npz first, or serve it"
+            assert said in done.stderr
+            fill(tmp_path / "context", folder)
+            built = podman("build", "--format=docker", *lent(), ".", cwd=tmp_path / "context", check=False)
+            assert built.returncode and said in built.stderr
 
 
 # ---- how it ends ----
