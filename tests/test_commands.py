@@ -214,6 +214,7 @@ WRONG = [
     ("gate --draft golden.txt --data mine.csv", "let it end in .json"),
     ("gate --draft golden.json --data mine.csv", "golden.json is there already"),
     ("gate --draft new.json", "--draft takes the rows of --data TABLE"),
+    ("gate --import my-layers --golden golden.json", "'my-layers' is no name of a module"),
     ("gate --label age --golden golden.json", "--label names a column of --data TABLE"),
     ("gate --positive yes --golden golden.json", "--positive names a value of --data TABLE"),
     ("score mine.csv scores.csv --engine flink", "'flink' is none of beam, spark"),

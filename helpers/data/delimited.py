@@ -13,16 +13,18 @@ import re
 
 import numpy as np
 
+from helpers.data.inputs import InputReader
 from helpers.data.parameters import LONGEST_NUMBER, InvalidRequest, Named, Reader, Rows
 
 # A column of numbers in plain decimals, each followed by a line's end; any other goes through the reader of requests.
 _PLAIN = re.compile(rf"(?:-?[0-9]{{1,{LONGEST_NUMBER // 4}}}(?:\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?\n)*", re.ASCII)
 
 
-def read_csv(reader: Reader, text: str) -> Rows:
+def read_csv(reader: Reader | InputReader, text: str) -> Rows:
     """The rows of a CSV text: with a line of names first, in any order, or without, in the order of the features.
 
-    A cell without a text is a missing value. Raises `InvalidRequest` naming every bad field, by rows counted from 0.
+    A cell without a text is a missing value. A reader of inputs, each of which is one value, gets them by name.
+    Raises `InvalidRequest` naming every bad field, by rows counted from 0.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")) if line]
@@ -49,6 +51,9 @@ def read_csv(reader: Reader, text: str) -> Rows:
             f"row {i} has {len(line)} values, where {len(fields)} are wanted: {names}{more}{separate}",
             {f"[{i}]": f"must have {len(fields)} values"},
         )
+    if not isinstance(reader, Reader):
+        names = [field.name for field in fields]
+        return reader.read([dict(zip(names, line, strict=True)) for line in lines])
     matrix, problems, notes = np.zeros((len(lines), reader.width), np.float32), Named(), Named()
     by_field = dict(zip(fields, columns, strict=True))
     for field in reader.fields:
@@ -61,7 +66,7 @@ def read_csv(reader: Reader, text: str) -> Rows:
     return Rows(matrix, notes.named())
 
 
-def header(reader: Reader, cells: list[str]) -> list | None:
+def header(reader: Reader | InputReader, cells: list[str]) -> list | None:
     """The features that the first line names, in its order, None for what passes; None where it holds values."""
     fields = [reader.field(cell.strip()) for cell in cells]
     if not all(field or reader.passes(cell) for field, cell in zip(fields, cells, strict=True)) or not any(fields):

@@ -439,7 +439,7 @@ def _from_text(text: str | bytes, wanted: str):
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadValue(f"must be {wanted}, written in JSON") from error
+        raise BadValue(f"must be {wanted}" + (", written in JSON" if "array" in wanted else "")) from error
 
 
 # Base64 as it is written into lines, and for addresses.
@@ -580,12 +580,18 @@ class InputReader:
 
     def __init__(self, signature: InputSignature):
         self.signature, self.inputs = signature, signature.inputs
+        self.fields = self.inputs
+        self.takes_cells = all(map(is_one_value, self.inputs))  # of a CSV, as a `parameters.Reader` does
         called = [(name, each) for each in self.inputs for name in (each.name, name_in_requests(signature, each))]
         self._named, self._folded = dict(called), only_once((_folded(name), each) for name, each in called)
 
     def field(self, name):
         """The input that a request calls `name`, in any case where no other one is called alike; or None."""
         return self._named.get(name) or self._folded.get(_folded(name))
+
+    def passes(self, name: str) -> bool:
+        """Whether a column that is none of the inputs may stand beside them."""
+        return False
 
     def reads_body(self, media_type: str, body: bytes) -> bool:
         """Whether a body is the file of a picture itself."""

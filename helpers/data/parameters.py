@@ -109,7 +109,7 @@ class Reader:
     whether each is a number in a column of its own, or 0 and 1.
     """
 
-    takes_files = False  # as `InputReader` does
+    takes_files, takes_cells = False, True  # as `InputReader` may
 
     def __init__(self, signature, strict: bool = False, unseen: str = "refuse"):
         if unseen not in ("refuse", "answer"):

@@ -27,7 +27,6 @@ from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 from helpers.data.delimited import read_csv
 from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY
 from helpers.data.parameters import InvalidRequest, Reader, Rows
-from helpers.data.signature import Signature
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.lane import JSON, PATH
@@ -63,12 +62,12 @@ def add_platforms(
             except UnsupportedMediaType as error:
                 if error.description != UnsupportedMediaType.description:
                     raise
-                csv_too = f", {CSV}" if isinstance(model.signature, Signature) else ""
+                csv_too = f", {CSV}" if reader.takes_cells else ""
                 raise UnsupportedMediaType(f"send {JSON}{csv_too} or {LINES}, and say which in Content-Type") from None
         content = body()
         if kind in LINES_TYPES:
             return read_rows_of_lines(reader, content), True
-        if not isinstance(model.signature, Signature):
+        if not reader.takes_cells:
             raise UnsupportedMediaType(f"a CSV holds rows of features, which this model does not take: send {JSON}")
         return read_csv(reader, content.decode("utf-8", "replace")), True
 

@@ -435,6 +435,7 @@ def _gate(cli: Parser) -> None:
         metavar="FILE",
         help="golden requests, and bounds of their answers",
     )
+    _import_option(cli)
     cli.option("--data", type=values.table, metavar="TABLE", help="the table that the model was trained on")
     cli.option("--label", metavar="NAME", help="its column with the right answers (default: what the model predicts)")
     _positive_option(cli)

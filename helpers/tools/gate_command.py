@@ -26,14 +26,15 @@ def main(chosen: argparse.Namespace) -> int:
     directory, version = chosen.model
     try:
         new, before = _versions(directory, version, is_draft=bool(chosen.draft))
-        predictor = load_predictor(new.path)
+        imports = (chosen.imports, Path.cwd()) if chosen.imports else None
+        predictor = load_predictor(new.path, imports=imports)
         known = (predictor.signature, chosen.label, chosen.positive)
         rows = gate.held_out_rows(chosen.data, *known) if chosen.data else None
         if chosen.draft:
             return _draft(predictor, rows, chosen.draft)
         findings = gate.ask(predictor, chosen.golden)
         if rows is not None and before:
-            findings.append(gate.compare(predictor, load_predictor(before.path), *rows))
+            findings.append(gate.compare(predictor, load_predictor(before.path, imports=imports), *rows))
         elif rows is not None and not findings:
             raise CannotGate(f"{new.version} has no version before it to compare its AUC with: add --golden FILE")
     except (ArtifactError, DataError, CannotGate) as error:

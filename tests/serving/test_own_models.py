@@ -298,6 +298,9 @@ def test_a_model_with_a_function_of_ones_own_that_keras_runs_is_served_and_score
     assert scored.returncode == 0, scored.stderr
     first, second, other = pd.read_csv(tmp_path / "scores.csv")["value"]
     assert first == second != other
+    (tmp_path / "golden.json").write_text('[{"request": {"text": "bad"}, "more_than": {"text": "GOOD"}}]')
+    gated = typed_here("gate", "--model", "./m", "--golden", "golden.json", "--import", "functions_of_a_tone")
+    assert gated.returncode == (0 if other > first else 1) and "golden request 1" in gated.stdout, gated
     url, named = f"http://127.0.0.1:{free_port}", ["--model", "./m", "--import", "functions_of_a_tone"]
     process = subprocess.Popen(
         [sys.executable, "-m", "helpers", "serve", *named, "--port", str(free_port), "--workers", "1"],

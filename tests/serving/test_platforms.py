@@ -12,6 +12,8 @@ import requests
 from conftest import as_requests, passengers
 
 from helpers.data.delimited import read_csv
+from helpers.data.inputs import Array, InputSignature, Text
+from helpers.data.outputs import Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
@@ -70,6 +72,25 @@ def test_csv_is_answered_as_predict_answers_the_same_rows(url, rows, predicted, 
     answer = invoke(url, as_csv(rows, names, header))
     assert answer.ok and answer.json()["predictions"] == predicted
     assert answer.headers["X-Model-Version"] and answer.headers["X-Request-ID"]
+
+
+def test_csv_of_single_numbers_and_texts_is_answered_as_predict_answers_them_by_name():
+    class Together:
+        """Answers how many letters a text has, and a number more."""
+
+        version = "together"
+        signature = InputSignature((Text("Wort"), Array("Größe", (1,))), outputs=(Output("value", "number"),))
+
+        def __call__(self, batch):
+            texts, numbers = batch.arrays
+            return np.array([len(text) for text in texts.reshape(-1)], np.float32) + numbers.reshape(-1)
+
+    client = create_predict_app(Together()).test_client()
+    answer = client.post("/predict", json=[{"Wort": "a, b", "Größe": 2.5}, {"wort": "ab", "größe": "3"}])
+    for body in ('"a, b",2.5\nab,3\n', 'größe,Wort\n2.5,"a, b"\n3,ab\n'):
+        assert client.post("/invocations", data=body, content_type="text/csv").json == answer.json
+    refused = client.post("/invocations", data="Wort,nr\na,2\n", content_type="text/csv").json
+    assert refused["fields"] == {"[0].Größe": "must be a number"}
 
 
 def test_the_answer_comes_as_accept_asks(url, rows, predicted):
