@@ -8,6 +8,7 @@ a piece that is done again, after a process was lost, is there once.
 from __future__ import annotations
 
 import base64
+import errno
 import functools
 import json
 import os
@@ -32,6 +33,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
 
 CHUNK_ROWS, CHUNK_BYTES = 2**17, 32 * 1024**2  # of a record batch that goes from one step of a pipeline to the next
+WRONG = "wrong-*"  # notes of what went wrong with a piece: a sentence, or the system's error as the file's ending
 TEXTS = b"texts"  # in the metadata of a batch: how its texts are written, as JSON
 
 
@@ -206,15 +208,21 @@ class _Noting:
         self.folder, self.number = folder, number
 
     def __enter__(self) -> bool:
-        return not any(self.folder.glob("wrong-*.json"))
+        return not any(self.folder.glob(WRONG))
 
     def __exit__(self, kind, error, traceback) -> bool:
         if not isinstance(error, DataError | ArtifactError | OSError):
             return False
-        is_os = isinstance(error, OSError)
-        note = {"text": error.strerror or str(error) if is_os else str(error), "errno": error.errno if is_os else None}
-        with suppress(OSError):  # a disk that is full may have no place for the note either
-            (self.folder / f"wrong-{self.number:06}.json").write_text(json.dumps(note))
+        note = self.folder / f"wrong-{self.number:06}.txt"
+        with suppress(OSError):
+            if not isinstance(error, OSError):
+                try:
+                    note.write_text(str(error), encoding="utf-8")
+                    return True
+                except OSError as full:
+                    error = full
+            note.unlink(missing_ok=True)
+            note.with_suffix(f".{error.errno or errno.EIO}").touch()  # on a full disk there is place for a name alone
             return True
         return False
 
@@ -233,15 +241,16 @@ def end_with_the_command() -> None:
 
 
 def forget_what_went_wrong(folder: Path) -> None:
-    for note in folder.glob("wrong-*.json"):
+    for note in folder.glob(WRONG):
         note.unlink()
 
 
 def raise_what_went_wrong(folder: Path) -> None:
     """Raise `DataError` or OSError, of the first piece that has one."""
-    for path in sorted(folder.glob("wrong-*.json")):
-        note = json.loads(path.read_text())
-        raise DataError(note["text"]) if note["errno"] is None else OSError(note["errno"], note["text"])
+    for note in sorted(folder.glob(WRONG)):
+        if note.suffix == ".txt":
+            raise DataError(note.read_text(encoding="utf-8"))
+        raise OSError(int(note.suffix[1:]), os.strerror(int(note.suffix[1:])))
 
 
 @functools.cache

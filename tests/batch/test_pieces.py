@@ -3,6 +3,7 @@
 import gzip
 import os
 import random
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -192,6 +193,21 @@ def test_an_input_or_a_model_that_is_changed_meanwhile_is_named(unlike, passenge
     with pytest.raises(DataError, match="the model in .* was replaced while rows were scored"):
         in_pieces(unlike[:1], passengers_model, tmp_path / "many.parquet", ".parquet", version="another")
     assert not list(tmp_path.glob("[om]*.parquet"))
+
+
+def test_a_full_disk_is_said_where_not_even_a_sentence_can_be_written_to_it(unlike, passengers_model, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Parts(tmp_path / "scores.parquet", ".parquet", {}).opened() as parts:
+        job = Job.of([open_source(unlike[0])], scorer_of(passengers_model), [], passengers_model, parts)
+        job.write(parts.folder / "job.json")
+        worker = Worker(Job.read(parts.folder / "job.json"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            worker.do(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with pytest.raises(OSError, match="File too large"):
+            pieces.raise_what_went_wrong(parts.folder)
 
 
 def test_the_first_bad_row_where_none_may_be_is_said_and_nothing_published(files, passengers_model, tmp_path):
