@@ -48,8 +48,11 @@ class Layer:
 
 
 def write_pmml(model, path: Path, signature: Signature) -> None:
-    """Write `model` as PMML; ValueError that names a layer, an activation or an output that PMML lacks."""
-    layers = _layers(steps_of(model), signature.width)
+    """Write `model` as PMML; ValueError that names a layer, an activation, an input or an output that PMML lacks."""
+    steps = steps_of(model)
+    if not isinstance(signature, Signature):
+        raise ValueError("PMML takes a row of named features, and the model an array")
+    layers = _layers(steps, signature.width)
     for text in _texts(signature):
         if NO_XML.search(text):
             raise ValueError(f"{text!r} holds a character that XML cannot")

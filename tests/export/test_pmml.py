@@ -18,11 +18,13 @@ import pytest
 import requests
 
 from helpers import PROJECT
+from helpers.data.inputs import Array, InputSignature
 from helpers.data.signature import Feature, InvalidRequest, Signature
 from helpers.export import pmml_evaluator
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.parity import parity, rows_of
+from helpers.export.pmml import write_pmml
 from helpers.export.predictors import load_predictor
 from helpers.export.steps import steps_of
 from helpers.figures.export import format_costs
@@ -248,6 +250,14 @@ def test_a_model_of_several_outputs_is_no_chain_of_steps():
     model = Model(inputs, [layers.Dense(1)(inputs), layers.Dense(2)(inputs)])
     with pytest.raises(ValueError, match=r"one input and one output, the model 1 input\(s\) and 2 outputs"):
         steps_of(model)
+
+
+def test_a_model_of_an_array_is_told_from_one_of_features(tmp_path):
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input((2,), dtype="float64"), layers.Dense(1, "sigmoid")])
+    with pytest.raises(ValueError, match="PMML takes a row of named features, and the model an array"):
+        write_pmml(model, tmp_path / "m.pmml", InputSignature((Array("numbers", (2,), "float64"),)))
 
 
 def test_a_name_that_xml_cannot_hold_is_left_out_with_the_reason(tmp_path):
