@@ -26,12 +26,13 @@ from helpers.cloud import prices, resources
 from helpers.cloud.account import Account, AWSError, agree, in_words
 from helpers.cloud.model_archive import OWN, Archive, signature_of
 from helpers.data.delimited import header
-from helpers.data.signature import Signature
 from helpers.export.kept import DIGITS
+from helpers.serving.platforms import CSV, LINES, fits_in_csv
 
 NAME = "keras-flask-tutorial"  # of the endpoint, and the beginning of the names of what belongs to it
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")
-KINDS = ("text/csv", "application/json", "application/jsonlines")  # that the container takes and answers
+KINDS = (CSV, "application/json", LINES)  # that the container takes and answers
+PICTURES = ("image/", "application/x-image", "application/octet-stream")  # types of a body that is one
 MEMORIES = (1024, 2048, 3072, 4096, 5120, 6144)  # MB that a serverless endpoint may have
 MOST_CONCURRENT, MOST_INSTANCES = 200, 100
 SHARE = 0.1  # of the requests, for a new model that is tried
@@ -200,8 +201,8 @@ def invoke(
 ) -> Answer:
     """Ask the endpoint. hosts: what answers for a variant where the account is simulated (`hosting.Hosts`)."""
     body = body.encode() if isinstance(body, str) else body
-    if content_type not in KINDS:
-        raise ValueError(f"the container takes {', '.join(KINDS)}, not {content_type!r}")
+    if content_type not in KINDS and not content_type.startswith(PICTURES):
+        raise ValueError(f"the container takes {', '.join(KINDS)} and pictures, image/..., not {content_type!r}")
     _check_size(body, MOST_BYTES, "a request")
     if len(body) > MOST_BYTES_SERVERLESS and _is_serverless(account, name):
         _check_size(body, MOST_BYTES_SERVERLESS, "a request to a serverless endpoint")
@@ -234,16 +235,22 @@ def _is_serverless(account: Account, name: str) -> bool:
 def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.large") -> str:
     """Let a batch transform answer each line of a CSV text; returns where its answers will lie, line by line.
 
-    SageMaker starts machines for it, sends them the file in parts, and stops them. ValueError for a first line of
-    names: only the first part would hold it, and the others be read in the order of the model's table.
+    CSV, or JSON where a line of CSV holds none. SageMaker starts machines for it, sends them the file in parts,
+    and stops them. ValueError for a model that takes no lines of CSV, and for a first line of names: only the first
+    part would hold it, and the others be read in the order of the model's table.
     """
-    if names := _header(plan, rows):
+    signature = signature_of(plan.archive)
+    reader, cells = signature.reader(), next(csv.reader(io.StringIO(rows)), [])
+    if not reader.takes_cells:
+        raise ValueError("a batch transform sends lines of CSV, which hold no pictures and arrays: ask the endpoint")
+    if cells and header(reader, cells):
         raise ValueError(
-            f"the first line names the columns ({', '.join(names[:3])}, ...), and SageMaker cuts the file into parts: "
+            f"the first line names the columns ({', '.join(cells[:3])}, ...), and SageMaker cuts the file into parts: "
             "leave that line out, and give the columns in the order of the model's table"
         )
     _check_price(instance)
     _register(account, plan)
+    accept = CSV if fits_in_csv(signature.outputs) else LINES
     bucket, s3 = _bucket(account, plan.name), account.client("s3")
     with in_words(account, "s3"):
         s3.put_object(Bucket=bucket, Key="transform/in/rows.csv", Body=rows.encode())
@@ -258,17 +265,11 @@ def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.la
             MaxPayloadInMB=6,
             BatchStrategy="MultiRecord",
             TransformInput={"DataSource": source, "ContentType": "text/csv", "SplitType": "Line"},
-            TransformOutput={"S3OutputPath": target, "Accept": "text/csv", "AssembleWith": "Line"},
+            TransformOutput={"S3OutputPath": target, "Accept": accept, "AssembleWith": "Line"},
             TransformResources={"InstanceType": instance, "InstanceCount": 1},
             Tags=_tags(plan.name),
         )
     return f"{target}rows.csv.out"
-
-
-def _header(plan: Plan, rows: str) -> list[str]:
-    """The cells of the first line where they are names of the model's columns."""
-    cells, signature = next(csv.reader(io.StringIO(rows)), []), signature_of(plan.archive)
-    return cells if cells and isinstance(signature, Signature) and header(signature.reader(), cells) else []
 
 
 def _register(account: Account, plan: Plan) -> None:

@@ -19,13 +19,13 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
 from helpers.data.delimited import read_csv
-from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY
+from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
@@ -142,13 +142,18 @@ def _as_lines(model: Callable, content: bytes, kind: str) -> str:
     if kind != CSV:
         key = "value" if outputs[0].kind == NUMBER else "prediction"
         return "".join(_json(each if isinstance(each, dict) else {key: each}) + "\n" for each in found)
-    if len(outputs) > 1 or outputs[0].kind not in (CLASSES, NUMBER):
+    if not fits_in_csv(outputs):
         raise NotAcceptable(f"a line of CSV cannot hold what this model answers: ask for {JSON} in Accept")
     lines = io.StringIO()
     write = csv.writer(lines, lineterminator="\n").writerow
     for each in found:
         write(each.values() if isinstance(each, dict) else [each])  # a class and its probability, or a number
     return lines.getvalue()
+
+
+def fits_in_csv(outputs: Sequence[Output]) -> bool:
+    """Whether a line of CSV holds what a model answers to a row."""
+    return len(outputs) == 1 and outputs[0].kind in (PROBABILITY, CLASSES, NUMBER)
 
 
 def content_of(answer: bytes, kind: str):

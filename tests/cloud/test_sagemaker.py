@@ -17,6 +17,8 @@ from helpers.cloud import model_archive, resources, sagemaker
 from helpers.cloud.account import AWSError, connect
 from helpers.cloud.hosting import Hosts
 from helpers.cloud.sagemaker import NAME, Plan
+from helpers.data.inputs import Array, InputSignature, Text
+from helpers.data.outputs import NUMBER, Output
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor
 
@@ -263,6 +265,8 @@ def test_what_an_endpoint_would_not_take_is_said_before_it_is_sent(account, plan
         sagemaker.invoke(account, b" " * (26 * 2**20))
     with pytest.raises(ValueError, match="give hosts="):
         sagemaker.invoke(account, LINE)
+    echo = lambda variant, body, kind, accept: (body, kind)  # noqa: E731
+    assert sagemaker.invoke(account, b"a picture", "image/png", hosts=echo).content_type == "image/png"
 
 
 def test_a_batch_transform_reads_lines_and_says_where_its_answers_lie(account, plan):
@@ -275,3 +279,33 @@ def test_a_batch_transform_reads_lines_and_says_where_its_answers_lie(account, p
     assert found["ModelName"] == plan.model
     with pytest.raises(ValueError, match=r"names the columns \(g2, g1, g3, \.\.\.\).*leave that line out"):
         sagemaker.transform(account, plan, "g2,g1,g3,g4,g5,g6,g7,g8,g9,g10\n" + LINE)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "accept"),
+    [
+        ((Array("user", (1,)), Text("said")), (Output("mark", NUMBER),), "text/csv"),
+        ((Text("said"),), (Output("mark", NUMBER), Output("tone", NUMBER)), "application/jsonlines"),
+        ((Array("series", (20, 5)),), (Output("mark", NUMBER),), None),
+    ],
+)
+def test_a_batch_transform_of_an_own_model_asks_for_what_holds_its_answers(
+    account, exported, tmp_path, inputs, outputs, accept
+):
+    card = json.loads((exported / "card.json").read_text())
+    (tmp_path / "own").mkdir()
+    shutil.copy(exported / "model.onnx", tmp_path / "own")
+    card = {**card, "signature": InputSignature(inputs, outputs=outputs).to_dict(), "formats": ["onnx"]}
+    (tmp_path / "own" / "card.json").write_text(json.dumps(card))
+    plan = Plan(model_archive.pack(tmp_path / "own", tmp_path / "own.tar.gz"), IMAGE)
+    if accept is None:
+        with pytest.raises(ValueError, match="lines of CSV, which hold no pictures and arrays: ask the endpoint"):
+            sagemaker.transform(account, plan, "1,2\n")
+        return
+    with pytest.raises(ValueError, match="leave that line out"):
+        sagemaker.transform(account, plan, ",".join(each.name for each in inputs))
+    sagemaker.transform(account, plan, "1,2\n")
+    client = account.client("sagemaker")
+    [job] = client.list_transform_jobs(NameContains=plan.model)["TransformJobSummaries"]
+    found = client.describe_transform_job(TransformJobName=job["TransformJobName"])
+    assert found["TransformOutput"]["Accept"] == accept
