@@ -235,7 +235,7 @@ def _is_serverless(account: Account, name: str) -> bool:
 def transform(account: Account, plan: Plan, rows: str, instance: str = "ml.m5.large") -> str:
     """Let a batch transform answer each line of a CSV text; returns where its answers will lie, line by line.
 
-    CSV, or JSON where a line of CSV holds none. SageMaker starts machines for it, sends them the file in parts,
+    They are CSV, or JSON where a line of CSV holds none. SageMaker starts machines for it, sends them parts of it,
     and stops them. ValueError for a model that takes no lines of CSV, and for a first line of names: only the first
     part would hold it, and the others be read in the order of the model's table.
     """

@@ -248,8 +248,9 @@ def test_run_again_it_changes_nothing_and_the_service_answers_again(fresh, key):
 @pytest.mark.slow
 def test_a_model_of_one_s_own_is_fetched_when_its_checksum_fits(fresh, tmp_path, key):
     model = fresh.app / "models" / "games"
-    archive = tmp_path / "model.tar.gz"
+    archive, deeper = tmp_path / "model.tar.gz", tmp_path / "deeper.tar.gz"
     subprocess.run(["tar", "-czf", archive, "-C", model, "."], check=True)
+    subprocess.run(["tar", "-czf", deeper, "-C", model.parent, "games"], check=True)
     card = (model / "card.json").read_bytes()
     shutil.rmtree(model)
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
@@ -259,6 +260,10 @@ def test_a_model_of_one_s_own_is_fetched_when_its_checksum_fits(fresh, tmp_path,
         url = f"http://127.0.0.1:{server.server_address[1]}/model.tar.gz"
         wrong = fresh.execute(api_key="yes", model_url=url, model_sha256="0" * 64)
         assert wrong.returncode != 0 and "user-data: failed in line" in wrong.stdout
+        assert not model.exists()
+        checksum = hashlib.sha256(deeper.read_bytes()).hexdigest()
+        wrong = fresh.execute(api_key="yes", model_url=url.replace("model", "deeper"), model_sha256=checksum)
+        assert wrong.returncode != 0 and "deeper.tar.gz holds no card.json at its top: pack it by tar" in wrong.stdout
         assert not model.exists()
         checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
         right = fresh.execute(api_key="yes", model_url=url, model_sha256=checksum)

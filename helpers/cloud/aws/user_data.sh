@@ -88,8 +88,13 @@ provide_model() {
     local archive=$STATE/model.tar.gz part=$APP/models/games.part
     as_service curl -fsSL --retry 5 --max-time 300 -o "$archive" "$MODEL_URL"
     echo "$MODEL_SHA256  $archive" | as_service sha256sum --check --quiet -
+    as_service rm -rf "$part" # of a run that was interrupted
     as_service mkdir -p "$part"
     as_service tar -xzf "$archive" -C "$part" --no-same-owner
+    if [ ! -e "$part/card.json" ]; then
+        step "failed: $MODEL_URL holds no card.json at its top: pack it by tar -czf model.tar.gz -C models/NAME ."
+        exit 1
+    fi
     as_service mv -T "$part" "$APP/models/games" # whole, or not at all
     rm -f "$archive"
 }
