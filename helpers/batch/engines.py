@@ -33,6 +33,7 @@ SIZES = {"beam": 600, "spark": 800}  # MB on the disk of an environment of its o
 RUNTIMES = {"litert": ("ai-edge-litert",), "keras": ("tensorflow", "keras")}  # of each of `paths.MORE`
 RUNTIME_SIZES = {"litert": 60, "keras": 2050}  # MB more
 HOMES = PROJECT / "build" / "engines"
+NO_JAVA = "JAVA_GATEWAY_EXITED"  # what PySpark says last where Java has said before why it ended
 GLANCE = 0.2  # seconds from one look at what is finished to the next
 
 
@@ -155,11 +156,15 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _why(engine: str, missing: int, count: int, log: Path) -> str:
-    """What the engine's last error says, in a sentence."""
+    """What the engine's error says, in a sentence; the log stays where the next run that fails puts its own."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line.strip() for line in lines if "Error" in line or "Exception" in line]
-    reason = (errors or [line.strip() for line in lines if line.strip()] or ["it says nothing"])[-1]
+    said = errors or [line.strip() for line in lines if line.strip()] or ["it says nothing"]
+    reason = said[0 if NO_JAVA in said[-1] else -1]
+    kept = HOMES / f"{engine}.log"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(log, kept)
     return (
-        f"{NAMES[engine]} has left {missing} of {count} pieces undone ({reason[:200]}): see {log}; "
-        "the same command goes on from here"
+        f"{NAMES[engine]} has left {missing} of {count} pieces undone ({reason[:200]}): see {kept}; "
+        "once that is mended, the same command goes on from here"
     )

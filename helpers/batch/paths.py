@@ -47,7 +47,7 @@ def files_of(words: Iterable[str]) -> list[Path]:
         if not os.access(path, os.R_OK):
             raise CannotScore(f"{path} cannot be read: you have no right to")
         if not path.stat().st_size:
-            raise CannotScore(f"{path} is empty")
+            raise CannotScore(f"{path} is empty: leave it out, or give it a header and rows")
         if sentence := no_table(path):
             raise CannotScore(sentence)
     return list(dict.fromkeys(map(_in_full, found)))
@@ -62,6 +62,8 @@ def output_of(word: str) -> Path:
         raise CannotScore(
             f"{word} ends in none of .parquet, .csv, .csv.gz; a name without a dot becomes a folder of parts"
         )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CannotScore(f"{word} is neither a file nor a folder: name one that is to be made")
     if os.path.lexists(path):
         raise CannotScore(f"{word} is there already: remove it, or give another name")
     if os.path.lexists(rejected_of(path)) and not hidden_of(path).exists():

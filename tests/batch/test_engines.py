@@ -335,7 +335,16 @@ def test_options_that_an_engine_does_not_take_are_said_in_its_words(made_once, p
     done = ran(typed, tmp_path)
     assert done.returncode == 2
     assert "score: Apache Beam has left 1 of 1 pieces undone (" in done.stderr and "NoSuchRunner" in done.stderr
-    assert "engine.log; the same command goes on from here" in done.stderr
+    assert f"see {engines.HOMES / 'beam.log'}; once that is mended, the same command goes on" in done.stderr
+    assert "NoSuchRunner" in (engines.HOMES / "beam.log").read_text(encoding="utf-8")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_why_java_ended_is_said_and_not_that_python_missed_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "HOMES", tmp_path)
+    log = "Error: Unrecognized option: --mastr\n  raise Error(\nRuntimeError: [JAVA_GATEWAY_EXITED] Java gateway"
+    (tmp_path / "engine.log").write_text(log)
+    assert "undone (Error: Unrecognized option: --mastr): see" in engines._why("spark", 1, 1, tmp_path / "engine.log")
 
 
 def test_an_engine_installed_for_an_earlier_version_is_told_to_be_installed_again(tmp_path, monkeypatch):
