@@ -18,7 +18,7 @@ from pathlib import Path
 
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.signature import Signature
-from helpers.export.card import not_run, read_card
+from helpers.export.card import not_run, read_artifact, read_card
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import CARD
 from helpers.export.kept import version_of
@@ -58,6 +58,8 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
         there = [name for name in card["formats"] if name not in RUN or f"model.{name}" in files]
         if sentence := not_run({**card, "formats": there}, RUN, elsewhere):
             raise ArtifactError(f"{folder.name} {sentence}")
+        for name in files.keys() - {CARD}:
+            read_artifact(folder, name, card)  # which the container would refuse where it is damaged
     elif container == TENSORFLOW:
         saved = folder / "saved_model"
         files = {f"1/{path.relative_to(saved).as_posix()}": path for path in saved.rglob("*") if path.is_file()}

@@ -12,6 +12,7 @@ import sys
 
 from helpers.export import registry, served
 from helpers.export.card import not_run
+from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of
 from helpers.serving import serve_command
 from helpers.tools import command_line, option_parser
@@ -30,8 +31,7 @@ def main(words: list[str]) -> int:
     if words[:1] == ["--health"]:
         return health(*words[1:])
     if words[:1] == ["--check"]:  # what the Containerfile asks as it puts a model in
-        check_model(["--model", MODEL])
-        return 0
+        return check(check_model(["--model", MODEL]))
     words = words[1:] if words[:1] == ["serve"] else words
     options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL]
     options += ["--max-body", MAX_BODY, *words]
@@ -63,6 +63,17 @@ def check_model(options: list[str]) -> list[str]:
     if sentence := not_run(card, RUNS, "serve it without a container, where Keras and LiteRT can be"):
         option_parser.refuse("serve", f"{model} {sentence}")
     return [] if chosen.backend or "onnx" in card["formats"] else ["--backend", RUNS["npz"]]
+
+
+def check(options: list[str]) -> int:
+    """0 where the model answers a row; SystemExit 2 with a sentence where it does not. options: those that it needs."""
+    from helpers.export.predictors import load_predictor
+
+    try:
+        load_predictor(MODEL, *options[1:]).close()
+    except ArtifactError as error:
+        option_parser.refuse("serve", str(error))
+    return 0
 
 
 def health(path: str = "/health/ready") -> int:

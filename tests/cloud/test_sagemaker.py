@@ -91,6 +91,10 @@ def test_what_a_container_cannot_run_is_said(exported, archive, tmp_path):
             model_archive.pack(bare, tmp_path / "no.tar.gz")
         with pytest.raises(ArtifactError, match=f"holds no SavedModel.*{tensorflow}"):
             model_archive.pack(bare, tmp_path / "no.tar.gz", container="tensorflow")
+    damaged = shutil.copytree(exported, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"cut short")
+    with pytest.raises(ArtifactError, match=r"damaged/model.onnx has 9 bytes instead of .* export the model again"):
+        model_archive.pack(damaged, tmp_path / "no.tar.gz")
     assert not list(tmp_path.glob("*no.tar.gz*"))
 
 

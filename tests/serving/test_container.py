@@ -238,6 +238,9 @@ def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podm
         if answers:
             with podman.running(BARE, options=options) as container:
                 podman.wait_until_healthy(container)
+            (folder / "model.npz").write_bytes(b"cut")
+            done = podman("run", "--rm", *options, BARE, "--check", check=False)
+            assert done.returncode == 2 and "model/model.npz has 3 bytes instead of" in done.stderr
         else:
             done = podman("run", "--rm", *options, BARE, check=False)
             assert done.returncode == 2 and done.stderr.count("\n") == 1
