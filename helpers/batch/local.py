@@ -41,6 +41,7 @@ def score_files(
     """
     schema, columns = columns_of(sources, scorer_of, keep)
     parts.check(schema, columns)
+    parts.sweep()
     with ThreadPoolExecutor(threads) as pool:
         for number, source in enumerate(sources):
             finished = [record for record in parts.records.values() if record["source"] == number]

@@ -122,14 +122,23 @@ class Parts:
         name = f"{len(self.records):05}" if name is None else name
         own = self.folder / f"unfinished-{uuid.uuid4().hex}"  # a cluster may have two processes write the same part
         rows, rejected = own.with_suffix(self.suffix), own.with_suffix(".rejected")
-        with Part(rows, rejected, schema, header=not self.one_file) as part:
-            yield part
-        if part.record is not None:
-            os.replace(rows, self._file("rows", name, self.suffix))
-            os.replace(rejected, self._file("rejected", name, ".csv"))
-            own.write_text(json.dumps(part.record))
-            os.replace(own, self._file("record", name, ".json"))
-            self.records[name] = part.record
+        try:
+            with Part(rows, rejected, schema, header=not self.one_file) as part:
+                yield part
+            if part.record is not None:
+                os.replace(rows, self._file("rows", name, self.suffix))
+                os.replace(rejected, self._file("rejected", name, ".csv"))
+                own.write_text(json.dumps(part.record))
+                os.replace(own, self._file("record", name, ".json"))
+                self.records[name] = part.record
+        finally:
+            for left in (rows, rejected, own):  # a disk that is full has no room for it
+                left.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete what processes that were killed have left of parts; none may be at work on these."""
+        for left in self.folder.glob("unfinished-*"):
+            left.unlink()
 
     def publish(self, schema: pa.Schema, columns: list[str]) -> None:
         """Give the output its name, and the rejected rows theirs where there are any; the hidden folder goes."""

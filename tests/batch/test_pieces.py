@@ -248,6 +248,20 @@ def test_a_worker_imports_the_layers_of_one_s_own_that_keras_needs(tmp_path, mon
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == 20
 
 
+def test_what_is_left_of_a_part_takes_no_room_on_a_disk_that_was_full(unlike, passengers_model, tmp_path):
+    batch, seen = pa.record_batch({"id": [1, 2]}), []
+    with Parts(tmp_path / "scores.parquet", ".parquet", {}).opened() as parts:
+        with pytest.raises(OSError), parts.part(batch.schema) as part:
+            part.write(batch)
+            raise OSError
+        assert not list(parts.folder.glob("unfinished-*"))
+        (parts.folder / "unfinished-by-one-that-was-killed").touch()
+        look = lambda *_: seen.extend(parts.folder.glob("unfinished-by-*"))  # noqa: E731
+        sources = [open_source(unlike[0])]
+        local.score_files(sources, scorer_of(passengers_model), parts, [], threads=1, progress=look)
+    assert not seen and pq.read_table(tmp_path / "scores.parquet").num_rows
+
+
 def test_a_folder_that_was_interrupted_at_its_last_step_still_gets_its_name(tmp_path):
     batch = pa.record_batch({"id": [1, 2]})
     with Parts(tmp_path / "scores", ".parquet", {}).opened() as parts:
