@@ -46,6 +46,13 @@ def shortest(numbers: np.ndarray) -> np.ndarray:
     return found.reshape(numbers.shape)
 
 
+def rounded(numbers: np.ndarray, spread, digits: int = 2) -> np.ndarray:
+    """Numbers to so many digits of how far such numbers spread, by their shortest decimals: 39.6 of 24 to 73 is 40."""
+    spread = np.where(spread == 0, np.maximum(np.abs(numbers), SMALLEST), spread)
+    step = 10.0 ** (np.floor(np.log10(spread)) + 1 - digits)
+    return shortest(np.float32(np.round(numbers / step) * step)) + 0.0  # of -0.0 nothing is left
+
+
 def _times_power(numbers: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Numbers times a power of ten, rounded once: divided by it where it is below one."""
     by = _POWERS[np.abs(power)]

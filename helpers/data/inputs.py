@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from helpers.data import images
+from helpers.data.decimals import rounded
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import (
     LARGEST,
@@ -30,8 +31,9 @@ from helpers.data.parameters import (
     What,
     choice,
     only_once,
+    usual_in_words,
 )
-from helpers.data.signature import Signature, outputs_from, outputs_to_dict, plain
+from helpers.data.signature import Signature, as_tuples, outputs_from, outputs_to_dict, plain
 
 OPEN = 16  # the size that stands for an open one in samples and examples
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes
@@ -118,7 +120,8 @@ class Array(_Shaped):
 
     shape: of one row, None where it is open. dtype: what the model takes, "bool" for true and false. low, high: the
     legal ends of whole numbers that stand for something, as the words of a vocabulary do; None where any number is
-    legal. values: the only legal ones, where those are not all between two ends. known: see `_Shaped`.
+    legal. values: the only legal ones, where those are not all between two ends. known: see `_Shaped`. usual: (low,
+    high) of numbers without ends, where something tells what is usual, or such ends for each of the last size.
     """
 
     name: str
@@ -129,9 +132,11 @@ class Array(_Shaped):
     kind: str = "array"
     values: tuple[int, ...] | None = None
     known: tuple[int, ...] | None = None
+    usual: tuple | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "usual", as_tuples(self.usual))
         _check_known(self, int)
         if not all(size is None or (isinstance(size, int) and size > 0) for size in self.shape):
             raise ValueError(f"the shape {self.shape!r} of the input {self.name!r}")
@@ -205,6 +210,9 @@ class Array(_Shaped):
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
         shape = (k, *self.sample_shape)
+        if self.usual:
+            numbers = random.uniform(*self.usual, shape)
+            return (np.rint(numbers) if self.is_whole else numbers).astype(self.dtype)
         if not self.is_whole:
             return random.standard_normal(shape, dtype=np.float32).astype(self.dtype)
         if self.values is not None:
@@ -228,13 +236,21 @@ class Array(_Shaped):
         """A value as a request holds it, or None where it would be too long to show."""
         if self.size > MOST_SHOWN:
             return None
+        if self.is_one_number and (listed := self.values or self.known):
+            return listed[0]
         row = self.sample(1, np.random.default_rng(0))[0]
-        row = row if self.is_bool else row.astype(int) if self.is_whole else row.astype(float).round(2)
+        if self.usual:
+            low, high = np.array(self.usual)
+            row = rounded((low + high) / 2, high - low) if self.is_one_number else rounded(row, high - low, 3)
+        elif not self.is_whole:
+            row = row.astype(float).round(2)
+        row = row.astype(int) if not self.is_bool and (self.is_whole or np.all(row == np.rint(row))) else row
         return row.item() if self.is_one_number else row.tolist()
 
     def schema(self) -> dict:
         """JSON Schema of a value."""
-        return self._number_schema() if self.is_one_number else self._array_schema(self._number_schema())
+        schema = self._number_schema() if self.is_one_number else self._array_schema(self._number_schema())
+        return schema | ({"description": f"usually {usual_in_words(self.usual)}"} if self.usual else {})
 
     def _number_schema(self) -> dict:
         if self.values is not None:

@@ -630,6 +630,12 @@ def shown(number: float) -> str:
     return str(int(number)) if float(number).is_integer() and abs(number) < 1e16 else repr(float(number))
 
 
+def usual_in_words(usual) -> str:
+    """What is usual, (low, high) or such ends for each of several numbers: "16 to 64, 0 to 5"."""
+    low, high = np.atleast_1d(*usual)
+    return listed([f"{shown(a)} to {shown(b)}" for a, b in zip(low.tolist(), high.tolist(), strict=True)], 8)
+
+
 def _as_float32(value: float) -> float:
     with np.errstate(over="ignore"):
         return float(np.float32(value))

@@ -49,6 +49,7 @@ class Feature:
         or () for plain 0 and 1. pooled: the rare texts of a category, which share one column.
     missing: whether a value may be missing; the typical value takes its place, and one more column says so.
     whole: whether a number is the whole number of something, of a word say, and none beyond `low` and `high` is known.
+    usual: (low, high) of an unbounded number, where something tells what is usual; no other one is spoken of for it.
     center, scale: a number is encoded as (value - center) / scale in float64, where float32 would not tell the
         values of the table apart, or where their size is beyond what a network can learn from.
     """
@@ -64,10 +65,11 @@ class Feature:
     center: float = 0.0
     scale: float = 1.0
     whole: bool = False
+    usual: tuple[float, float] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "values", tuple(self.values))
-        object.__setattr__(self, "pooled", tuple(self.pooled))
+        for name in ("values", "pooled", "usual"):
+            object.__setattr__(self, name, as_tuples(getattr(self, name)))
         if self.kind not in (BINARY, REAL, CATEGORY):
             raise ValueError(f"the feature {self.name!r} is of the kind {self.kind!r}, which nobody knows")
         if self.kind == CATEGORY:
@@ -155,7 +157,9 @@ class Feature:
 
     def random(self, uniform: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """(k,) legal values from (k,) numbers between 0 and 1; missing where `missing` says so and they may be."""
-        if self.is_unbounded:
+        if self.usual:
+            values = self.usual[0] + uniform * (self.usual[1] - self.usual[0])
+        elif self.is_unbounded:
             safe = np.clip(uniform, 1e-9, 1 - 1e-9)
             values = math.sqrt(3) / math.pi * np.log(safe / (1 - safe))  # logistic: mean 0, variance 1
         elif self.whole:
@@ -188,7 +192,12 @@ class Feature:
 
 def plain(value):
     """A value of a signature as a card gives it back, so that one is compared with what was read: lists, not tuples."""
-    return [*value] if isinstance(value, tuple) else value
+    return list(map(plain, value)) if isinstance(value, tuple) else value
+
+
+def as_tuples(value):
+    """The inverse of `plain`."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

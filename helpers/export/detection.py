@@ -22,6 +22,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.layers import takers
 from helpers.export.lookups import known_values, told_apart, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
+from helpers.export.usual import usual_numbers, with_usual
 
 MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
 SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an array
@@ -61,7 +62,7 @@ def signature_of(
         label = before.label
     wanted = wishes.label or label
     if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, model.inputs[0], wishes.takes)):
-        features = with_ids(model, _features(model, wishes, before))
+        features = with_usual(model, with_ids(model, _features(model, wishes, before)))
         signature: Signature | InputSignature = Signature(
             features, wanted, values_from=_values_from(wishes, before, features)
         )
@@ -251,7 +252,8 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
     ends = (0, words - 1) if words else ()
     values = known_values(model, tensor)
     known = None if values or words else told_apart(model, tensor)
-    return Array(name or "input", shape, dtype, *ends, values=values, known=known)
+    usual = None if values or words or known or dtype == "bool" else usual_numbers(model, tensor)
+    return Array(name or "input", shape, dtype, *ends, values=values, known=known, usual=usual)
 
 
 def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,10 @@ SCALES = (
     | dict.fromkeys(("Sub", "SUB"), np.subtract)
     | dict.fromkeys(("Add", "AddV2", "ADD"), np.add)
 )
+COMPUTES = SCALES | dict.fromkeys(("Sqrt", "SQRT"), np.sqrt) | dict.fromkeys(("Maximum", "Max", "MAXIMUM"), np.maximum)
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
+CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
 SHARES = {
     "LogSoftmax": "log_softmax",
     "LOG_SOFTMAX": "log_softmax",
@@ -52,8 +54,9 @@ class Tensor:
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
-    weighs them, None where that is unknown. pixels: how those of a picture are scaled where no step tells it, "" if
-    unknown. classes: of an output, what its shares are of, where the file says so.
+    weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. pixels: how those of a
+    picture are scaled where no step tells it, "" if unknown. classes: of an output, what its shares are of, where the
+    file says so.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Tensor:
     activation: str | None = None
     words: int | None = None
     scaled: tuple[float, float] | None = None
+    line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
     pixels: str = ""
     classes: tuple[str, ...] = ()
 
@@ -106,9 +110,18 @@ class Graph:
         sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
         return frozenset(filter(None, sizes))
 
-    def scaled(self, source: str) -> tuple[float, float] | None:
-        """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown."""
-        low, high = 0.0, 1.0
+    def told_of(self, source: str, is_plain: bool = True) -> dict:
+        """What a `Tensor` says of an input. is_plain: whether its numbers stand for themselves."""
+        line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
+        scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
+        return {"words": self.words(source), "line": line, "scaled": scaled}
+
+    def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+        """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.
+
+        past: the kinds of operations that are passed; those that move numbers leave their mean.
+        """
+        low, high = np.zeros(()), np.ones(())
         while True:
             readers = [each for each in self.operations if source in each.reads and each.kind not in ASKS_SHAPE]
             if len(readers) != 1:
@@ -119,11 +132,12 @@ class Graph:
                 if sum(side is None for side in sides) > 1:
                     return None
                 low, high = (
-                    float(np.mean(SCALES[reader.kind](*(number if side is None else side for side in sides))))
-                    for number in (low, high)
+                    SCALES[reader.kind](*(number if side is None else side for side in sides)) for number in (low, high)
                 )
-            elif reader.kind not in HANDS_ON + MOVES:
+            elif reader.kind not in past:
                 return low, high
+            elif reader.kind in MOVES:
+                low, high = low.mean(), high.mean()
             source = reader.writes[0]
 
     def _rows(self, name: str) -> int | None:
@@ -131,8 +145,14 @@ class Graph:
         return self.constants.get(self._first(name, ("Identity",)))
 
     def _constant(self, name: str) -> np.ndarray | None:
+        """What a constant holds, or what is computed from constants; None for all else."""
         name = self._first(name, HANDS_ON)
-        return self._value(name) if name in self.constants else None
+        if name in self.constants:
+            value = self._value(name)
+            return None if value is None else np.asarray(value, np.float64)
+        made = self.made_by.get(name)
+        parts = list(map(self._constant, made.reads)) if made and made.kind in COMPUTES else [None]
+        return None if any(part is None for part in parts) else COMPUTES[made.kind](*parts)
 
     def _first(self, name: str, kinds: Iterable[str]) -> str:
         """What operations of these kinds have handed on as `name`."""
@@ -222,17 +242,22 @@ class OnnxFile(ForeignModel):
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
         constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in made.initializer}
         constants |= {each.output[0]: None for each in made.node if each.op_type == "Constant"}
-        operations = (Operation(each.op_type, tuple(each.input), tuple(each.output)) for each in made.node)
-        graph = Graph(operations, constants, functools.partial(_onnx_value, made))
+        operations, scalers = _onnx_operations(made)
+        constants |= dict.fromkeys(scalers)
+        graph = Graph(operations, constants, functools.partial(_onnx_value, made, scalers))
         if not (session.get_inputs() and session.get_outputs()):
             raise ArtifactError(f"{path.name} has no input or no output: convert it anew, with both")
+        if lost := [each.name for each in session.get_inputs() if CAPTURED.fullmatch(each.name)]:
+            raise ArtifactError(
+                f"{path.name} has none of the numbers that its own layers learned, and asks for them ({lost[0]}), as "
+                "Keras exports a Normalization: bring the Keras file, of which an ONNX file is made that holds them"
+            )
         self.inputs = tuple(
             Tensor(
                 each.name,
                 _rows_first(path, each.name, _told_shape(path, self._model, each)),
                 _onnx_dtype(path, each),
-                words=graph.words(each.name),
-                scaled=graph.scaled(each.name),
+                **graph.told_of(each.name),
                 pixels=self._pixels(each),
             )
             for each in session.get_inputs()
@@ -328,8 +353,7 @@ class LiteRTFile(ForeignModel):
                 name,
                 _rows_first(path, name, each["shape_signature"]),
                 _litert_dtype(each),
-                words=graph.words(str(each["index"])),
-                scaled=None if each["quantization"][0] else graph.scaled(str(each["index"])),
+                **graph.told_of(str(each["index"]), is_plain=not each["quantization"][0]),
                 pixels=_quantized_pixels(each),
             )
             for name, each in run.inputs.items()
@@ -345,10 +369,27 @@ class LiteRTFile(ForeignModel):
         )
 
 
-def _onnx_value(graph, name: str) -> np.ndarray | None:
-    """What a constant of an ONNX graph holds, where it is one of numbers."""
+def _onnx_operations(graph) -> tuple[list[Operation], dict[str, np.ndarray]]:
+    """The operations of an ONNX graph, a Scaler of scikit-learn's as a Sub and a Mul, and what those two know."""
+    operations, known = [], {}
+    for each in graph.node:
+        if each.op_type != "Scaler":
+            operations.append(Operation(each.op_type, tuple(each.input), tuple(each.output)))
+            continue
+        told = {part.name: np.array(part.floats) for part in each.attribute}
+        less, by, between = (f"{each.output[0]}/{part}" for part in ("offset", "scale", "less"))
+        known |= {less: told.get("offset", np.zeros(1)), by: told.get("scale", np.ones(1))}
+        operations.append(Operation("Sub", (each.input[0], less), (between,)))
+        operations.append(Operation("Mul", (between, by), (each.output[0],)))
+    return operations, known
+
+
+def _onnx_value(graph, known: dict[str, np.ndarray], name: str) -> np.ndarray | None:
+    """What a constant of an ONNX graph holds, where it is one of numbers. known: see `_onnx_operations`."""
     from onnx import helper, numpy_helper
 
+    if name in known:
+        return known[name]
     for each in graph.initializer:
         if each.name == name:
             return numpy_helper.to_array(each)

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from helpers import wording
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.outputs import ARRAY, CLASSES, ONE_PROBABILITY, distinct
+from helpers.data.parameters import usual_in_words
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.artifacts import export_model
@@ -209,8 +211,10 @@ def takes_in_words(signature: Signature | InputSignature, scaling_was_said: bool
     if isinstance(signature, Signature):
         names = ", ".join(signature.names[:8]) + (", ..." if signature.n > 8 else "")
         ids = [f"{each.name} {each.low:.0f} to {each.high:.0f}" for each in signature.features if each.whole]
-        whole = f", whole numbers: {', '.join(ids[:4])}{', ...' if len(ids) > 4 else ''}" if ids else ""
-        return f"a row of {signature.n} feature{'s' * (signature.n > 1)} ({names}){whole}"
+        whole = f", whole numbers: {wording.listed(ids, 4)}" if ids else ""
+        usual = [f"{each.name} {usual_in_words(each.usual)}" for each in signature.features if each.usual]
+        usual = f", usually: {wording.listed(usual, 8)}" if usual else ""
+        return f"a row of {signature.n} feature{'s' * (signature.n > 1)} ({names}){whole}{usual}"
     return "; ".join(_input_in_words(each, scaling_was_said) for each in signature.inputs)
 
 
@@ -235,6 +239,7 @@ def _input_in_words(which, scaling_was_said: bool) -> str:
         hint = "" if scaling_was_said else f" ({otherwise})"
         return f"a picture ({which.name}) of {size}, pixels scaled {pixels}{hint}"
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
+    words = f", usually {usual_in_words(which.usual)}" if which.usual else words
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
     return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"
 

@@ -170,8 +170,7 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
     for i, each in enumerate(inputs):
         place = places.get(each.name)
         if place:
-            told = {"words": graph.words(place), "scaled": graph.scaled(place)}
-            inputs[i] = replace(each, **told)
+            inputs[i] = replace(each, **graph.told_of(place))
     if len(outputs) == len(frozen.outputs):  # both by their names
         ends = zip(outputs, frozen.outputs, strict=True)
         outputs = [replace(each, activation=graph.activation(end.name)) for each, end in ends]

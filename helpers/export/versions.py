@@ -138,8 +138,8 @@ def other_question(before: Mapping, now: Mapping) -> str:
 
 
 def _inputs(signature: Mapping) -> list[dict]:
-    """What the inputs of a signature are, whichever values they tell apart from all others."""
-    return [{key: each[key] for key in each if key != "known"} for each in signature.get("inputs", ())]
+    """What the inputs of a signature are, whichever values they tell apart from all others, or are usual."""
+    return [{key: each[key] for key in each if key not in ("known", "usual")} for each in signature.get("inputs", ())]
 
 
 def _outcome(signature: Mapping) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from helpers.data.images import NAMES
 from helpers.data.inputs import InputSignature, is_one_value, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, SOURCES, shown
+from helpers.data.parameters import LARGEST, SOURCES, shown, usual_in_words
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 from helpers.serving.callers import CALLER
 
@@ -278,7 +278,9 @@ class _Values:
                 schema |= {"minimum": feature.low, "maximum": feature.high}
             else:
                 schema |= {"minimum": -LARGEST, "maximum": LARGEST}
-                if not feature.is_unbounded:
+                if feature.usual:
+                    schema["description"] = f"usually {usual_in_words(feature.usual)}"
+                elif not feature.is_unbounded:
                     schema["description"] = f"{self.source.told_by} {shown(feature.low)} to {shown(feature.high)}"
         elif feature.kind == BINARY and not feature.values:
             schema = {"type": "integer", "enum": [0, 1]}

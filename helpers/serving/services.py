@@ -28,8 +28,9 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+from helpers.data.inputs import is_one_value
 from helpers.data.outputs import ONE_PROBABILITY
-from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.parameters import InvalidRequest, Reader, Rows, usual_in_words
 from helpers.export.card import measured
 from helpers.export.versions import other_question
 from helpers.serving import log
@@ -510,8 +511,7 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     signature = slot.current.signature
     example = signature.example()
     features = [
-        {**asdict(feature), "unbounded": feature.is_unbounded, "example": example[feature.name]}
-        for feature in signature.features
+        {**asdict(feature), "ends": _ends(feature), "example": example[feature.name]} for feature in signature.features
     ]
     inputs = [
         {
@@ -519,6 +519,8 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
             "kind": each.kind,
             "shape": each.shape,
             "example": value,
+            "ends": _ends(each) if is_one_value(each) else None,
+            "usual": usual_in_words(each.usual) if getattr(each, "usual", None) else "",
             "values": each.values,
             "known": (each.known or ())[:MOST_SUGGESTED],
         }
@@ -529,6 +531,12 @@ def _page(template: str, slot: ModelSlot, needs_key: bool) -> Response:
     return page_response(
         render_template(template, content=content, is_part=bool(request.script_root), **facts_of(slot))
     )
+
+
+def _ends(which) -> tuple[float, float] | None:
+    """Where the slider of a number ends; None where nobody knows."""
+    usual, low = getattr(which, "usual", None), getattr(which, "low", None)
+    return usual or (None if low is None or getattr(which, "is_unbounded", False) else (low, which.high))
 
 
 def facts_of(slot: ModelSlot) -> dict[str, str]:

@@ -521,3 +521,81 @@ def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
 
     words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
     assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
+
+
+def of_numbers(takes: str):
+    """A model whose first steps tell in several ways which numbers are usual in what it takes."""
+    import keras
+
+    layers, concatenate = keras.layers, keras.layers.Concatenate
+    mean, variance = np.float32([40, 2000, 1.7e9]), np.float32([100, 25, 1e14])
+    row, steps, age, pay = (
+        keras.Input(shape, name=n) for shape, n in (((3,), "r"), ((6, 3), "s"), ((1,), "a"), ((1,), "p"))
+    )
+    normal, whole = layers.Normalization(mean=mean, variance=variance), keras.Input((1,), dtype="int32", name="w")
+    first = layers.BatchNormalization()
+    first.build((None, 3))
+    first.set_weights([np.full(3, 0.5), np.ones(3), mean, variance - first.epsilon])
+    apart = layers.Normalization(mean=np.float32([40, 500]), variance=np.float32([100, 40000]))
+    bins = layers.Discretization(bin_boundaries=[18.0, 30.0, 60.0])
+    ends, made = {
+        "normalized": lambda: (row, normal(row)),
+        "batches": lambda: (row, first(row)),
+        "computed": lambda: (row, (row - mean) / np.sqrt(variance)),
+        "in a model": lambda: (row, keras.Sequential([normal, layers.Dense(2)])(row)),
+        "steps": lambda: (steps, layers.LSTM(2)(normal(steps))),
+        "joined": lambda: ([pay, age], apart(concatenate()([age, pay]))),
+        "bins": lambda: ([age, pay], concatenate()([layers.Flatten()(layers.Embedding(4, 2)(bins(age))), pay])),
+        "shares": lambda: (
+            [age, whole],
+            concatenate()([layers.Rescaling(1 / 50)(age), layers.Rescaling(1 / 127.5, -1)(whole)]),
+        ),
+        "turned": lambda: (row, normal(row)[:, ::-1]),
+        "in another order": lambda: (row, normal(row[:, ::-1])),
+        "as it is": lambda: (row, layers.BatchNormalization()(row)),
+    }[takes]()
+    return keras.Model(ends, layers.Dense(1)(made))
+
+
+ROW = ((20, 1990, 1.68e9), (60, 2010, 1.72e9))
+
+
+@pytest.mark.parametrize(
+    ("takes", "usual"),
+    [
+        ("normalized", ROW),
+        ("batches", ROW),
+        ("computed", ROW),
+        ("in a model", ROW),
+        ("steps", [ROW]),
+        ("joined", [(100, 900), (20, 60)]),
+        ("bins", [(0, 81), None]),
+        ("shares", [(0, 50), (0, 255)]),
+        ("turned", ROW),
+        ("in another order", None),  # which nothing tells
+        ("as it is", None),
+    ],
+)
+def test_the_first_steps_of_a_model_tell_which_numbers_are_usual(takes, usual):
+    found = signature_of(of_numbers(takes), Wishes(), "y")
+    if isinstance(found, Signature):
+        told = [each.usual for each in found.features]
+        assert told == (list(zip(*usual, strict=True)) if usual else [None] * 3)
+        assert found.example() == dict(zip(found.names, (40, 2000, 1_700_000_000) if usual else (0, 0, 0), strict=True))
+        assert Signature.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert found.parse(dict.fromkeys(found.names, -1e9)).tolist() == [[-1e9] * 3]  # refused for nothing
+        drawn = found.sample(500)
+    else:
+        assert [each.usual for each in found.inputs] == usual
+        assert InputSignature.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert other_question(found.to_dict(), retrained(found).to_dict()) == ""
+        drawn = found.sample(500).arrays[0].reshape(500, -1)[:, -3:]
+        usual = usual[0]
+    if usual:
+        low, high = drawn.min(axis=0), drawn.max(axis=0)
+        np.testing.assert_allclose([low, high], np.reshape(usual, (2, -1)), atol=0.02 * np.ptp(usual, axis=0).max())
+
+
+def retrained(signature: InputSignature) -> InputSignature:
+    """One whose model was trained on other numbers."""
+    return replace(signature, inputs=tuple(replace(each, usual=(3, 4)) for each in signature.inputs))

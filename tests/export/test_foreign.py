@@ -481,3 +481,41 @@ def test_the_ids_of_a_mixed_row_are_found_in_files_that_are_not_keras_s(tmp_path
     _, predictor = brought(tmp_path / name, tmp_path / "m")
     assert [(each.low, each.high) for each in predictor.signature.features if each.whole] == [(0, 3)]
     np.testing.assert_allclose(predictor(rows), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["net", "net.tflite", "scaler.onnx", "divided.onnx"])
+def test_the_first_steps_of_a_graph_tell_which_numbers_are_usual(tmp_path, name):
+    if name.endswith(".onnx"):
+        scaling = {"offset": [40.0, 500.0], "scale": [0.1, 0.005], "domain": "ai.onnx.ml"}  # a StandardScaler
+        nodes = [helper.make_node("Scaler", ["x"], ["y"], **scaling)]
+        if name == "divided.onnx":
+            nodes = [helper.make_node("Sub", ["x", "mean"], ["z"]), helper.make_node("Div", ["z", "spread"], ["y"])]
+        known = {"mean": [40, 500], "spread": [10, 200]}
+        known = [numpy_helper.from_array(np.float32(numbers), part) for part, numbers in known.items()]
+        ends = [[helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 2])] for end in "xy"]
+        versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+        graph = helper.make_graph(nodes, "g", *ends, known)
+        onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / name)
+    else:
+        with quiet():
+            kind = "litert" if name.endswith(".tflite") else "tf_saved_model"
+            of_normal_numbers().export(tmp_path / name, format=kind, verbose=False)
+    _, predictor = brought(tmp_path / name, tmp_path / "m")
+    assert [each.usual for each in predictor.signature.features] == [(20, 60), (100, 900)]
+
+
+def of_normal_numbers():
+    import keras
+
+    normal = keras.layers.Normalization()
+    normal.adapt(np.float32([[30, 300], [50, 700]]))
+    model = keras.Sequential([keras.Input((2,)), normal, keras.layers.Dense(1)])
+    model(np.zeros((1, 2), np.float32))
+    return model
+
+
+def test_an_onnx_file_that_lacks_what_a_layer_learned_is_refused(tmp_path):
+    with quiet():
+        of_normal_numbers().export(tmp_path / "net.onnx", format="onnx", verbose=False)
+    with pytest.raises(ArtifactError, match=r"has none of the numbers .* asks for them .*: bring the Keras file, of"):
+        export_file(tmp_path / "net.onnx", tmp_path / "m")

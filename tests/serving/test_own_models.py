@@ -713,7 +713,9 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
     parts = [keras.Input((1,), name=name) for name in ("height", "age")]
     town = keras.Input((1,), name="town", dtype="string")
     known = keras.layers.StringLookup(vocabulary=["Rome", "Oslo"], output_mode="one_hot")(town)
-    model = keras.Model([*parts, town], keras.layers.Dense(1)(keras.layers.Concatenate()([*parts, known])))
+    height, age = parts
+    usual = keras.layers.Normalization(mean=40, variance=100)(age)
+    model = keras.Model([*parts, town], keras.layers.Dense(1)(keras.layers.Concatenate()([height, usual, known])))
     model.save(folder / "numbers.keras")
     export_file(folder / "numbers.keras", folder / "numbers")
     with (
@@ -724,7 +726,11 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
         page = browser.new_page()
         page.goto(server.url)
         expect(page.locator("#status")).to_contain_text("answered in")
-        page.get_by_role("spinbutton", name="age").fill("40.5")
+        age = page.get_by_role("spinbutton", name="age")
+        assert age.input_value() == "40" and "usually 20 to 60" in page.locator(".features").inner_text()
+        page.get_by_role("slider").press("End")
+        assert age.input_value() == "60"
+        age.fill("40.5")
         page.get_by_role("spinbutton", name="height").fill("2")
         town = page.get_by_role("combobox", name="town")
         proposed = town.evaluate("one => [...one.list.options].map(option => option.value)")

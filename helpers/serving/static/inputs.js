@@ -1,5 +1,5 @@
 // Controls for models that take something else than a row of features: pictures, texts, arrays in JSON.
-// `addInput` of a page puts one into the form; `value()` is what a request holds, or a File.
+// `addControl` of a page puts one into the form; `value()` is what a request holds, or a File.
 "use strict";
 
 function inputControl(input) {
@@ -8,14 +8,18 @@ function inputControl(input) {
   const is_one = is_text || !input.shape.length || (input.shape.length === 1 && input.shape[0] === 1);
   if (input.values && is_one) return menuControl(input);
   if (input.known.length && is_text) return suggested(textControl(input), input);
-  if (is_one && typeof input.example === "number") return suggested(numberControl(input), input);
+  if (is_one && typeof input.example === "number") {
+    const control = numberControl({ ...input, needed: true });
+    return suggested({ ...control, value: () => asTyped(control.value(), Number(control.input.value)) }, input);
+  }
   const value = is_text ? input.example : input.example === null ? "" : JSON.stringify(input.example);
   const area = document.createElement("textarea");
   const rows = is_text ? 3 : value === "" ? 8 : Math.min(8, Math.ceil(value.length / 60));
   Object.assign(area, { name: input.name, rows, value, spellcheck: is_text });
   const sizes = input.shape.map((size) => size ?? "any length").join(" x ");
   const one = typeof input.example === "boolean" ? "true or false" : "one value";
-  const hint = is_text ? "" : is_one ? one : `array of ${sizes}${input.kind === "texts" ? ", of texts" : ""}`;
+  const each = input.usual ? `, usually ${input.usual}` : input.kind === "texts" ? ", of texts" : "";
+  const hint = is_text ? "" : is_one ? one : `array of ${sizes}${each}`;
   if (!is_text) area.placeholder = `JSON: ${hint}`;
   return { input: area, parts: [area], hint,
     value: () => (is_text ? area.value : asTyped(area.value, JSON.parse(area.value))) };
@@ -25,16 +29,6 @@ function inputControl(input) {
 // the service reads itself.
 function asTyped(text, value) {
   return /\d{16}/.test(text) ? text : value;
-}
-
-function numberControl(input) {
-  const number = document.createElement("input");
-  Object.assign(number, { type: "number", step: "any", name: input.name, value: input.example });
-  const value = () => {
-    if (number.value === "") throw new Unfinished(input.name);
-    return asTyped(number.value, Number(number.value));
-  };
-  return { input: number, parts: [number], hint: "", value, kind: "real" };
 }
 
 function textControl(input) {

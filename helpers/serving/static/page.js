@@ -47,43 +47,36 @@ function addMenu(feature) {
   controls.set(feature.name, { input: menu, value: () => menu.value });
 }
 
-function addNumber(feature) {
-  const step = feature.whole ? 1 : (feature.high - feature.low) / 200 || 1;
-  const value = feature.example;
-  const number = element("input", { type: "number", step: "any", value, name: feature.name });
-  if (feature.missing) number.placeholder = "not known";
-  number.setAttribute("aria-label", feature.name);
-  const typed = () => {
-    if (number.validity.badInput) throw new Unfinished(feature.name); // its value is "", as if it were not known
+// A number, with a slider where it is known how far such numbers go. `needed`: whether nothing is no value of it.
+function numberControl({ name, example, ends, whole, usual, missing, needed }) {
+  const number = element("input", { type: "number", step: "any", value: example, name });
+  if (missing) number.placeholder = "not known";
+  const typed = () => { // where it is no number its value is "", as if it were not known
+    if (number.validity.badInput || (needed && number.value === "")) throw new Unfinished(name);
     return number.value;
   };
-  controls.set(feature.name, { input: number, value: typed });
-  const name = element("label", { className: "name" }, `${feature.name} `);
-  if (feature.unbounded) { // nobody knows where a slider would end
-    form.append(element("div", { className: "feature real" }, name, number));
-    return;
-  }
-  const range = element("input", { type: "range", min: feature.low, max: feature.high, step, value });
-  range.setAttribute("aria-label", `${feature.name}, slider`);
-  const largest = Math.max(Math.abs(feature.low), Math.abs(feature.high));
+  const control = { input: number, parts: [number], hint: "", value: typed, kind: "real" };
+  if (!ends) return control;
+  const [low, high] = ends;
+  const step = whole ? 1 : (high - low) / 200 || 1;
+  const range = element("input", { type: "range", min: low, max: high, step, value: example });
+  range.setAttribute("aria-label", `${name}, slider`);
+  const largest = Math.max(Math.abs(low), Math.abs(high));
   const digits = Math.min(17, Math.max(6, 2 + Math.ceil(Math.log10(largest / step)))); // so many tell two steps apart
   range.addEventListener("input", () => { number.value = Number(range.value).toPrecision(digits) * 1; });
   number.addEventListener("input", () => { if (number.value !== "") range.value = number.value; });
-  const usual = element("span", { className: "usual" }, `${feature.low} to ${feature.high}`);
-  form.append(element("div", { className: "feature real" },
-    name, usual, range, number));
+  return { ...control, parts: [range, number], hint: `${usual ? "usually " : ""}${low} to ${high}` };
 }
 
-function addInput(input) {
-  const { input: control, parts, hint, value, kind = "wide" } = inputControl(input);
-  control.setAttribute("aria-label", input.name);
+function addControl(name, { input, parts, hint, value, kind = "wide" }) {
+  input.setAttribute("aria-label", name);
   form.append(element("div", { className: `feature ${kind}` },
-    element("label", { className: "name" }, input.name), element("span", { className: "usual" }, hint), ...parts));
-  controls.set(input.name, { input: control, value });
+    element("label", { className: "name" }, name), element("span", { className: "usual" }, hint), ...parts));
+  controls.set(name, { input, value });
 }
 
 function add(feature) {
-  if (feature.kind === "real") addNumber(feature);
+  if (feature.kind === "real") addControl(feature.name, numberControl(feature));
   else if (isSwitch(feature)) addSwitch(feature);
   else addMenu(feature);
 }
@@ -196,7 +189,7 @@ async function copy() {
 const words = service.features.filter(isSwitch).flatMap((feature) => feature.name.split(/[\s-]+/));
 form.style.setProperty("--longest-word", Math.max(0, ...words.map((word) => word.length))); // no switch breaks it
 for (const feature of service.features) add(feature);
-for (const input of service.inputs) addInput(input);
+for (const input of service.inputs) addControl(input.name, inputControl(input));
 if (service.needs_key) addKey();
 form.addEventListener("input", ask);
 form.addEventListener("submit", (event) => event.preventDefault());
