@@ -16,6 +16,13 @@ from helpers.export.layers import HANDS_ON
 from helpers.export.predictors import compiled
 
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
+OF_ANY = frozenset(  # that the end of a network is called, whatever it predicts
+    "activation add average batch bidirectional branch class classes classification classifier concatenate conv dense "
+    "distributed fc final flatten global gru head identity label labels lambda last layer linear logit logits lstm "
+    "main max model multiply my net normalization out output outputs pooling pred prediction predictions preds prob "
+    "proba probabilities probability probs regression regressor reshape result rnn score scores sequential sigmoid "
+    "softmax target tensor time top variable".split()
+)
 WIDTH_UNTOLD = "name the columns that a row holds, --features A,B, or give a table of such rows, --like TABLE"
 
 
@@ -89,6 +96,15 @@ def _output_names(model) -> list[str]:
         keys = {id(tensor): str(key) for key, tensor in given.items()}
         return [keys.get(id(tensor), "") for tensor in model.outputs]
     return [str(name) for name in getattr(model, "output_names", [])]
+
+
+def predicted(model) -> str:
+    """What a model with one output predicts, where a name that somebody chose for that tells it, else ""."""
+    names = _output_names(model)
+    if len(names) != 1 or _is_counted(names[0], model.outputs[0]) or not re.fullmatch(r"[^/:]+", names[0]):
+        return ""
+    words = re.findall(r"[^\W\d_]{2,}", names[0].lower())
+    return names[0] if set(words) - OF_ANY else ""
 
 
 def _names_as_before(model, names: list[str], before: tuple[Output, ...]) -> list[str]:

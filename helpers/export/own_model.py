@@ -21,6 +21,7 @@ from helpers.data.outputs import ARRAY, CLASSES, ONE_PROBABILITY, distinct
 from helpers.data.parameters import usual_in_words
 from helpers.data.signature import Signature
 from helpers.export import registry
+from helpers.export.answers import predicted
 from helpers.export.artifacts import export_model
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
@@ -86,7 +87,7 @@ def export_file(
     there = _card_of(directory) if beside or not replace else None
     before = signature_from(there["signature"]) if there else None
     brought = with_width(opened(path, Path(weights) if weights else None, custom), wishes, before)
-    signature = signature_of(brought.ends, wishes, getattr(brought.ends, "label", "") or path.stem, before)
+    signature = signature_of(brought.ends, wishes, _label(brought.ends) or path.stem, before)
     if not (replace or beside):
         _check_callers(directory, there, signature, brought.digest)
     foreign = is_foreign(brought.model)
@@ -106,6 +107,14 @@ def export_file(
         beside=beside,
         instead={} if foreign else INSTEAD,
     )
+
+
+def _label(ends) -> str:
+    """What a model says that it predicts, or ""."""
+    if not getattr(ends, "inputs", None) or not ends.outputs:
+        return ""  # which is told with the reason
+    named = getattr(ends, "label", "") or predicted(ends)
+    return "" if named in [each.name for each in ends.inputs] else named
 
 
 def _said_so_far(wishes: Wishes, there: dict | None) -> dict:

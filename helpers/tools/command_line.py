@@ -320,7 +320,12 @@ def _own_model_options(cli: Parser) -> None:
         metavar="A,B",
         help="names of the classes, or a file with one a line",
     )
-    cli.option("--label", type=values.text, metavar="NAME", help="what is predicted (default: the file's name)")
+    cli.option(
+        "--label",
+        type=values.text,
+        metavar="NAME",
+        help="what is predicted (default: its output's name, or the file's)",
+    )
     scaled = "how the pixels of a picture are scaled (default: as a layer or the model's name tells, else 0..1)"
     cli.option("--pixels", choices=PIXELS, help=scaled)
     cli.option("--takes", choices=TAKES, help="what the model takes, where that is found wrongly")

@@ -12,7 +12,7 @@ from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_req
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature
-from helpers.export.answers import outputs_of
+from helpers.export.answers import outputs_of, predicted
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, takes_in_words
@@ -521,6 +521,42 @@ def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
 
     words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
     assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
+
+
+@pytest.mark.parametrize(
+    ("named", "as_dict", "told"),
+    [
+        ("house_price", False, "house_price"),
+        ("risk", True, "risk"),
+        ("price_head", False, "price_head"),
+        (None, False, ""),
+        ("predictions", False, ""),
+        ("fc_out2", False, ""),
+        ("output", True, ""),
+    ],
+)
+def test_the_only_answer_is_called_as_somebody_named_it(named, as_dict, told):
+    assert predicted(of_one_answer(named, as_dict)) == told
+
+
+def of_one_answer(named: str | None, as_dict: bool):
+    import keras
+
+    inputs = keras.Input((2,), name="a")
+    y = keras.layers.Dense(1, name=None if as_dict else named)(inputs)
+    return keras.Model(inputs, {named: y} if as_dict else y)
+
+
+def test_a_model_predicts_what_its_answer_is_called_unless_it_was_exported_as_something_else(tmp_path):
+    for named, told in (("risk", "risk"), ("a", "m")):  # which the model takes
+        of_one_answer(named, as_dict=True).save(tmp_path / "m.keras")
+        _, predictor = brought(tmp_path / "m.keras", tmp_path / told)
+        assert predictor.signature.label == told and predictor.signature.outputs == (Output("prediction", "number"),)
+    card = json.loads((tmp_path / "m" / "card.json").read_text())
+    card["signature"]["label"] = "as before"
+    (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+    of_one_answer("risk", as_dict=True).save(tmp_path / "m.keras")
+    assert brought(tmp_path / "m.keras", tmp_path / "m")[1].signature.label == "as before"
 
 
 def of_numbers(takes: str):
