@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import threading
 
@@ -84,14 +85,20 @@ def is_picture(content: bytes) -> bool:
 
 
 def decode(
-    content: bytes, height: int | None, width: int | None, channels: int, allowance: Allowance | None = None
+    content: bytes,
+    height: int | None,
+    width: int | None,
+    channels: int,
+    allowance: Allowance | None = None,
+    may_shrink: bool = False,
 ) -> np.ndarray:
     """The picture as (height, width, channels) float32 from 0 to 255, channels 1 (grey), 3 (RGB) or 4 (RGBA).
 
     Turned upright as its camera says (EXIF), what is transparent shown on white, resized without regard to its shape
     (bilinear, as `keras.utils.image_dataset_from_directory` does). A side of None follows the other one, so that the
     shape stays; of two the picture keeps its size. Of a moving picture the first frame counts.
-    allowance: that of the request which holds the picture among others. Raises `BadPicture`.
+    allowance: that of the request which holds the picture among others. may_shrink: whether a picture that is to keep
+    its size is made as small as one may be, where it is larger. Raises `BadPicture`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -109,14 +116,15 @@ def decode(
                     f"send one of at most {MOST_PIXELS // part:,} pixels{light}"
                 )
             allowance.take(pixels)
+            most = MOST_KEPT if open_sides == 2 and may_shrink else pixels
             if open_sides == 2:
-                allowance.keep(pixels)
+                allowance.keep(min(pixels, most))
             with _turn_of_large if pixels > LARGE_PIXELS // part else contextlib.nullcontext():
                 ImageOps.exif_transpose(opened, in_place=True)  # each copy of the largest takes another 200 MB
                 image = _in_colours(opened, channels)
                 if image is not opened:
                     opened.close()  # lets go of its pixels: resizing copies those of RGBA once more
-                size = _size(image.size, height, width)
+                size = _size(image.size, height, width, most)
                 if open_sides == 1:
                     allowance.keep(size[0] * size[1])
                 found = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
@@ -132,10 +140,11 @@ def decode(
     return found.reshape(*found.shape[:2], channels)
 
 
-def _size(size: tuple[int, int], height: int | None, width: int | None) -> tuple[int, int]:
-    """The width and height that a picture of a size becomes."""
+def _size(size: tuple[int, int], height: int | None, width: int | None, most: int) -> tuple[int, int]:
+    """The width and height that a picture of a size becomes, of at most so many pixels where both are open."""
     if height is None and width is None:
-        return size
+        part = min(1.0, math.sqrt(most / (size[0] * size[1])))
+        return tuple(max(1, int(part * side)) for side in size)
     if width is None:
         return max(1, round(size[0] * height / size[1])), height
     return width, max(1, round(size[1] * width / size[0])) if height is None else height

@@ -266,6 +266,7 @@ class Image(Array):
     """A picture. shape: (height, width, channels), or (height, width) of grey. pixels: a key of `images.PIXELS`.
 
     Where its height and width are None, a picture is taken as large as it is; where one is, in its own proportions.
+    resized: whether the model makes it smaller first, so that a large one may be made so before.
     channels_first: the model takes (channels, height, width), as PyTorch does, and `shape` is that.
 
     A request holds its file, or in JSON its file in base64, `{"b64": "..."}`, as TensorFlow Serving takes it; or an
@@ -275,6 +276,7 @@ class Image(Array):
     kind: str = "image"
     pixels: str = "0..1"
     channels_first: bool | None = None
+    resized: bool | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -309,7 +311,7 @@ class Image(Array):
         if not isinstance(value, bytes):
             return super().read(value, allowance)
         try:
-            decoded = images.decode(value, *self.height_and_width, self.channels, allowance)
+            decoded = images.decode(value, *self.height_and_width, self.channels, allowance, bool(self.resized))
         except images.BadPicture as error:
             raise BadValue(str(error)) from error
         return self._as_taken(decoded)

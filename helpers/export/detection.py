@@ -19,7 +19,9 @@ from helpers.data.inputs import Array, Image, InputSignature, Text, Texts
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
-from helpers.export.layers import takers
+from helpers.export.first_steps import SCALING
+from helpers.export.foreign import Tensor
+from helpers.export.layers import HANDS_ON, takers
 from helpers.export.lookups import known_values, told_apart, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
 from helpers.export.usual import usual_numbers, with_usual
@@ -27,6 +29,8 @@ from helpers.export.usual import usual_numbers, with_usual
 MOST_FEATURES = 256  # without names; a longer row is taken for an array, as nobody types it into a page
 SMALLEST_PICTURE = 8  # pixels; below these (height, width, 3) is taken for an array
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+COMPUTES = ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")  # with each pixel
+RESIZES = {"Resizing", "Resize"}  # Keras's layer and operation
 TAKES = ("row", "array", "image")
 COUNTED = re.compile(r"(input|inputs|input_layer|keras_tensor|args)(_\d+)?")  # names of inputs that nobody chose
 
@@ -241,7 +245,8 @@ def _input(model, tensor, wishes: Wishes, name: str) -> Array | Image | Text | T
                 f"the input {tensor.name} takes whole numbers ({dtype}), which pixels of {pixels} are not: leave "
                 "--pixels out"
             )
-        picture = Image(name or "image", shape, dtype, pixels=pixels, channels_first=_is_channels_first(shape) or None)
+        told = {"channels_first": _is_channels_first(shape) or None, "resized": _is_resized(model, tensor) or None}
+        picture = Image(name or "image", shape, dtype, pixels=pixels, **told)
         if pixels in THREE_CHANNELS and picture.channels != 3:
             raise ArtifactError(f"the pixels {pixels} are of three colours, the picture has {picture.channels}")
         return picture
@@ -275,6 +280,16 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
         return True
     kinds = {type(layer).__name__ for layer in takers(model, tensor, past=())}  # (28, 28) may also be a sequence
     return shape[0] == shape[1] and bool(kinds & {"Flatten", "Reshape", "Rescaling"})
+
+
+def _is_resized(model, tensor) -> bool:
+    """Whether a model gives a picture of any size its own one before it does anything with it."""
+    if tuple(tensor.shape[1:]).count(None) != 2:
+        return False
+    if isinstance(tensor, Tensor):
+        return tensor.is_resized
+    kinds = {type(each).__name__ for each in takers(model, tensor, past=(*HANDS_ON, *SCALING, *COMPUTES))}
+    return bool(kinds) and kinds <= RESIZES
 
 
 def _is_channels_first(shape) -> bool:

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ SCALES = (
 )
 COMPUTES = SCALES | dict.fromkeys(("Sqrt", "SQRT"), np.sqrt) | dict.fromkeys(("Maximum", "Max", "MAXIMUM"), np.maximum)
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
+# Operations that give a picture another size, and which of what they read is that size
+RESIZES = {"Resize": 3, "RESIZE_BILINEAR": 1, "ResizeBilinear": 1, "ResizeBicubic": 1, "ResizeNearestNeighbor": 1}
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
 CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
 SHARES = {
@@ -54,9 +56,9 @@ class Tensor:
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
-    weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. pixels: how those of a
-    picture are scaled where no step tells it, "" if unknown. classes: of an output, what its shares are of, where the
-    file says so.
+    weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether
+    the graph gives a picture its own size first. pixels: how those of a picture are scaled where no step tells it, ""
+    if unknown. classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Tensor:
     words: int | None = None
     scaled: tuple[float, float] | None = None
     line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
+    is_resized: bool = False
     pixels: str = ""
     classes: tuple[str, ...] = ()
 
@@ -114,7 +117,7 @@ class Graph:
         """What a `Tensor` says of an input. is_plain: whether its numbers stand for themselves."""
         line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
         scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
-        return {"words": self.words(source), "line": line, "scaled": scaled}
+        return {"words": self.words(source), "line": line, "scaled": scaled, "is_resized": self._is_resized(source)}
 
     def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
         """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.
@@ -122,23 +125,35 @@ class Graph:
         past: the kinds of operations that are passed; those that move numbers leave their mean.
         """
         low, high = np.zeros(()), np.ones(())
-        while True:
-            readers = [each for each in self.operations if source in each.reads and each.kind not in ASKS_SHAPE]
-            if len(readers) != 1:
-                return low, high
-            [reader] = readers
+        for taken, reader in self._chain(source):
             if reader.kind in SCALES:
-                sides = [None if name == source else self._constant(name) for name in reader.reads]
+                sides = [None if name == taken else self._constant(name) for name in reader.reads]
                 if sum(side is None for side in sides) > 1:
                     return None
                 low, high = (
                     SCALES[reader.kind](*(number if side is None else side for side in sides)) for number in (low, high)
                 )
             elif reader.kind not in past:
-                return low, high
+                break
             elif reader.kind in MOVES:
                 low, high = low.mean(), high.mean()
-            source = reader.writes[0]
+        return low, high
+
+    def _is_resized(self, source: str) -> bool:
+        """Whether a picture is given a size that is always the same before anything but its scaling is done with it."""
+        past = (*HANDS_ON, *MOVES, *SCALES)
+        first = next((each for _, each in self._chain(source) if each.kind not in past), None)
+        size = first.reads[RESIZES[first.kind] :][:1] if first and first.kind in RESIZES else ()
+        return bool(size) and self._constant(size[0]) is not None
+
+    def _chain(self, source: str) -> Iterator[tuple[str, Operation]]:
+        """What an operation takes, and the operation, as long as only one takes it, and what that makes of it."""
+        while True:
+            readers = [each for each in self.operations if source in each.reads and each.kind not in ASKS_SHAPE]
+            if len(readers) != 1:
+                return
+            yield source, readers[0]
+            source = readers[0].writes[0]
 
     def _rows(self, name: str) -> int | None:
         """The first dimension of a constant, which may be handed on before it is used; None for what is computed."""

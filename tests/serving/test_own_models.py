@@ -654,6 +654,32 @@ def test_a_picture_that_is_too_large_or_of_a_size_that_the_model_fails_on_is_tol
     )
 
 
+@pytest.mark.parametrize("name", ["net.keras", "net.tflite", "net"])
+def test_a_picture_of_a_model_that_makes_it_smaller_itself_may_have_any_size(tmp_path, name):
+    import keras
+    from PIL import Image
+
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((None, None, 3))
+    small = layers.Resizing(12, 16)(layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(layers.Conv2D(2, 3)(small))))
+    if name == "net.keras":
+        model.save(tmp_path / name)
+    else:
+        with quiet():
+            model.export(tmp_path / name, format="litert" if "." in name else "tf_saved_model", verbose=False)
+    export_file(tmp_path / name, tmp_path / "m")
+    client = create_predict_app(load_predictor(tmp_path / "m")).test_client()
+    for size, near in ((200, 1e-5), (1100, 0.01)):  # the larger one is made smaller first
+        picture = Image.linear_gradient("L").resize((2 * size, size)).convert("RGB")
+        made = io.BytesIO()
+        picture.save(made, "PNG")
+        answer = client.post("/predict", data=made.getvalue()).get_json()
+        expected = np.asarray(model(np.asarray(picture, np.float32)[None]))[0]
+        np.testing.assert_allclose(answer["prediction"], expected, atol=near)
+
+
 def test_a_picture_larger_than_a_service_takes_is_refused(pictures):
     url, _ = pictures
     answer = requests.post(f"{url}/predict", data=b"\xff\xd8\xff" + bytes(17 * 1024 * 1024), timeout=20)
