@@ -155,6 +155,9 @@ class Array(_Shaped):
         allowance: what the request's pictures may take; for those only, here and below.
         """
         wanted = self._in_words()
+        if isinstance(value, bytes) and images.is_picture(value):
+            takes_image = ", or export the model with --takes image" if len(self.shape) in (2, 3) else ""
+            raise BadValue(f"is the file of a picture, and must be {wanted}: send its numbers in JSON{takes_image}")
         if isinstance(value, str | bytes):
             value = _from_text(value, wanted)
         try:

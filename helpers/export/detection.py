@@ -20,7 +20,7 @@ from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.first_steps import SCALING
-from helpers.export.foreign import Tensor
+from helpers.export.foreign import ANY, Tensor
 from helpers.export.layers import HANDS_ON, takers
 from helpers.export.lookups import known_values, told_apart, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale
@@ -278,8 +278,12 @@ def _is_picture(model, tensor, shape, wishes: Wishes) -> bool:
         return False
     if len(shape) == 3:
         return True
-    kinds = {type(layer).__name__ for layer in takers(model, tensor, past=())}  # (28, 28) may also be a sequence
-    return shape[0] == shape[1] and bool(kinds & {"Flatten", "Reshape", "Rescaling"})
+    if isinstance(tensor, Tensor):  # (28, 28) may also be a sequence
+        is_flattened = tensor.flat in (ANY, shape[0] * shape[1])
+    else:
+        kinds = {type(layer).__name__ for layer in takers(model, tensor, past=())}
+        is_flattened = bool(kinds & {"Flatten", "Reshape", "Rescaling"})
+    return shape[0] == shape[1] and is_flattened
 
 
 def _is_resized(model, tensor) -> bool:

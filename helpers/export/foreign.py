@@ -36,6 +36,7 @@ SCALES = (
 )
 COMPUTES = SCALES | dict.fromkeys(("Sqrt", "SQRT"), np.sqrt) | dict.fromkeys(("Maximum", "Max", "MAXIMUM"), np.maximum)
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
+FLATTENS, ANY = ("Flatten", "Reshape", "RESHAPE"), -1
 # Operations that give a picture another size, and which of what they read is that size
 RESIZES = {"Resize": 3, "RESIZE_BILINEAR": 1, "ResizeBilinear": 1, "ResizeBicubic": 1, "ResizeNearestNeighbor": 1}
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
@@ -57,8 +58,9 @@ class Tensor:
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
     weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether
-    the graph gives a picture its own size first. pixels: how those of a picture are scaled where no step tells it, ""
-    if unknown. classes: of an output, what its shares are of, where the file says so.
+    the graph gives a picture its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY`
+    for all of a row, None where it is not reshaped first. pixels: how those of a picture are scaled where no step
+    tells it, "" if unknown. classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Tensor:
     scaled: tuple[float, float] | None = None
     line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
     is_resized: bool = False
+    flat: int | None = None
     pixels: str = ""
     classes: tuple[str, ...] = ()
 
@@ -117,7 +120,8 @@ class Graph:
         """What a `Tensor` says of an input. is_plain: whether its numbers stand for themselves."""
         line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
         scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
-        return {"words": self.words(source), "line": line, "scaled": scaled, "is_resized": self._is_resized(source)}
+        told = {"is_resized": self._is_resized(source), "flat": self._flat(source)}
+        return {"words": self.words(source), "line": line, "scaled": scaled, **told}
 
     def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
         """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.
@@ -145,6 +149,20 @@ class Graph:
         first = next((each for _, each in self._chain(source) if each.kind not in past), None)
         size = first.reads[RESIZES[first.kind] :][:1] if first and first.kind in RESIZES else ()
         return bool(size) and self._constant(size[0]) is not None
+
+    def _flat(self, source: str) -> int | None:
+        """What `Tensor.flat` says."""
+        past = ("Identity", "Cast", "CAST", "DEQUANTIZE", "QUANTIZE", *SCALES)
+        first = next((each for _, each in self._chain(source) if each.kind not in past), None)
+        if first is None or first.kind not in FLATTENS:
+            return None
+        if first.kind == "Flatten":
+            return ANY
+        size = first.reads[1] if len(first.reads) > 1 else ""
+        if (made := self.made_by.get(size)) and made.kind in ("Pack", "PACK", "Concat"):  # the number of rows, and this
+            size = made.reads[-1]
+        known = self._constant(size)
+        return None if known is None else int(np.ravel(known)[-1])
 
     def _chain(self, source: str) -> Iterator[tuple[str, Operation]]:
         """What an operation takes, and the operation, as long as only one takes it, and what that makes of it."""

@@ -250,7 +250,12 @@ def _input_in_words(which, scaling_was_said: bool) -> str:
     words = f", whole numbers {which.low} to {which.high}" if which.low is not None else ""
     words = f", usually {usual_in_words(which.usual)}" if which.usual else words
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
-    return f"a number ({which.name}){words}" if which.is_one_number else f"an array ({which.name}) of {size}{words}"
+    if which.is_one_number:
+        return f"a number ({which.name}){words}"
+    is_square = len(which.shape) == 2 and which.shape[0] == which.shape[1]
+    is_open = not (which.is_bool or which.values or which.known or which.low is not None)
+    hint = "; where that is a picture, --takes image says so" if is_square and is_open else ""
+    return f"an array ({which.name}) of {size}{words}{hint}"
 
 
 def _output_in_words(output, name: str) -> str:

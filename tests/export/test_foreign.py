@@ -1,5 +1,6 @@
 """ONNX and LiteRT files of anybody answer over HTTP what their own runtimes answer."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -519,3 +520,38 @@ def test_an_onnx_file_that_lacks_what_a_layer_learned_is_refused(tmp_path):
         of_normal_numbers().export(tmp_path / "net.onnx", format="onnx", verbose=False)
     with pytest.raises(ArtifactError, match=r"has none of the numbers .* asks for them .*: bring the Keras file, of"):
         export_file(tmp_path / "net.onnx", tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["net", "net.tflite", "net.onnx"])
+@pytest.mark.parametrize("is_flattened", [True, False])
+def test_a_square_of_numbers_is_a_picture_where_a_graph_flattens_it_and_else_the_owner_may_say_so(
+    tmp_path, name, is_flattened
+):
+    import keras
+
+    layers, kind = keras.layers, {"net": "tf_saved_model", "net.tflite": "litert", "net.onnx": "onnx"}[name]
+    first = [] if is_flattened else [layers.Dense(3)]
+    model = keras.Sequential(
+        [keras.Input((9, 9)), layers.Rescaling(1 / 255), *first, layers.Flatten(), layers.Dense(2)]
+    )
+    model(np.zeros((1, 9, 9), np.float32))
+    with quiet():
+        model.export(tmp_path / name, format=kind, verbose=False)
+    _, predictor = brought(tmp_path / name, tmp_path / "m")
+    said = takes_in_words(predictor.signature)
+    if is_flattened:
+        assert said == "a picture (image) of 9 x 9, pixels scaled to 0..255 (--pixels says otherwise)"
+        return
+    assert said.endswith("of 9 x 9, usually 0 to 255; where that is a picture, --takes image says so")
+    answer = create_predict_app(predictor).test_client().post("/predict", data={"input": (a_picture(), "a.png")})
+    says = "input: is the file of a picture, and must be an array of shape (9, 9): send its numbers in JSON, or export"
+    assert answer.status_code == 422 and says in answer.json["error"]
+
+
+def a_picture() -> io.BytesIO:
+    from PIL import Image
+
+    made = io.BytesIO()
+    Image.new("L", (9, 9)).save(made, "PNG")
+    made.seek(0)
+    return made
