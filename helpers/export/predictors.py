@@ -506,6 +506,7 @@ def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
     import tensorflow as tf
 
     _go_through_every_step(model)
+    _make_larger(model)
     specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
     # on most CPUs TensorFlow by itself has no convolutions with the channels first
     first = any(getattr(layer, "data_format", "") == "channels_first" for layer in model._flatten_layers())
@@ -540,6 +541,24 @@ def _go_through_every_step(model) -> None:
     for layer in model._flatten_layers():
         if type(layer).call is keras.layers.TimeDistributed.call and "call" not in vars(layer):
             layer.call = functools.partial(call, layer, layer.call)
+
+
+def _make_larger(model) -> None:
+    """Let an UpSampling2D of Keras 3 that interpolates take pictures of any size, here and in exports.
+
+    It compares their size with 0, which a graph has no answer to before it is run.
+    """
+    import keras
+    import tensorflow as tf
+
+    def resized(as_ever, x, height, width, data_format, interpolation="nearest"):
+        if interpolation == "nearest" or data_format == "channels_first" or None not in x.shape[1:3]:
+            return as_ever(x, height, width, data_format, interpolation)
+        return tf.image.resize(x, tf.shape(x)[1:3] * [height, width], interpolation)
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.UpSampling2D) and "_resize_images" not in vars(layer):
+            layer._resize_images = functools.partial(resized, layer._resize_images)
 
 
 def flat_call(model, *tensors) -> list:

@@ -609,7 +609,7 @@ def open_pictures(folder):
     keras.utils.set_random_seed(5)
     inputs = keras.Input((None, None, 3))
     fine = layers.Conv2D(4, 3, 2, "same", activation="relu")(layers.Rescaling(1 / 255)(inputs))
-    coarse = layers.UpSampling2D()(layers.Conv2D(4, 3, 2, "same")(fine))
+    coarse = layers.UpSampling2D(interpolation="bilinear")(layers.Conv2D(4, 3, 2, "same")(fine))
     model = keras.Model(inputs, layers.Conv2D(1, 1)(layers.Add()([fine, coarse])))
     model.save(folder / "open.keras")
     said = told(export_file(folder / "open.keras", folder / "open"), load_predictor(folder / "open").signature)
