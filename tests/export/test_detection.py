@@ -228,13 +228,17 @@ def test_one_that_counts_rows_together_or_remembers_them_is_refused(tmp_path):
 
     layers = keras.layers
     pair, steps = keras.Input(batch_shape=(2, 4)), keras.Input(batch_shape=(1, 5, 2))
+    text = keras.Input((1,), dtype="string")
+    words = layers.TextVectorization(vocabulary=["a", "good", "one"])  # as long as the longest of those beside it
+    means = layers.GlobalAveragePooling1D()(layers.Embedding(6, 2)(words(text)))
     for outputs, says in (
+        (means, "where others stand beside it: .*, as TextVectorization does with output_sequence_length"),
         (keras.ops.reshape(pair, (2, 2, 2)), r"takes exactly 2 row\(s\) at a time .*: build it again with keras.Input"),
         (pair - keras.ops.mean(pair, axis=0, keepdims=True), "answers a row otherwise where others stand beside it"),
         (pair + 0.01 * keras.ops.mean(pair, axis=0, keepdims=True), "otherwise where others stand beside it"),
         (layers.LSTM(3, stateful=True)(steps), "stateful, so that an answer depends on the requests before it"),
     ):
-        inputs = steps if "stateful" in says else pair
+        inputs = steps if "stateful" in says else text if outputs is means else pair
         keras.Model(inputs, layers.Dense(1)(layers.Flatten()(outputs))).save(tmp_path / "net.keras")
         with pytest.raises(ArtifactError, match=says):
             export_file(tmp_path / "net.keras", tmp_path / "m")
