@@ -17,11 +17,11 @@ from helpers.export.predictors import compiled
 
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
 OF_ANY = frozenset(  # that the end of a network is called, whatever it predicts
-    "activation add average batch bidirectional branch class classes classification classifier concatenate conv dense "
-    "distributed fc final flatten global gru head identity label labels lambda last layer linear logit logits lstm "
-    "main max model multiply my net normalization out output outputs pooling pred prediction predictions preds prob "
-    "proba probabilities probability probs regression regressor reshape result rnn score scores sequential sigmoid "
-    "softmax target tensor time top variable".split()
+    "activation add average avg batch bidirectional branch class classes classification classifier concatenate conv "
+    "dense distributed fc final flatten global gru head identity label labels lambda last layer linear logit logits "
+    "lstm main max model multiply my net normalization out output outputs pool pooling pred prediction predictions "
+    "preds prob proba probabilities probability probs regression regressor reshape result rnn score scores "
+    "sequential sigmoid softmax target tensor time top variable".split()
 )
 WIDTH_UNTOLD = "name the columns that a row holds, --features A,B, or give a table of such rows, --like TABLE"
 
@@ -53,8 +53,9 @@ def outputs_of(
         if answers is not None and answers[i].ndim <= len(shape):
             shape = answers[i].shape[1:]
         named = classes or _classes_of(known.get(name), shape, activation)
-        if activation == "softmax" and len(getattr(tensor, "classes", ())) == shape[-1]:
-            named = named or tensor.classes
+        told = getattr(tensor, "classes", ())
+        if tuple(shape[-1:]) == (len(told),) and (activation == "softmax" or not isinstance(tensor, Tensor)):
+            named = named or told
         outputs.append(_output(name, shape, activation, () if is_whole else named))
     if classes and not any(output.kind == CLASSES for output in outputs):
         found = " and ".join(str(tuple(tensor.shape[1:])) for tensor in model.outputs)

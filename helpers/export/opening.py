@@ -91,7 +91,10 @@ def _with_open_rows(model):
 
 
 def _with_numbers(model):
-    """A model without those of its outputs that are texts, which a warning names; `ArtifactError` where all are."""
+    """A model without those of its outputs that are texts, which a warning names; `ArtifactError` where all are.
+
+    Texts that are looked up for the largest of some shares name the classes of those, which take their place.
+    """
     outputs = getattr(model, "outputs", None) or []
     texts = [tensor for tensor in outputs if _is_text(tensor)]
     if not texts:
@@ -100,6 +103,9 @@ def _with_numbers(model):
 
     names = getattr(model, "output_names", ())
     named = ", ".join(name for name, tensor in zip(names, outputs, strict=True) if _is_text(tensor))
+    shares = [found for found in map(_shares_of, texts) if found is not None]
+    if len(shares) == len(texts) == len(outputs):
+        return keras.Model(model.input, shares[0] if len(shares) == 1 else shares, name=model.name)
     if len(texts) == len(outputs):
         raise ArtifactError(
             f"the model answers with texts only ({named}): save the part of it that answers with their numbers, "
@@ -111,6 +117,22 @@ def _with_numbers(model):
     else:
         kept = [tensor for tensor in outputs if not _is_text(tensor)]
     return keras.Model(model.input, kept, name=model.name)
+
+
+def _shares_of(tensor):
+    """The shares of classes for the largest of which a text is looked up, with their names; None where it is none."""
+    layer = tensor._keras_history.operation
+    if type(layer).__name__ != "StringLookup":
+        return None
+    largest = layer._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    if type(largest).__name__ != "Argmax" or len(layer._inbound_nodes) > 1:
+        return None
+    [shares] = largest._inbound_nodes[0].input_tensors
+    known = tuple(map(str, layer.get_vocabulary()))
+    if largest.axis not in (-1, len(shares.shape) - 1) or shares.shape[-1] != len(known):
+        return None
+    shares.classes = known
+    return shares
 
 
 def _is_text(tensor) -> bool:

@@ -169,7 +169,7 @@ def test_texts_that_a_keras_model_answers_with_are_left_out_where_there_are_numb
 
     layers = keras.layers
     inputs = keras.Input((4,))
-    shares = layers.Dense(3, "softmax", name="shares")(inputs)
+    shares = layers.Dense(3, "softmax" if ends is list else None, name="shares")(inputs)
     names = layers.StringLookup(vocabulary=["a", "b", "c"], num_oov_indices=0, invert=True, name="best")
     best = names(keras.ops.argmax(shares, axis=-1))  # of which Keras says that it is of whole numbers
     both = {"best": best, "shares": shares} if ends is dict else [best, shares]
@@ -179,6 +179,10 @@ def test_texts_that_a_keras_model_answers_with_are_left_out_where_there_are_numb
     _, predictor = brought(tmp_path / "both.keras", tmp_path / "both")
     row = RANDOM.normal(size=(1, 4)).astype(np.float32)
     np.testing.assert_allclose(predictor(row), keras.Model(inputs, shares)(row), atol=1e-6)
+    keras.Model(inputs, best).save(tmp_path / "best.keras")
+    _, alone = brought(tmp_path / "best.keras", tmp_path / "best")
+    assert alone.signature.outputs[0].classes == predictor.signature.outputs[0].classes == ("a", "b", "c")
+    np.testing.assert_allclose(alone(row), predictor(row), atol=1e-6)
     inner = keras.Model(inputs, best)
     keras.Model(inputs, inner(inputs)).save(tmp_path / "texts.keras")
     with pytest.raises(ArtifactError, match=r"answers with texts only \(.*\): save the part .* by --classes"):
