@@ -32,7 +32,7 @@ from helpers.quiet import keras_alone
 TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run
 
 TOLERANCE = 1e-6  # the largest difference from Keras that a format may show; see `limit_of`
-MOST = 1e-4  # a limit above this would let a wrong file pass
+MOST = 1e-4  # a limit above this would let a wrong file pass: of how far answers lie apart, where that is more than 1
 SAMPLE = 10_000  # rows compared where not every input can be listed
 SAMPLE_WORK = 1_000_000_000  # weights times rows at most: each weight takes part in a row at least once
 SAMPLE_NUMBERS = 4_000_000  # numbers in them at most: a row of a large picture holds 150,000
@@ -144,7 +144,7 @@ def _moved(inputs: np.ndarray | Batch) -> np.ndarray | Batch:
 
 def proves_nothing(limit: float, expected: np.ndarray) -> str:
     """Why agreement with Keras within `limit` says nothing about a file of this model, or ""."""
-    if limit > MOST:
+    if limit > MOST * max(1.0, float(np.ptp(expected, axis=0).min())):
         return (
             f"its own answers change by up to {limit:.1e} where inputs change in their last bit or are asked one by "
             "one, so a wrong file could not be told from a right one"
