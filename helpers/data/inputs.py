@@ -12,7 +12,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from urllib.parse import parse_qsl
 
@@ -24,6 +24,8 @@ from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import (
     LARGEST,
     MOST_COUNTED,
+    NO,
+    YES,
     InvalidRequest,
     Named,
     Pairs,
@@ -159,7 +161,9 @@ class Array(_Shaped):
             takes_image = ", or export the model with --takes image" if len(self.shape) in (2, 3) else ""
             raise BadValue(f"is the file of a picture, and must be {wanted}: send its numbers in JSON{takes_image}")
         if isinstance(value, str | bytes):
-            value = _from_text(value, wanted)
+            word = value.strip().lower() if self.is_bool and isinstance(value, str) else ""
+            in_json = wanted if self.is_one_number else f"{wanted}, written in JSON"
+            value = word in YES if word in YES | NO else _from_text(value, in_json)
         try:
             numbers = np.array(value, dtype=np.float64 if _holds_numbers(value) else object)
         except (ValueError, OverflowError) as error:
@@ -208,7 +212,7 @@ class Array(_Shaped):
 
     def _in_words(self) -> str:
         if self.is_one_number:
-            return "a number"
+            return "true or false" if self.is_bool else "a number"
         return f"an array of shape {self._shape_asked}"
 
     def sample(self, k: int, random: np.random.Generator) -> np.ndarray:
@@ -239,9 +243,7 @@ class Array(_Shaped):
         """A value as a request holds it, or None where it would be too long to show."""
         if self.size > MOST_SHOWN:
             return None
-        if self.is_one_number and (listed := self.values or self.known):
-            return listed[0]
-        row = self.sample(1, np.random.default_rng(0))[0]
+        row = replace(self, values=self.values or self.known).sample(1, np.random.default_rng(0))[0]
         if self.usual:
             low, high = np.array(self.usual)
             row = rounded((low + high) / 2, high - low) if self.is_one_number else rounded(row, high - low, 3)
@@ -415,7 +417,10 @@ class Texts(Text):
 
     def read(self, value, allowance: images.Allowance) -> np.ndarray:
         wanted = f"an array of texts of shape {self._shape_asked}"
-        parts, shape = [_from_text(value, wanted) if isinstance(value, str | bytes) else value], []
+        parts, shape = (
+            [_from_text(value, f"{wanted}, written in JSON") if isinstance(value, str | bytes) else value],
+            [],
+        )
         for size in self.shape:
             lengths = {len(part) if isinstance(part, list) else 0 for part in parts}
             if len(lengths) > 1 or 0 in lengths or size not in (None, *lengths):
@@ -425,7 +430,7 @@ class Texts(Text):
         return np.array([self._read_one(part) for part in parts], dtype=object).reshape(shape)
 
     def example(self) -> list:
-        return self.sample(1, np.random.default_rng(0))[0].tolist()
+        return replace(self, values=self.values or self.known).sample(1, np.random.default_rng(0))[0].tolist()
 
     def schema(self) -> dict:
         return self._array_schema(super().schema())
@@ -460,7 +465,7 @@ def _from_text(text: str | bytes, wanted: str):
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadValue(f"must be {wanted}" + (", written in JSON" if "array" in wanted else "")) from error
+        raise BadValue(f"must be {wanted}") from error
 
 
 # Base64 as it is written into lines, and for addresses.

@@ -221,8 +221,10 @@ def takes_in_words(signature: Signature | InputSignature, scaling_was_said: bool
         names = ", ".join(signature.names[:8]) + (", ..." if signature.n > 8 else "")
         ids = [f"{each.name} {each.low:.0f} to {each.high:.0f}" for each in signature.features if each.whole]
         whole = f", whole numbers: {wording.listed(ids, 4)}" if ids else ""
-        usual = [f"{each.name} {usual_in_words(each.usual)}" for each in signature.features if each.usual]
-        usual = f", usually: {wording.listed(usual, 8)}" if usual else ""
+        usual = {each.usual and usual_in_words(each.usual) for each in signature.features}
+        if len(usual) > 1:
+            usual = [f"{each.name} {usual_in_words(each.usual)}" for each in signature.features if each.usual]
+        usual = f", usually {wording.listed(usual, 8)}" if any(usual) else ""
         return f"a row of {signature.n} feature{'s' * (signature.n > 1)} ({names}){whole}{usual}"
     return "; ".join(_input_in_words(each, scaling_was_said) for each in signature.inputs)
 

@@ -499,7 +499,7 @@ def test_a_table_names_the_features_and_their_ranges(tmp_path):
     card = export_file(tmp_path / "regression.keras", tmp_path / "m", like=tmp_path / "homes.xlsx", label="price")
     kinds = {feature["name"]: feature["kind"] for feature in card["signature"]["features"]}
     assert kinds == {"rooms": "real", "age": "real", "crime": "real", "has_pool": "binary", "tax": "real"}
-    assert card["signature"]["label"] == "price"
+    assert card["signature"]["label"] == "price" and card["parity"]["proved"]  # though its answers are large
     predictor = load_predictor(tmp_path / "m")
     read = predictor.signature.reader().read({"rooms": 3, "age": 99, "crime": 1, "has_pool": 1, "tax": 150})
     assert read.notes == {
@@ -741,7 +741,9 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
     known = keras.layers.StringLookup(vocabulary=["Rome", "Oslo"], output_mode="one_hot")(town)
     height, age = parts
     usual = keras.layers.Normalization(mean=40, variance=100)(age)
-    model = keras.Model([*parts, town], keras.layers.Dense(1)(keras.layers.Concatenate()([height, usual, known])))
+    paid = keras.Input((1,), name="paid", dtype="bool")
+    encoded = keras.layers.Concatenate()([height, usual, known, keras.ops.cast(paid, "float32")])
+    model = keras.Model([*parts, town, paid], keras.layers.Dense(1)(encoded))
     model.save(folder / "numbers.keras")
     export_file(folder / "numbers.keras", folder / "numbers")
     with (
@@ -764,7 +766,8 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
         town.fill("oslo")
         expect(page.locator("#status")).to_contain_text("did you mean Oslo?")
         town.fill("Oslo")
-        row = [tf.constant([[2.0]]), tf.constant([[40.5]]), tf.constant([["Oslo"]])]
+        page.get_by_role("switch", name="paid").click()
+        row = [tf.constant([[2.0]]), tf.constant([[40.5]]), tf.constant([["Oslo"]]), tf.constant([[False]])]
         expected = float(model(row)[0, 0])
         expect(page.locator("#probability")).to_contain_text(f"{expected:.3f}"[:4])
         page.get_by_role("spinbutton", name="age").fill("")
@@ -772,8 +775,11 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
         assert page.locator("textarea").count() == 0
         browser.close()
         url = f"{server.url}/predict"
-        assert requests.post(url, json={"age": 1, "town": ""}, timeout=10).json()["fields"] == {"height": "missing"}
-        assert requests.get(url, params={"age": 1, "town": ""}, timeout=10).json()["fields"] == {"height": "missing"}
+        row = {"age": 1, "town": "", "paid": True}
+        assert requests.post(url, json=row, timeout=10).json()["fields"] == {"height": "missing"}
+        assert requests.get(url, params=row, timeout=10).json()["fields"] == {"height": "missing"}
+        row |= {"height": 1, "paid": "maybe"}
+        assert requests.get(url, params=row, timeout=10).json()["fields"] == {"paid": "must be true or false"}
 
 
 @pytest.mark.browser

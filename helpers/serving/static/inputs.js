@@ -5,6 +5,7 @@
 function inputControl(input) {
   if (input.kind === "image") return pictureControl(input);
   const is_text = input.kind === "text";
+  if (typeof input.example === "boolean") return switchControl(input);
   const is_one = is_text || !input.shape.length || (input.shape.length === 1 && input.shape[0] === 1);
   if (input.values && is_one) return menuControl(input);
   if (input.known.length && is_text) return suggested(textControl(input), input);
@@ -46,6 +47,11 @@ function suggested(control, input) {
   control.input.setAttribute("list", list.id);
   control.parts.push(list);
   return control;
+}
+
+function switchControl(input) {
+  const box = switchOf(input.name, input.example);
+  return { input: box, parts: [box], hint: "", value: () => box.checked, kind: "binary", tag: "label" };
 }
 
 // The only texts or numbers that the model knows.

@@ -30,10 +30,15 @@ function isSwitch(feature) {
   return feature.kind === "binary" && !feature.missing && feature.values.every((value) => YES_NO.test(value));
 }
 
+function switchOf(name, checked) {
+  const input = element("input", { type: "checkbox", checked, name });
+  input.setAttribute("role", "switch");
+  return input;
+}
+
 function addSwitch(feature) {
   const [off, on] = feature.values.length ? feature.values : ["0", "1"];
-  const input = element("input", { type: "checkbox", checked: String(feature.example) === on, name: feature.name });
-  input.setAttribute("role", "switch");
+  const input = switchOf(feature.name, String(feature.example) === on);
   form.append(element("label", { className: "feature binary" }, element("span", { className: "name" }, feature.name), input));
   controls.set(feature.name, { input, value: () => (input.checked ? on : off) });
 }
@@ -68,10 +73,10 @@ function numberControl({ name, example, ends, whole, usual, missing, needed }) {
   return { ...control, parts: [range, number], hint: `${usual ? "usually " : ""}${low} to ${high}` };
 }
 
-function addControl(name, { input, parts, hint, value, kind = "wide" }) {
+function addControl(name, { input, parts, hint, value, kind = "wide", tag = "div" }) {
   input.setAttribute("aria-label", name);
-  form.append(element("div", { className: `feature ${kind}` },
-    element("label", { className: "name" }, name), element("span", { className: "usual" }, hint), ...parts));
+  form.append(element(tag, { className: `feature ${kind}` },
+    element("span", { className: "name" }, name), element("span", { className: "usual" }, hint), ...parts));
   controls.set(name, { input, value });
 }
 
