@@ -14,6 +14,7 @@ import gc
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -110,8 +111,13 @@ def write_tflite(model, path: Path, signature: Signature) -> None:
     """LiteRT (once TensorFlow Lite): what phones and small devices read."""
     if any(each.dtype == "string" for each in model.inputs):
         raise ValueError("texts are taken apart by a look-up that LiteRT does not hold")
-    with hushed(), quiet(), _dividing(model):
-        model.export(path, format="litert", verbose=False)
+    try:
+        with hushed(), quiet(), _dividing(model):
+            model.export(path, format="litert", verbose=False)
+    except Exception as error:
+        if lacking := sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error)))):
+            raise ValueError(f"LiteRT has no operation {' and no '.join(lacking)}") from error
+        raise
 
 
 def write_onnx(model, path: Path, signature: Signature) -> None:

@@ -253,7 +253,7 @@ def _input_in_words(which, scaling_was_said: bool) -> str:
     words = f", usually {usual_in_words(which.usual)}" if which.usual else words
     words = f", of {values}" if values else ", true or false" if which.is_bool else words
     if which.is_one_number:
-        return f"a number ({which.name}){words}"
+        return f"true or false ({which.name})" if which.is_bool else f"a number ({which.name}){words}"
     is_square = len(which.shape) == 2 and which.shape[0] == which.shape[1]
     is_open = not (which.is_bool or which.values or which.known or which.low is not None)
     hint = "; where that is a picture, --takes image says so" if is_square and is_open else ""

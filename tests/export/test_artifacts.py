@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 from helpers import PROJECT
+from helpers.data.inputs import Array, InputSignature
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model
@@ -400,3 +401,14 @@ def test_numbers_that_no_converter_knows_are_named(kind, tmp_path):
         warnings.simplefilter("ignore", UserWarning)
         card = export_model(model, tmp_path / "m", formats=("keras", "onnx"))
     assert card["not_exported"]["onnx"]["reason"] == f"it computes in {kind}, which Keras alone does here"
+
+
+def test_an_operation_that_a_format_does_not_have_is_named(tmp_path):
+    import keras
+
+    layers = keras.layers
+    first = layers.Resizing(4, 4, antialias=True)
+    model = keras.Sequential([keras.Input((8, 8, 3)), first, layers.Flatten(), layers.Dense(1)])
+    takes = InputSignature((Array("x", (8, 8, 3)),), outputs=(Output("y", "number"),))
+    with pytest.raises(ArtifactError, match="model.tflite: LiteRT has no operation ScaleAndTranslate$"):
+        export_model(model, tmp_path / "m", takes, formats=("tflite",))

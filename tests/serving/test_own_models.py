@@ -745,7 +745,9 @@ def test_the_page_of_a_model_of_single_values_has_a_field_for_each(folder, chrom
     encoded = keras.layers.Concatenate()([height, usual, known, keras.ops.cast(paid, "float32")])
     model = keras.Model([*parts, town, paid], keras.layers.Dense(1)(encoded))
     model.save(folder / "numbers.keras")
-    export_file(folder / "numbers.keras", folder / "numbers")
+    card = export_file(folder / "numbers.keras", folder / "numbers")
+    said = told(card, load_predictor(folder / "numbers").signature)[0]
+    assert "a number (age), usually 20 to 60; a text (town): Rome, Oslo or any other; true or false (paid)" in said
     with (
         serve(create_predict_app(load_predictor(folder / "numbers")), port=0) as server,
         sync_playwright() as playwright,
