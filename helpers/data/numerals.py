@@ -12,8 +12,8 @@ MARKS = {",": "comma", ".": "point"}  # before the fraction, in words
 SIGNS = "%‰$€£¥₹₩₽₺₴₦₫฿¢"
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})  # what typesetting writes for it
 
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_COMMA = re.compile(r"[+-]?(?:\d+,?\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_PLAIN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_COMMA = re.compile(r"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _GROUPED = {  # a number with thousands separators, by the decimal mark; 12,34,567 as India writes it
     ".": re.compile(
         r"[+-]?(?:[1-9]\d{0,2}(?:[, '\u2019\u00a0\u202f]\d{3})+|[1-9]\d?(?:,\d\d)+,\d{3})(?:\.\d+)?", re.ASCII

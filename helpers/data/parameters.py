@@ -558,7 +558,8 @@ def _how_to_write(text: str) -> str:
 
 def _of_percent(value) -> str:
     """A text of percent as the share that it is in plain decimals, 0.125 for 12.5 %; "" for any other value."""
-    found = numerals.plain(value) if isinstance(value, str) and value.rstrip().endswith("%") else None
+    is_percent = isinstance(value, str) and len(value) <= LONGEST_NUMBER and value.rstrip().endswith("%")
+    found = numerals.plain(value) if is_percent else None
     return str(Decimal(found[0]) / 100) if found else ""
 
 

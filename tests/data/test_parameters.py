@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from helpers.data import images
+from helpers.data import images, numerals
 from helpers.data.columns import usable
 from helpers.data.delimited import read_csv
 from helpers.data.inputs import Array, Image, InputSignature, Text
@@ -370,6 +371,14 @@ def test_strict_refuses_a_number_outside_of_the_range():
 )
 def test_a_number_written_otherwise_is_told_how_to_write_it(written, says):
     assert fields_of({**SOMEBODY, "age": written}, PERSON) == {"age": says}
+
+
+def test_the_time_for_a_long_percentage_is_linear_in_its_length():
+    begin = time.monotonic()
+    for text in ("1" * 40_000 + "%", "." + "1" * 40_000 + " %", "1," * 20_000 + "%"):
+        assert "64 characters" in fields_of({**SOMEBODY, "age": text}, PERSON)["age"]
+        assert numerals.plain(text.rstrip(" %") + "x") is None
+    assert time.monotonic() - begin < 2
 
 
 def test_percent_are_told_as_the_share_that_a_cell_of_excel_holds():

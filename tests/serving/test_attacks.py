@@ -376,7 +376,7 @@ def test_the_time_for_a_long_number_is_linear_in_its_length(url):
     for text in ("1" * 8000 + "x", "1" * 8000, "." + "1" * 8000 + "e", "1e" + "1" * 8000):
         begin = time.monotonic()
         answer = requests.get(f"{url}/predict", params={**ARTICLE, "g1": text})
-        assert answer.status_code == 422 and "64 characters" in answer.json()["fields"]["g1"]
+        assert answer.status_code == 422 and answer.json()["fields"]["g1"] == "must be 0 or 1"
         assert requests.post(f"{url}/predict", data={**ARTICLE, "g1": text * 50}).status_code == 422
         assert time.monotonic() - begin < 2
 
