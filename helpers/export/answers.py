@@ -101,7 +101,7 @@ def _output_names(model) -> list[str]:
 
 def predicted(model) -> str:
     """What a model with one output predicts, where a name that somebody chose for that tells it, else ""."""
-    names = _output_names(model)
+    names = _output_names(model) or [each.name for each in getattr(model, "layers", ())[-1:]]  # of a Sequential
     if len(names) != 1 or _is_counted(names[0], model.outputs[0]) or not re.fullmatch(r"[^/:]+", names[0]):
         return ""
     words = re.findall(r"[^\W\d_]{2,}", names[0].lower())
