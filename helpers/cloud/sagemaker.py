@@ -27,7 +27,8 @@ from helpers.cloud.account import Account, AWSError, agree, in_words
 from helpers.cloud.model_archive import OWN, Archive, signature_of
 from helpers.data.delimited import header
 from helpers.export.kept import DIGITS
-from helpers.serving.platforms import CSV, LINES, fits_in_csv
+from helpers.serving.media_types import CSV, LINES
+from helpers.serving.platforms import fits_in_csv
 
 NAME = "keras-flask-tutorial"  # of the endpoint, and the beginning of the names of what belongs to it
 IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})?")

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote_to_bytes
 
+from helpers.serving.wiring import wiring_of
+
 LONG_AT_ONCE = 4  # requests to a model that takes long, computed side by side: a small one need not wait for all
 LARGE_BYTES = 100 * 1024  # a body beyond this (1,300 rows of ten features, 3 ms) is answered in a thread of its own
 
@@ -43,9 +45,8 @@ class Gateway:
         self.app, self.max_body_bytes = app, max_body_bytes
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-request")
         self._long = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="long-request")
-        extensions = getattr(app, "extensions", {})
-        self._takes_long = extensions.get("takes_long", lambda path: False)
-        self.each_second = extensions.get("each_second", lambda: None)  # what the application wants called so often
+        wiring = wiring_of(app)
+        self._takes_long, self.each_second = wiring.takes_long, wiring.each_second
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         environ = _environ(scope)

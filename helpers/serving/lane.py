@@ -14,10 +14,12 @@ from io import BytesIO
 import msgspec
 
 from helpers.data.parameters import Rows
+from helpers.serving.answers import answer
+from helpers.serving.media_types import FORM, JSON
 from helpers.serving.model_slot import version_of
+from helpers.serving.request_rows import rows_of
 from helpers.serving.typed_rows import typed_rows
 
-FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 JSON_TYPES = {
     JSON,
     f"{JSON}; charset=utf-8",
@@ -36,9 +38,7 @@ class Lane:
     """`lane.get(query)` and `lane.post(query, body, content_type)` give an `Answer`, or None for the careful way.
 
     slot: the place of the model. may_pass(api_key, authorization): whether a request with these headers may pass.
-    reader_of(model): what reads the model's requests. rows_of(reader, content): the rows of decoded JSON and whether
-    they are a list. answer(slot, model, rows, is_list): the body. is_open(): False while every request has to go
-    through Flask.
+    reader_of(model): what reads the model's requests. is_open(): False while every request has to go through Flask.
 
     Other attributes: `path` under which it answers, `canary(caller)` for the lane that answers a caller where a canary
     answers some, and `count(code, seconds)` where the answers of each version are counted; both None as a rule.
@@ -48,22 +48,13 @@ class Lane:
     canary: Callable[[str], Lane] | None = None
     count: Callable[[str, float], None] | None = None
 
-    def __init__(
-        self,
-        slot,
-        may_pass: Callable,
-        reader_of: Callable,
-        rows_of: Callable,
-        answer: Callable,
-        is_open: Callable[[], bool],
-    ):
-        self.slot, self.may_pass, self.is_open = slot, may_pass, is_open
-        self.reader_of, self.rows_of, self.answer = reader_of, rows_of, answer
+    def __init__(self, slot, may_pass: Callable, reader_of: Callable, is_open: Callable[[], bool]):
+        self.slot, self.may_pass, self.reader_of, self.is_open = slot, may_pass, reader_of, is_open
 
     def get(self, query: bytes) -> Answer | None:
         model = self.slot.current
         try:
-            body = self.answer(self.slot, model, self.reader_of(model).read_query(query), False)
+            body = answer(self.slot, model, self.reader_of(model).read_query(query), False)
         except Exception:  # found again, and answered, by the view
             return None
         return body, version_of(model)
@@ -74,18 +65,18 @@ class Lane:
         model = self.slot.current
         try:
             if content_type in JSON_TYPES:
-                found = self._rows(self.reader_of(model), body)
-                if found is None:
+                read = self._rows(self.reader_of(model), body)
+                if read is None:
                     return None
-                rows, is_list = found
+                rows, is_list = read
             elif content_type == FORM:
                 rows, is_list = self.reader_of(model).read_query(body), False
             else:
                 return None
-            answer = self.answer(self.slot, model, rows, is_list)
+            found = answer(self.slot, model, rows, is_list)
         except Exception:
             return None
-        return answer, version_of(model)
+        return found, version_of(model)
 
     def _rows(self, reader, body: bytes) -> tuple[Rows, bool] | None:
         """The rows of a JSON body, and whether they are a list; None where a name may be there twice."""
@@ -93,7 +84,7 @@ class Lane:
         if typed is not None and (found := typed.read(body)) is not None:
             return found
         content = _decode(body)
-        return None if _may_repeat_a_name(content, body) else self.rows_of(reader, content)
+        return None if _may_repeat_a_name(content, body) else rows_of(reader, content)
 
 
 class LaneFirst:

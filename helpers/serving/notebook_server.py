@@ -40,6 +40,7 @@ from helpers.serving.framing import (
     Arrival,
     Malformed,
 )
+from helpers.serving.wiring import wiring_of
 
 THREADS = 4  # threads that run the application; more of them only contend for Python's interpreter lock
 REQUEST_SECONDS = 10  # a request must arrive within this time, and an idle connection is closed after it
@@ -185,8 +186,8 @@ class _Server(wsgi.Server):
 
     def __init__(self, app, host: str, port: int, threads: int, allow_hosts: Iterable[str], word: str):
         self.max_body_bytes = getattr(app, "config", {}).get("MAX_CONTENT_LENGTH") or BODY_BYTES
-        extensions = getattr(app, "extensions", {})
-        self.observed, self.callers = extensions.get("observed"), extensions.get("callers") or Callers()
+        wiring = wiring_of(app)
+        self.observed, self.callers = wiring.observed, wiring.callers
         if is_loopback(host):
             app = _NotebookCheck(app, Callers(allow_hosts), word)
         super().__init__((host, port), app, server_name="notebook", request_queue_size=512, timeout=REQUEST_SECONDS)

@@ -29,12 +29,12 @@ from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest, Reader, Rows
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
-from helpers.serving.lane import JSON, PATH
+from helpers.serving.lane import PATH
+from helpers.serving.media_types import CSV, JSON, LINES, LINES_TYPES
 from helpers.serving.model_slot import version_of
+from helpers.serving.request_rows import read_rows, whole_body
 
 PING, INVOCATIONS = "/ping", "/invocations"
-CSV, LINES = "text/csv", "application/jsonlines"
-LINES_TYPES = {LINES, "application/x-jsonlines", "application/jsonl", "application/x-ndjson"}
 PASSED_ON = "X-Amzn-SageMaker-Custom-Attributes"  # what a caller gives along, and gets back
 
 
@@ -44,13 +44,11 @@ def add_platforms(
     guard: Callable,
     ready: Callable,
     reader_of: Callable[[Callable], Reader],
-    read_rows: Callable[[Reader], tuple[Rows, bool]],
-    body: Callable[[], bytes],
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Let `app` answer under the platforms' paths.
 
-    guard, ready, reader_of, read_rows, body: the key's check, the view of readiness, and what reads a request there.
+    guard, ready, reader_of: the key's check, the view of readiness, and what reads a model's requests.
     environ: where Vertex AI says under which paths it will ask.
     """
 
@@ -64,7 +62,7 @@ def add_platforms(
                     raise
                 csv_too = f", {CSV}" if reader.takes_cells else ""
                 raise UnsupportedMediaType(f"send {JSON}{csv_too} or {LINES}, and say which in Content-Type") from None
-        content = body()
+        content = whole_body()
         if kind in LINES_TYPES:
             return read_rows_of_lines(reader, content), True
         if not reader.takes_cells:

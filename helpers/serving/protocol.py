@@ -53,6 +53,7 @@ from helpers.serving.framing import (
 from helpers.serving.lane import Answer, Lane
 from helpers.serving.repeated import Repeated
 from helpers.serving.supervisor import Place
+from helpers.serving.wiring import wiring_of
 
 REQUEST_SECONDS = 10  # a request must arrive within this time
 IDLE_SECONDS = 75  # a connection on which nothing is asked is closed after this time
@@ -85,12 +86,12 @@ _IRREGULAR = {b"content-encoding", b"transfer-encoding", b"upgrade"}  # headers 
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection. `config.app` is an `asgi.Gateway`; its `app` may carry a lane, an observer, callers."""
+    """One client's connection. `config.app` is an `asgi.Gateway`; its `app` may be wired with lanes and more."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        extensions = getattr(self.app.app, "extensions", {})
-        self.lanes, self.observed, self.callers = map(extensions.get, ("lanes", "observed", "callers"))
+        wiring = wiring_of(self.app.app)
+        self.lanes, self.observed, self.callers = wiring.lanes, wiring.observed, wiring.callers
         self.path = b""  # of the request that is being received
         self.lane: Lane | None = None  # and its lane
         self.repeated: Repeated | None = None  # what stays of the requests that the lane answered last
@@ -280,7 +281,7 @@ class Connection(HttpToolsProtocol):
             return
         request_id = self.observed.identify(None) if self.observed else ""
         origin = dict(_tidied(self.headers or ())).get(b"origin", b"").decode("latin-1")
-        more = self.callers.headers_of_refusal(origin) if self.callers else []
+        more = self.callers.headers_of_refusal(origin)
         more += [ALLOW] if code == 405 else []
         more.append(("X-Request-ID", request_id))
         self.transport.write(written_refusal(f"{code} {HTTPStatus(code).phrase}", error, more))
@@ -334,7 +335,7 @@ class Connection(HttpToolsProtocol):
             return  # read again by `_stay_with_http`
         if self.url[:1] != b"/" or b"#" in self.url:
             self._read_address()
-        if self.lanes is not None and self._is_plain():
+        if self.lanes and self._is_plain():
             self.plain = bytearray()
         else:
             self._careful()

@@ -16,21 +16,14 @@ from flask import Flask, jsonify, render_template, request
 
 from helpers.data.inputs import InputSignature
 from helpers.serving.addresses import check_names
+from helpers.serving.application import guarded_by, key_check, new_application, serve_metrics
 from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary
 from helpers.serving.observability import Metrics
-from helpers.serving.services import (
-    MODEL_PATHS,
-    Part,
-    create_predict_app,
-    facts_of,
-    guarded_by,
-    key_check,
-    new_application,
-    page_response,
-    serve_metrics,
-)
+from helpers.serving.pages import facts_of, page_response
+from helpers.serving.services import MODEL_PATHS, Part, create_predict_app
 from helpers.serving.shadow import Shadow
+from helpers.serving.wiring import prediction_of, wiring_of
 
 _CURL_BYTES = 400  # of the line that the page shows
 
@@ -52,11 +45,10 @@ def create_models_app(
     """The service of several models: `models` are predictors, or `ModelSlot`s, by the name each is called under.
 
     shadows, canaries: by the name of the model that they stand beside. The rest is as `create_predict_app` takes it,
-    and holds for every model. Raises ValueError for a name that no address can hold. `.extensions["models"]` holds the
-    applications of the models by name.
+    and holds for every model. Raises ValueError for a name that no address can hold.
     """
     check_names(models)
-    callers, metrics = Callers(allow_hosts, allow_origins), Metrics(several=True)
+    metrics = Metrics(several=True)
     rules = {"api_key": api_key, "warm_up": warm_up, "strict": strict, "unseen": unseen}
     rules["max_body_bytes"] = max_body_bytes
     parts = {
@@ -72,12 +64,12 @@ def create_models_app(
     nothing = f"there is no such path: the models are at {', '.join(f'/{name}/' for name in parts)}"
     app = new_application("models", access_log, paths_of(parts), metrics, nothing=nothing)
     app.config["MAX_CONTENT_LENGTH"] = max(part.config["MAX_CONTENT_LENGTH"] for part in parts.values())
-    app.extensions |= {"models": parts, "callers": callers, "lanes": {}}
-    for part in parts.values():
-        lane = part.extensions["lane"]
-        app.extensions["lanes"][lane.path.encode()] = lane
-    app.extensions["takes_long"] = _takes_long(parts)
-    app.wsgi_app.app = CallerCheck(_Mounted(app.wsgi_app.app, parts), callers)
+    wiring = wiring_of(app)
+    wiring.callers = Callers(allow_hosts, allow_origins)
+    lanes = [prediction_of(part).lane for part in parts.values()]
+    wiring.lanes = {lane.path.encode(): lane for lane in lanes}
+    wiring.takes_long = _takes_long(parts)
+    wiring.observed.app = CallerCheck(_Mounted(wiring.observed.app, parts), wiring.callers)
 
     @app.get("/health/live")
     def live():
@@ -85,7 +77,7 @@ def create_models_app(
 
     @app.get("/health/ready")
     def ready():
-        slots = {name: part.extensions["model"] for name, part in parts.items()}
+        slots = {name: prediction_of(part).slot for name, part in parts.items()}
         late = [name for name, slot in slots.items() if not slot.ready]
         if late:
             return jsonify(success=False, error=f"not every model has answered yet: {', '.join(late)}"), 503
@@ -124,16 +116,16 @@ class _Mounted:
         inner = {**environ, "SCRIPT_NAME": f"{environ['SCRIPT_NAME']}/{name}", "PATH_INFO": f"/{rest}"}
 
         def respond(status, headers, *exc_info):
-            environ["model.version"] = inner.get("model.version") or part.extensions["model"].version
+            environ["model.version"] = inner.get("model.version") or prediction_of(part).slot.version
             return start_response(status, headers, *exc_info)
 
-        return part.extensions["inner"](inner, respond)
+        return prediction_of(part).inner(inner, respond)
 
 
 def _takes_long(parts: Mapping[str, Flask]) -> Callable[[str], bool]:
     def takes_long(path: str) -> bool:
         name, _, rest = _parted(path)
-        return name in parts and parts[name].extensions["takes_long"](f"/{rest}")
+        return name in parts and wiring_of(parts[name]).takes_long(f"/{rest}")
 
     return takes_long
 
@@ -145,7 +137,7 @@ def _parted(path: str) -> tuple[str, str, str]:
 
 def _shown(name: str, part: Flask, needs_key: bool) -> dict:
     """What the page says of a model."""
-    slot = part.extensions["model"]
+    slot = prediction_of(part).slot
     signature = slot.current.signature
     takes = "inputs" if isinstance(signature, InputSignature) else "features"
     count = f"{signature.n} {takes if signature.n > 1 else takes.removesuffix('s')}"

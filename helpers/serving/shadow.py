@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 from helpers.data.outputs import CLASSES
 from helpers.serving import log
-from helpers.serving.lane import JSON, PATH, Answer, Lane
+from helpers.serving.lane import PATH, Answer, Lane
+from helpers.serving.media_types import JSON, LINES_TYPES
 from helpers.serving.model_slot import ModelSlot
-from helpers.serving.platforms import LINES_TYPES, content_of
+from helpers.serving.platforms import content_of
+from helpers.serving.wiring import prediction_of
 
 WAITING, WAITING_BYTES = 256, 32 * 1024 * 1024  # requests that wait for the shadow, and the bytes of their bodies
 DISAGREE = 0.1  # absolute for probabilities; of the larger of two numbers beyond 1
@@ -57,7 +59,8 @@ class Shadow:
 
         asks: whether a path is one of predictions.
         """
-        self._lane, self._app, self._metrics = asked.extensions["lane"], asked.extensions["inner"], metrics
+        part = prediction_of(asked)
+        self._lane, self._app, self._metrics = part.lane, part.inner, metrics
         return _Shadowed(app, self, asked.config["MAX_CONTENT_LENGTH"], asks)
 
     def offer(self, asked: Asked) -> None:
@@ -129,7 +132,7 @@ class ShadowedLane(Lane):
     """A lane whose answers a shadow is asked for, too."""
 
     def __init__(self, lane: Lane, shadow: Shadow):
-        super().__init__(lane.slot, lane.may_pass, lane.reader_of, lane.rows_of, lane.answer, lane.is_open)
+        super().__init__(lane.slot, lane.may_pass, lane.reader_of, lane.is_open)
         self.shadow, self.path = shadow, lane.path
 
     def get(self, query: bytes) -> Answer | None:

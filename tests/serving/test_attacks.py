@@ -25,9 +25,10 @@ from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError
 from helpers.export.predictors import load_predictor
 from helpers.serving import serve_command
+from helpers.serving.application import BODY_BYTES
 from helpers.serving.model_slot import ModelSlot, Watcher
 from helpers.serving.notebook_server import serve
-from helpers.serving.services import BODY_BYTES, create_predict_app
+from helpers.serving.services import create_predict_app
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 

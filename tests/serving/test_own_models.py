@@ -34,6 +34,7 @@ from helpers.serving.openapi import describe
 from helpers.serving.serve_command import CannotServe, ensure_exported
 from helpers.serving.services import create_predict_app
 from helpers.serving.several import create_models_app
+from helpers.serving.wiring import prediction_of, wiring_of
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -817,11 +818,11 @@ def test_the_doctor_says_how_a_picture_model_is_asked(pictures):
 
 def test_a_model_that_takes_long_is_not_computed_on_the_event_loop(pictures, folder, monkeypatch):
     app = create_predict_app(load_predictor(folder / "pictures"))
-    takes_long = app.extensions["takes_long"]
+    takes_long = wiring_of(app).takes_long
     monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex")
     assert all(map(takes_long, ("/predict", "//predict", "/invocations", "/v1/models/pictures:predict", "/vertex")))
     assert not any(map(takes_long, ("/", "/health/live", "/ping", "/v1/models/pictures", "/static/page.js")))
-    assert not app.extensions["lane"].is_open()
+    assert not prediction_of(app).lane.is_open()
 
 
 def test_what_is_asked_of_a_heavy_model_holds_up_neither_health_nor_its_neighbour(tmp_path):

@@ -13,6 +13,7 @@ from helpers.data.signature import Feature, Signature
 from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.services import create_predict_app
 from helpers.serving.typed_rows import typed_rows
+from helpers.serving.wiring import prediction_of
 
 BITS = Signature(tuple(Feature(f"g{i}") for i in range(1, 4)), label="won")
 MIXED = Signature(
@@ -160,7 +161,7 @@ def test_a_model_with_a_name_that_json_escapes_is_answered_by_the_lane_too(name)
         def __call__(self, rows):
             return np.full(len(rows), 0.5, np.float32)
 
-    lane = create_predict_app(Half()).extensions["lane"]
+    lane = prediction_of(create_predict_app(Half())).lane
     answer = lane.post(b"", json.dumps({name: 1, "c": 0}).encode(), "application/json")
     assert answer is not None and answer[0].startswith(b'{"prediction":"0.5"')
 
