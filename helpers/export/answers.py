@@ -11,7 +11,7 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
 from helpers.data.signature import Signature
 from helpers.export.errors import ArtifactError, first_line
-from helpers.export.foreign import Tensor
+from helpers.export.graphs import Tensor
 from helpers.export.layers import HANDS_ON
 from helpers.export.predictors import compiled
 
@@ -137,7 +137,7 @@ def _distinct(names: list[str], count: int) -> list[str]:
 
 
 def _activation(tensor) -> str | None:
-    """What the layer that makes a tensor applies: a value of `foreign.SHARES`, or "linear" for all else; None: unknown.
+    """What the layer that makes a tensor applies: a value of `graphs.SHARES`, or "linear" for all else; None: unknown.
 
     Layers that hand on what they get are looked through.
     """

@@ -20,7 +20,7 @@ from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError
 from helpers.export.first_steps import SCALING
-from helpers.export.foreign import ANY, Tensor
+from helpers.export.graphs import ANY, Tensor
 from helpers.export.layers import HANDS_ON, takers
 from helpers.export.lookups import known_values, told_apart, vocabulary, with_ids
 from helpers.export.pixel_scale import WHOLE_PIXELS, pixel_scale

@@ -12,7 +12,7 @@ import numpy as np
 
 from helpers.data.inputs import OPEN
 from helpers.data.signature import REAL, UNBOUNDED, Feature
-from helpers.export.foreign import Tensor
+from helpers.export.graphs import Tensor
 from helpers.export.layers import nested, takers
 from helpers.export.predictors import compiled
 

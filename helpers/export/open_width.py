@@ -13,7 +13,8 @@ import numpy as np
 from helpers.data.inputs import OPEN, InputSignature
 from helpers.data.signature import Signature
 from helpers.export.detection import Wishes, width_told
-from helpers.export.foreign import Ends, Tensor, is_foreign
+from helpers.export.foreign import is_foreign
+from helpers.export.graphs import Ends, Tensor
 from helpers.export.opening import Brought
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet

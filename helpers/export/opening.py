@@ -15,8 +15,9 @@ from pathlib import Path
 
 from helpers.export.errors import ArtifactError, NeedsMoreError, Remark
 from helpers.export.file_kinds import kind_of
-from helpers.export.foreign import LiteRTFile, OnnxFile
 from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras, read_architecture
+from helpers.export.litert_file import LiteRTFile
+from helpers.export.onnx_file import OnnxFile
 from helpers.quiet import keras_alone
 
 WEIGHTS = (".weights.h5", ".h5", ".hdf5")

@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers.data.inputs import OPEN
 from helpers.export.first_steps import LEVELS, first_steps, means
-from helpers.export.foreign import Tensor
+from helpers.export.graphs import Tensor
 
 WHOLE_PIXELS = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")  # which 0 to 255 go into
 RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}  # of pixels that a model may have been trained on

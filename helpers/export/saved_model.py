@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 
 from helpers.export.errors import ArtifactError, Remark, first_line
-from helpers.export.foreign import DEFAULT, Ends, Graph, Operation, Tensor
+from helpers.export.graphs import DEFAULT, Ends, Graph, Operation, Tensor
 from helpers.export.predictors import compiled
 from helpers.quiet import quiet
 

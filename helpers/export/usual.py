@@ -15,7 +15,7 @@ from helpers.data.decimals import rounded
 from helpers.data.inputs import OPEN
 from helpers.data.signature import Feature, Signature
 from helpers.export.first_steps import LEVELS, first_steps
-from helpers.export.foreign import Tensor
+from helpers.export.graphs import Tensor
 from helpers.export.layers import takers
 
 SPREADS = 2  # on either side of a mean

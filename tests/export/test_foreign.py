@@ -16,7 +16,8 @@ from helpers.data.parameters import InvalidRequest
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
-from helpers.export.foreign import LiteRTFile, OnnxFile
+from helpers.export.litert_file import LiteRTFile
+from helpers.export.onnx_file import OnnxFile
 from helpers.export.own_model import export_file, found_in, takes_in_words, told
 from helpers.export.saved_model import read_saved_model
 from helpers.quiet import quiet

@@ -1,0 +1,201 @@
+"""The graph of a model that no Keras file holds: what its ends take and answer, as far as its operations tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DEFAULT = "serving_default"  # the function of several that is asked
+# Operations that hand each number on as it is, those that do so at another place, and those that scale it.
+HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
+MOVES = ("Transpose", "StridedSlice", "Slice", "ReverseV2", "TRANSPOSE", "STRIDED_SLICE", "REVERSE_V2")
+ASKS_SHAPE = ("Shape", "Size", "SHAPE")
+SCALES = (
+    dict.fromkeys(("Mul", "MUL"), np.multiply)
+    | dict.fromkeys(("Div", "RealDiv", "DIV"), np.divide)
+    | dict.fromkeys(("Sub", "SUB"), np.subtract)
+    | dict.fromkeys(("Add", "AddV2", "ADD"), np.add)
+)
+COMPUTES = SCALES | dict.fromkeys(("Sqrt", "SQRT"), np.sqrt) | dict.fromkeys(("Maximum", "Max", "MAXIMUM"), np.maximum)
+CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
+FLATTENS, ANY = ("Flatten", "Reshape", "RESHAPE"), -1
+# Operations that give a picture another size, and which of what they read is that size
+RESIZES = {"Resize": 3, "RESIZE_BILINEAR": 1, "ResizeBilinear": 1, "ResizeBicubic": 1, "ResizeNearestNeighbor": 1}
+LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
+SHARES = {
+    "LogSoftmax": "log_softmax",
+    "LOG_SOFTMAX": "log_softmax",
+    "Softmax": "softmax",
+    "SOFTMAX": "softmax",
+    "Sigmoid": "sigmoid",
+    "LOGISTIC": "sigmoid",
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output of a model: shape with None where it is open, the first for the rows.
+
+    activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
+    input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
+    weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether
+    the graph gives a picture its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY`
+    for all of a row, None where it is not reshaped first. pixels: how those of a picture are scaled where no step
+    tells it, "" if unknown. classes: of an output, what its shares are of, where the file says so.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    activation: str | None = None
+    words: int | None = None
+    scaled: tuple[float, float] | None = None
+    line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
+    is_resized: bool = False
+    flat: int | None = None
+    pixels: str = ""
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a graph, with the names of what it reads and writes."""
+
+    kind: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+class Graph:
+    """Operations, and the first dimension of each constant: enough to tell what a graph makes of its ends.
+
+    value(name): what a constant holds; None where that is not told.
+    """
+
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        constants: dict[str, int | None],
+        value: Callable[[str], np.ndarray | None],
+    ):
+        self.operations, self.constants, self._value = list(operations), constants, value
+        self.made_by = {name: each for each in self.operations for name in each.writes}
+
+    def activation(self, output: str) -> str | None:
+        made = self.made_by.get(self._first(output, HANDS_ON))
+        if made and made.kind in CLASSIFIES:
+            return None  # shares or scores, as its answers tell
+        return SHARES.get(made.kind, "linear") if made else "linear"
+
+    def words(self, source: str) -> int | None:
+        """How many rows the table has that an input is looked up in."""
+        sizes = [self._rows(each.reads[0]) for each in self._readers(source) if each.kind in LOOKS_UP]
+        return next(filter(None, sizes), None)
+
+    def tables(self) -> frozenset[int]:
+        """How many rows the tables have in which anything is looked up."""
+        sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
+        return frozenset(filter(None, sizes))
+
+    def told_of(self, source: str, is_plain: bool = True) -> dict:
+        """What a `Tensor` says of an input. is_plain: whether its numbers stand for themselves."""
+        line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
+        scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
+        told = {"is_resized": self._is_resized(source), "flat": self._flat(source)}
+        return {"words": self.words(source), "line": line, "scaled": scaled, **told}
+
+    def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+        """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.
+
+        past: the kinds of operations that are passed; those that move numbers leave their mean.
+        """
+        low, high = np.zeros(()), np.ones(())
+        for taken, reader in self._chain(source):
+            if reader.kind in SCALES:
+                sides = [None if name == taken else self._constant(name) for name in reader.reads]
+                if sum(side is None for side in sides) > 1:
+                    return None
+                low, high = (
+                    SCALES[reader.kind](*(number if side is None else side for side in sides)) for number in (low, high)
+                )
+            elif reader.kind not in past:
+                break
+            elif reader.kind in MOVES:
+                low, high = low.mean(), high.mean()
+        return low, high
+
+    def _is_resized(self, source: str) -> bool:
+        """Whether a picture is given a size that is always the same before anything but its scaling is done with it."""
+        past = (*HANDS_ON, *MOVES, *SCALES)
+        first = next((each for _, each in self._chain(source) if each.kind not in past), None)
+        size = first.reads[RESIZES[first.kind] :][:1] if first and first.kind in RESIZES else ()
+        return bool(size) and self._constant(size[0]) is not None
+
+    def _flat(self, source: str) -> int | None:
+        """What `Tensor.flat` says."""
+        past = ("Identity", "Cast", "CAST", "DEQUANTIZE", "QUANTIZE", *SCALES)
+        first = next((each for _, each in self._chain(source) if each.kind not in past), None)
+        if first is None or first.kind not in FLATTENS:
+            return None
+        if first.kind == "Flatten":
+            return ANY
+        size = first.reads[1] if len(first.reads) > 1 else ""
+        if (made := self.made_by.get(size)) and made.kind in ("Pack", "PACK", "Concat"):  # the number of rows, and this
+            size = made.reads[-1]
+        known = self._constant(size)
+        return None if known is None else int(np.ravel(known)[-1])
+
+    def _chain(self, source: str) -> Iterator[tuple[str, Operation]]:
+        """What an operation takes, and the operation, as long as only one takes it, and what that makes of it."""
+        while True:
+            readers = [each for each in self.operations if source in each.reads and each.kind not in ASKS_SHAPE]
+            if len(readers) != 1:
+                return
+            yield source, readers[0]
+            source = readers[0].writes[0]
+
+    def _rows(self, name: str) -> int | None:
+        """The first dimension of a constant, which may be handed on before it is used; None for what is computed."""
+        return self.constants.get(self._first(name, ("Identity",)))
+
+    def _constant(self, name: str) -> np.ndarray | None:
+        """What a constant holds, or what is computed from constants; None for all else."""
+        name = self._first(name, HANDS_ON)
+        if name in self.constants:
+            value = self._value(name)
+            return None if value is None else np.asarray(value, np.float64)
+        made = self.made_by.get(name)
+        parts = list(map(self._constant, made.reads)) if made and made.kind in COMPUTES else [None]
+        return None if any(part is None for part in parts) else COMPUTES[made.kind](*parts)
+
+    def _first(self, name: str, kinds: Iterable[str]) -> str:
+        """What operations of these kinds have handed on as `name`."""
+        made = self.made_by.get(name)
+        while made is not None and made.kind in kinds:
+            name = made.reads[0]
+            made = self.made_by.get(name)
+        return name
+
+    def _readers(self, source: str) -> list[Operation]:
+        found = []
+        for each in [each for each in self.operations if source in each.reads]:
+            found += self._readers(each.writes[0]) if each.kind in HANDS_ON else [each]
+        return found
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a model takes and answers, how it is asked, and the sizes of its look-ups, for `detection`."""
+
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
+    tables: frozenset[int] = frozenset()
+    layers = ()
+
+    @property
+    def output_names(self) -> list[str]:
+        return [each.name for each in self.outputs]

@@ -1,0 +1,99 @@
+"""A LiteRT file: its inputs and outputs, and what its operations tell of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.images import PIXELS
+from helpers.export.errors import ArtifactError, first_line
+from helpers.export.foreign import ForeignModel, open_shape, rows_first
+from helpers.export.graphs import DEFAULT, Graph, Operation, Tensor
+from helpers.export.predictors import LiteRTFunction
+
+
+class LiteRTFile(ForeignModel):
+    """A LiteRT file (once TensorFlow Lite), run by LiteRT."""
+
+    format, kind = "tflite", "LiteRT"
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        try:
+            self.answer = run = LiteRTFunction(self.content)
+        except Exception as error:
+            raise ArtifactError(
+                f"{path.name} cannot be run by LiteRT ({first_line(error)}): get it again, or bring the model that it "
+                "was made of"
+            ) from error
+        several = list(run.first.get_signature_list())
+        if len(several) > 1 and run.function != DEFAULT:
+            raise ArtifactError(
+                f"{path.name} holds several functions ({', '.join(several)}), of which LiteRT runs the first: convert "
+                f"it anew with the one to ask, as signature_keys=[{(DEFAULT if DEFAULT in several else several[0])!r}]"
+            )
+        plain, tensors, operations = _graph_in(self.content)
+        if lent := sorted({each.kind.removeprefix("Flex") for each in operations if each.kind.startswith("Flex")}):
+            raise ArtifactError(
+                f"{path.name} cannot be run by LiteRT: it holds operations of TensorFlow that LiteRT does not have "
+                f"({', '.join(lent[:6])}): bring the model that it was made of"
+            )
+        written = {name for each in operations for name in each.writes}
+        given = {str(each["index"]) for each in run.inputs.values()}
+        constants = {
+            str(index): int(each["shape"][0]) if len(each["shape"]) else None
+            for index, each in tensors.items()
+            if str(index) not in written | given
+        }
+        self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
+        graph = Graph(operations, constants, lambda name: plain.get_tensor(int(name)) if name.isdigit() else None)
+        self.tables = graph.tables()
+        self.inputs = tuple(
+            Tensor(
+                name,
+                rows_first(path, name, each["shape_signature"]),
+                _dtype_of(each),
+                **graph.told_of(str(each["index"]), is_plain=not each["quantization"][0]),
+                pixels=_quantized_pixels(each),
+            )
+            for name, each in run.inputs.items()
+        )
+        self.outputs = tuple(
+            Tensor(
+                name,
+                (None, *open_shape(each["shape_signature"])[1:]),
+                _dtype_of(each),
+                graph.activation(str(each["index"])),
+            )
+            for name, each in run.outputs.items()
+        )
+
+
+def _graph_in(content: bytes):
+    """An interpreter, LiteRT's details of all tensors by their numbers, and the operations as they are in the file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate puts one operation of its own for many
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
+    operations = [
+        Operation(each["op_name"], tuple(map(str, each["inputs"])), tuple(map(str, each["outputs"])))
+        for each in interpreter._get_ops_details()
+    ]
+    return interpreter, {each["index"]: each for each in interpreter.get_tensor_details()}, operations
+
+
+def _dtype_of(detail: dict) -> str:
+    is_scaled = detail["quantization"][0] and np.dtype(detail["dtype"]).kind in "iu"
+    return "float32" if is_scaled else np.dtype(detail["dtype"]).name
+
+
+def _quantized_pixels(detail: dict) -> str:
+    """How pixels are scaled, from how the whole numbers of a file stand for real ones."""
+    scale, zero = detail["quantization"]
+    if not scale or np.dtype(detail["dtype"]).itemsize > 1:
+        return ""
+    ends = np.iinfo(detail["dtype"])
+    low, high = ((end - zero) * scale for end in (ends.min, ends.max))
+    known = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
+    return next((name for name in PIXELS if name in known and np.allclose((low, high), known[name], rtol=0.02)), "")
