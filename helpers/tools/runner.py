@@ -7,6 +7,7 @@ notebook, also when a cell fails.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import json
 import re
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 from urllib.parse import urlencode
 
 import nbformat
@@ -191,10 +194,12 @@ async def _execute_all(
     pages: list[asyncio.Future] = []
 
     async def execute_and_write(name: str) -> None:
+        client = _client(notebooks[name], name, progress, started[name].set)
         try:
-            with _failure_named(name):
-                await _client(notebooks[name], name, progress, started[name].set).async_execute()
+            with TemporaryFile() as said, _failure_named(name, said):
+                await client.async_execute(stderr=said)
         finally:
+            atexit.unregister(client._cleanup_kernel)  # which nbclient leaves there for a kernel that did not start
             started[name].set()
             if folder:
                 write(notebooks[name], folder / f"{name}.ipynb")
@@ -261,8 +266,11 @@ def _client(
 
 
 @contextmanager
-def _failure_named(name: str) -> Iterator[None]:
-    """What ends the execution of the notebook `name` becomes `NotebookFailed`."""
+def _failure_named(name: str, said: IO[bytes]) -> Iterator[None]:
+    """What ends the execution of the notebook `name` becomes `NotebookFailed`.
+
+    said: what its kernel wrote to its own standard error: why it cannot start, or a trace of its being ended.
+    """
     try:
         yield
     except CellExecutionError as error:
@@ -270,6 +278,11 @@ def _failure_named(name: str) -> Iterator[None]:
         raise NotebookFailed(f"{name}: a cell failed with {error.ename}: {sentence}") from None
     except DeadKernelError:
         raise NotebookFailed(f"{name}: its kernel ended while a cell ran: free some memory, then try again") from None
+    except RuntimeError as error:  # as nbclient tells of a kernel that did not start
+        said.seek(0)
+        lines = said.read().decode(errors="replace").split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), str(error))
+        raise NotebookFailed(f"{name}: its kernel did not start ({reason}): mend that, then try again") from None
 
 
 def code_cells(notebook: NotebookNode) -> list[int]:

@@ -77,12 +77,25 @@ def test_wrong_answers_are_counted_as_failed_and_have_no_latency():
 
 
 def test_a_server_that_goes_away_is_counted_as_failed():
-    server = serve(Recorder(seconds=0.02), port=0)
-    timer = threading.Timer(0.6, server.stop)
-    timer.start()
+    app = Recorder(seconds=0.02)
+    server = serve(app, port=0)
+
+    def stop():
+        until(lambda: app.seen)  # the process of the clients takes its time to start
+        time.sleep(0.6)
+        server.stop()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
     load = measure(server.url, clients=2, seconds=1.0)
-    timer.join()
+    stopping.join()
     assert load.failed > 0 and len(load.latencies) > 0
+
+
+def test_a_server_slower_than_the_time_to_measure_is_asked_once_by_each_client():
+    with serve(Recorder(seconds=0.6), port=0) as server:
+        load = measure(server.url, clients=2, seconds=0.1)
+    assert load.failed == 0 and len(load.latencies) == load.requests == 2
 
 
 def test_nobody_at_the_address_is_an_error(free_port):

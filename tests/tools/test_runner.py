@@ -1,5 +1,6 @@
 """Notebooks are executed with other parameters, in place, and as pages; a failing cell is named."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -218,23 +219,56 @@ def test_ctrl_c_ends_every_kernel(tmp_path, call, at_work):
     for name in ("00_a", "01_b"):
         write_notebook(tmp_path / f"{name}.ipynb", f"open('{name} runs', 'w').close()\nwhile True:\n    pass")
     program = f"""if True:
+        import signal
         from pathlib import Path
         from helpers.tools import runner
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a shell hands on none
         runner.NOTEBOOKS, runner.TAKES_UP = Path(), {{"00_a": (), "01_b": ()}}
         notebooks = {{path.stem: runner.read(path) for path in runner.notebook_paths()}}
         {call}
     """
     output = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     running = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **output)
-    while not all((tmp_path / f"{name} runs").exists() for name in ("00_a", "01_b")[:at_work]):
-        assert running.poll() is None, running.stderr.read()
-        time.sleep(0.05)
-    kernels = psutil.Process(running.pid).children()
-    assert len(kernels) == at_work
-    os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the kernels, too
-    _, said = running.communicate(timeout=60)
-    assert said.strip().endswith("KeyboardInterrupt")
-    assert not any(kernel.is_running() for kernel in kernels)
+    kernels = []
+    try:
+        while not all((tmp_path / f"{name} runs").exists() for name in ("00_a", "01_b")[:at_work]):
+            assert running.poll() is None, running.stderr.read()
+            time.sleep(0.05)
+        kernels = psutil.Process(running.pid).children()
+        assert len(kernels) == at_work
+        os.killpg(running.pid, signal.SIGINT)  # a terminal sends it to the kernels, too
+        _, said = running.communicate(timeout=60)
+        assert said.strip().endswith("KeyboardInterrupt")
+        assert not any(kernel.is_running() for kernel in kernels)
+    finally:  # else they would compute for ever
+        for process in (running, *kernels):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_says_why(tmp_path):
+    """As where the reader's folder holds a module by the name of one that the kernel wants."""
+    write_notebook(tmp_path / "00_a.ipynb", "1")
+    (tmp_path / "zmq").mkdir()
+    (tmp_path / "zmq" / "__init__.py").write_text("raise ImportError('this is not the zmq that is looked for')\n")
+    runner_of = f"""if True:
+        from pathlib import Path
+        from helpers.tools import runner
+        import os
+        runner.NOTEBOOKS = Path({str(tmp_path)!r})
+        os.environ["PYTHONPATH"] = {str(tmp_path)!r}
+        try:
+            runner.execute(runner.read(Path({str(tmp_path)!r}, "00_a.ipynb")), "00_a")
+        except runner.NotebookFailed as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", runner_of], cwd=PROJECT, capture_output=True, text=True, check=True)
+    reason = "ImportError: this is not the zmq that is looked for"
+    assert (done.stdout, done.stderr) == (
+        f"00_a: its kernel did not start ({reason}): mend that, then try again\n",
+        "",
+    )
 
 
 def test_each_notebook_says_whose_files_it_takes_up():
