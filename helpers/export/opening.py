@@ -15,7 +15,8 @@ from pathlib import Path
 
 from helpers.export.errors import ArtifactError, NeedsMoreError, Remark
 from helpers.export.file_kinds import kind_of
-from helpers.export.legacy import describe_keras_file, is_weights_alone, load_keras, read_architecture
+from helpers.export.keras_contents import is_weights_alone, read_architecture
+from helpers.export.legacy import describe_keras_file, load_keras
 from helpers.export.litert_file import LiteRTFile
 from helpers.export.onnx_file import OnnxFile
 from helpers.quiet import keras_alone
