@@ -138,6 +138,20 @@ def as_arrays(answers) -> tuple[np.ndarray, ...]:
     return answers if isinstance(answers, tuple) else (np.asarray(answers),)
 
 
+def answers_of(arrays: list[np.ndarray]) -> np.ndarray | tuple[np.ndarray, ...]:
+    """The answers of a model's outputs: an array, or a tuple of several.
+
+    They are float32, or float64 where the model answers with that, or with whole numbers that float32 may not hold.
+    """
+    found = tuple(flat(np.asarray(array, np.result_type(array.dtype, np.float32))) for array in map(np.asarray, arrays))
+    return found[0] if len(found) == 1 else found
+
+
+def flat(answers: np.ndarray) -> np.ndarray:
+    """(k, 1) as (k,); answers of more than one number per row as they are."""
+    return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
+
+
 def _are_shares(answers: np.ndarray) -> bool:
     return bool(((answers >= 0) & (answers <= 1 + ROUNDING)).all())
 

@@ -13,7 +13,7 @@ from helpers.data.signature import Signature
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.graphs import Tensor
 from helpers.export.layers import HANDS_ON
-from helpers.export.predictors import compiled
+from helpers.export.run_keras import compiled
 
 ROWS = 64  # that are asked where the last layer does not tell what the answers are
 OF_ANY = frozenset(  # that the end of a network is called, whatever it predicts

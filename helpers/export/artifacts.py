@@ -41,7 +41,7 @@ from helpers.export.parity import (
     on_rows,
     proves_nothing,
 )
-from helpers.export.predictors import compiled
+from helpers.export.run_keras import compiled
 
 FEW = 8  # rows that are asked before anything is written
 ROUNDED = 0.02  # of the largest answer: by half precision, or whole numbers in a file

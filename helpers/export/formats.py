@@ -29,7 +29,7 @@ from helpers.export.errors import ArtifactError
 from helpers.export.legacy import hushed
 from helpers.export.onnx_ops import HANDLERS
 from helpers.export.pmml import write_pmml
-from helpers.export.predictors import flat_call
+from helpers.export.run_keras import flat_call
 from helpers.export.steps import layers_of, spread_of, steps_of
 from helpers.quiet import quiet
 

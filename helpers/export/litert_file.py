@@ -10,7 +10,7 @@ from helpers.data.images import PIXELS
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
 from helpers.export.graphs import DEFAULT, Graph, Operation, Tensor
-from helpers.export.predictors import LiteRTFunction
+from helpers.export.run_litert import LiteRTFunction
 
 
 class LiteRTFile(ForeignModel):

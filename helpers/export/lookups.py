@@ -14,7 +14,7 @@ from helpers.data.inputs import OPEN
 from helpers.data.signature import REAL, UNBOUNDED, Feature
 from helpers.export.graphs import Tensor
 from helpers.export.layers import nested, takers
-from helpers.export.predictors import compiled
+from helpers.export.run_keras import compiled
 
 MOST_TOLD_APART = 10_000  # values that a model's card lists
 

@@ -13,7 +13,7 @@ import numpy as np
 from helpers.export.errors import ArtifactError
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
 from helpers.export.graphs import CLASSIFIES, Graph, Operation, Tensor
-from helpers.export.predictors import onnx_function, onnx_session
+from helpers.export.run_onnx import onnx_function, onnx_session
 
 CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
 

@@ -16,7 +16,7 @@ from helpers.export.detection import Wishes, width_told
 from helpers.export.foreign import is_foreign
 from helpers.export.graphs import Ends, Tensor
 from helpers.export.opening import Brought
-from helpers.export.predictors import compiled
+from helpers.export.run_keras import compiled
 from helpers.quiet import quiet
 
 WIDEST = 1024

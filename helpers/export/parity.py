@@ -26,7 +26,8 @@ from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.formats import FILES
 from helpers.export.legacy import load_keras
-from helpers.export.predictors import BACKEND_OF, compiled, load_predictor
+from helpers.export.predictors import BACKEND_OF, load_predictor
+from helpers.export.run_keras import compiled
 from helpers.quiet import keras_alone
 
 TENSORFLOW = ("keras", "h5", "saved_model")  # formats that need TensorFlow to run

@@ -11,27 +11,27 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import io
 import json
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from helpers.data.inputs import OPEN, Batch, InputSignature, signature_from
-from helpers.data.outputs import as_arrays
+from helpers.data.inputs import Batch, InputSignature, signature_from
+from helpers.data.outputs import as_arrays, flat
 from helpers.export.card import read_artifact, read_card
 from helpers.export.errors import NeedsMoreError, PredictorError, first_line
 from helpers.export.folder import identity
 from helpers.export.kept import version_of
 from helpers.export.own_code import import_layers
-from helpers.quiet import keras_alone, quiet
+from helpers.export.run_keras import compiled
+from helpers.export.run_litert import LiteRTFunction
+from helpers.export.run_numpy import WEIGHTS, step_of
+from helpers.export.run_onnx import FewRows, onnx_function, onnx_session
+from helpers.quiet import keras_alone
 
 FLOAT32 = np.dtype(np.float32)
-# Rows, and numbers in them, per call of a LiteRT interpreter, which keeps the memory of the largest that it has seen.
-LITERT_BLOCK, LITERT_NUMBERS = 1024, 1_000_000
 
 
 class Predictor:
@@ -178,7 +178,7 @@ class OnnxPredictor(Predictor):
         if len(outputs[0].shape) != 2 or outputs[0].shape[1] != 1:
             return lambda rows: run(wanted, {feed: rows}, run_options)[0]
         is_usual = len(self._model_shape) == 1 and hasattr(session, "_sess")
-        few = _FewRows(session, self._model_shape) if is_usual else None
+        few = FewRows(session, self._model_shape) if is_usual else None
 
         def answer(rows):
             if few is not None and 0 < len(rows) <= few.most:
@@ -186,83 +186,6 @@ class OnnxPredictor(Predictor):
             return run(wanted, {feed: rows}, run_options)[0].reshape(-1)
 
         return answer
-
-
-class _FewRows:
-    """A session as a function of few rows, (k, m) float32 to (k,), whose input and output lie where they lay before.
-
-    Nothing is looked up or made anew for them, which is a fifth of the time of one row and a quarter of that of ten. A
-    thread that finds all places for as many rows taken makes another one.
-    """
-
-    most = 16  # rows; of more the computing itself is what takes time
-
-    def __init__(self, session, row_shape: tuple[int, ...]):
-        import onnxruntime
-
-        self._session, self._row_shape, self._options = session, row_shape, onnxruntime.RunOptions()
-        # InferenceSession.run_with_iobinding asks at every call for graphics cards
-        self._run = session._sess.run_with_iobinding
-        self._places = [deque() for _ in range(self.most + 1)]
-
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        places = self._places[len(rows)]
-        try:
-            place = places.pop()
-        except IndexError:
-            place = self._new_place(len(rows))
-        source, target, run = place
-        source[:] = rows
-        run()
-        answers = target.copy()
-        places.append(place)
-        return answers
-
-    def _new_place(self, count: int) -> tuple[np.ndarray, np.ndarray, Callable[[], None]]:
-        from onnxruntime import OrtValue
-
-        source, target = np.zeros((count, *self._row_shape), np.float32), np.zeros((count, 1), np.float32)
-        binding = self._session.io_binding()
-        # on the CPU such a value is the array's own memory
-        binding.bind_ortvalue_input(self._session.get_inputs()[0].name, OrtValue.ortvalue_from_numpy(source))
-        binding.bind_ortvalue_output(self._session.get_outputs()[0].name, OrtValue.ortvalue_from_numpy(target))
-        run = functools.partial(self._run, binding._iobinding, self._options)
-        return source, target.reshape(-1), run
-
-
-def onnx_session(content: bytes):
-    """An ONNX file as a session of ONNX Runtime that computes on the thread which calls it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # a damaged file is told by the exception
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    session._model_bytes = None  # the whole file once more, kept for a change of providers
-    return session
-
-
-def onnx_function(session) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
-    """A session as a function of an array for each input. A file made for one row at a time gets each row by itself."""
-    feeds = [each.name for each in session.get_inputs()]
-    wanted = [each.name for each in session.get_outputs()]
-
-    def run(*arrays):
-        return session.run(wanted, dict(zip(feeds, arrays, strict=True)))
-
-    if any(each.shape and each.shape[0] == 1 for each in session.get_inputs()):
-        run = _row_by_row(run)
-    return lambda *arrays: _answers(run(*arrays))
-
-
-def _row_by_row(run: Callable) -> Callable:
-    """A function of arrays of one row as one of any number of rows."""
-
-    def each(*arrays):
-        found = [run(*(array[i : i + 1] for array in arrays)) for i in range(len(arrays[0]))]
-        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
-
-    return each
 
 
 class LiteRTPredictor(Predictor):
@@ -290,114 +213,6 @@ class LiteRTPredictor(Predictor):
         return run
 
 
-class LiteRTFunction:
-    """A LiteRT file as a function of an array for each input.
-
-    inputs, outputs: what they are called, in the order in which they are given and wanted; a file that calls them
-    otherwise has them in its own order. A file of whole numbers that stand for real ones (quantized) takes and gives
-    the real ones. The attributes `inputs` and `outputs` are LiteRT's details of each by name, `function` is what the
-    file calls the function that is run.
-    """
-
-    def __init__(self, content: bytes, inputs=(), outputs=()):
-        self._content = content
-        with quiet():  # the first interpreter of a process announces itself
-            self.first = self._new()
-        self.function, *found = _litert_tensors(self.first)
-        self.inputs, self.outputs = (_in_order(*each) for each in zip(found, (inputs, outputs), strict=True))
-        row = sum(abs(int(np.prod(detail["shape_signature"]))) for detail in self.inputs.values())
-        one = any(detail["shape_signature"][0] == 1 for detail in self.inputs.values())
-        self._block = 1 if one else max(1, min(LITERT_BLOCK, LITERT_NUMBERS // max(row, 1)))
-        # Two pools, so that no interpreter of a fixed shape is ever resized: for one row, and for blocks that short
-        # ones are padded to.
-        self._single, self._blocks = deque([(self.first, ())]), deque()
-
-    def _new(self):
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(model_content=self._content, num_threads=1)
-        for detail in interpreter.get_input_details():
-            if (detail["shape_signature"][1:] < 0).any():  # which LiteRT has as 1, too small for a convolution
-                sizes = [OPEN if size < 0 else size for size in detail["shape_signature"][1:]]
-                interpreter.resize_tensor_input(detail["index"], (1, *sizes))
-        try:
-            interpreter.allocate_tensors()
-        except RuntimeError as error:
-            if "Select TensorFlow op" not in str(error):
-                raise
-            raise ValueError(
-                "it holds operations of TensorFlow that LiteRT does not have: bring the model that it was made of"
-            ) from error
-        return interpreter
-
-    def __call__(self, *arrays: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-        rows = len(arrays[0])
-        if rows == 1:
-            return _answers(self._invoke(self._single, arrays))
-        pool, found = (self._blocks if self._block > 1 else self._single), []
-        for start in range(0, rows, self._block):
-            block = [array[start : start + self._block] for array in arrays]
-            short = self._block - len(block[0])
-            padded = [np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)]) for part in block]
-            found.append([answer[: len(block[0])] for answer in self._invoke(pool, padded)])
-        if not found:
-            one = self._invoke(self._single, [np.zeros((1, *array.shape[1:]), array.dtype) for array in arrays])
-            return _answers([answer[:0] for answer in one])
-        return _answers([np.concatenate(parts) for parts in zip(*found, strict=True)])
-
-    def _invoke(self, pool: deque, arrays) -> list[np.ndarray]:
-        try:
-            interpreter, shapes = pool.pop()  # pop and append of a deque are atomic
-        except IndexError:
-            interpreter, shapes = self._new(), ()
-        wanted = tuple([array.shape for array in arrays])
-        if shapes != wanted:
-            for detail, shape in zip(self.inputs.values(), wanted, strict=True):
-                interpreter.resize_tensor_input(detail["index"], shape)
-            interpreter.allocate_tensors()
-        for detail, array in zip(self.inputs.values(), arrays, strict=True):
-            interpreter.set_tensor(detail["index"], _quantized(array, detail))
-        interpreter.invoke()
-        found = [_real(interpreter.get_tensor(detail["index"]), detail) for detail in self.outputs.values()]  # copies
-        pool.append((interpreter, wanted))
-        return found
-
-
-def _litert_tensors(interpreter) -> tuple[str, dict[str, dict], dict[str, dict]]:
-    """The function of a file that LiteRT runs, its first, and LiteRT's details of its inputs and outputs by names.
-
-    "" and the names of the tensors where the file does not name its functions.
-    """
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    for function in interpreter.get_signature_list():
-        runner = interpreter.get_signature_runner(function)
-        named = runner.get_input_details(), runner.get_output_details()
-        if {each["name"] for each in named[0].values()} == {each["name"] for each in inputs}:
-            ends = (
-                {name: next(each for each in details if each["index"] == own["index"]) for name, own in found.items()}
-                for details, found in zip((inputs, outputs), named, strict=True)
-            )
-            return function, *ends
-    return "", {each["name"]: each for each in inputs}, {each["name"]: each for each in outputs}
-
-
-def _in_order(found: dict[str, dict], names) -> dict[str, dict]:
-    return {name: found[name] for name in names} if set(names) == set(found) else found
-
-
-def _quantized(array: np.ndarray, detail: dict) -> np.ndarray:
-    scale, zero = detail["quantization"]
-    if not scale or array.dtype != FLOAT32 or np.dtype(detail["dtype"]).kind not in "iu":
-        return array
-    ends = np.iinfo(detail["dtype"])
-    return np.clip(np.round(array / scale + zero), ends.min, ends.max).astype(detail["dtype"])
-
-
-def _real(answer: np.ndarray, detail: dict) -> np.ndarray:
-    scale, zero = detail["quantization"]
-    return (answer.astype(FLOAT32) - zero) * np.float32(scale) if scale and answer.dtype.kind in "iu" else answer
-
-
 class NumpyPredictor(Predictor):
     """The layers written out in NumPy: what a network is when the framework is taken away."""
 
@@ -407,7 +222,7 @@ class NumpyPredictor(Predictor):
     def _load(self, artifact, content):
         with np.load(io.BytesIO(content), allow_pickle=False) as data:
             steps = [
-                _numpy_step(step, {name: data[f"{i}.{name}"] for name in NUMPY_WEIGHTS.get(step["do"], ())})
+                step_of(step, {name: data[f"{i}.{name}"] for name in WEIGHTS.get(step["do"], ())})
                 for i, step in enumerate(json.loads(str(data["layers"])))
             ]
             self._check_names(str(data["features"]))
@@ -415,7 +230,7 @@ class NumpyPredictor(Predictor):
         def run(rows):
             for step in steps:
                 rows = step(rows)
-            return _flat(rows)
+            return flat(rows)
 
         return run
 
@@ -491,154 +306,6 @@ def _load(kind: type[Predictor], directory: Path, card: dict) -> Predictor:
             f"{directory.name}/{kind.file} answers {answer} instead of a number: export the model again"
         )
     return predictor
-
-
-def compiled(model) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
-    """A Keras model as a function of an array for each of its inputs, compiled once for every number of rows.
-
-    A model that is not Keras's (`foreign`) says by itself how it is asked.
-
-    `model.predict` sets up a data pipeline at every call, and `model(rows)` runs layer by layer in Python; this runs
-    the graph. Answers in half precision come as float32.
-    """
-    if hasattr(model, "answer"):
-        return model.answer
-    import tensorflow as tf
-
-    _go_through_every_step(model)
-    _make_larger(model)
-    specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in model.inputs]
-    # on most CPUs TensorFlow by itself has no convolutions with the channels first
-    first = any(getattr(layer, "data_format", "") == "channels_first" for layer in model._flatten_layers())
-    call = functools.partial(flat_call, model)
-    graph = tf.function(call, input_signature=specs, jit_compile=first or None).get_concrete_function()
-    kinds = [spec.dtype for spec in specs]
-
-    def run(*arrays):
-        tensors = [tf.constant(array, kind) for array, kind in zip(arrays, kinds, strict=True)]
-        return _answers([answer.numpy() for answer in graph(*tensors)])
-
-    return run
-
-
-def _go_through_every_step(model) -> None:
-    """Let a TimeDistributed layer of Keras 3 take sequences of an open length, in this graph and in those of exports.
-
-    It goes through as many steps there as there are rows: it fails where a sequence is shorter, and cuts a longer one.
-    """
-    import keras
-
-    def call(layer, as_ever, inputs, training=None, mask=None):
-        if inputs.shape[1] is not None:
-            return as_ever(inputs, training=training, mask=mask)
-        rows, steps, *size = keras.ops.shape(inputs)
-        given = {"training": training} if layer.layer._call_has_training_arg else {}
-        if mask is not None and layer.layer._call_has_mask_arg:
-            given["mask"] = keras.ops.reshape(mask, (-1, *keras.ops.shape(mask)[2:]))
-        each = layer.layer.call(keras.ops.reshape(inputs, (-1, *size)), **given)
-        return keras.ops.reshape(each, (rows, steps, *keras.ops.shape(each)[1:]))
-
-    for layer in model._flatten_layers():
-        if type(layer).call is keras.layers.TimeDistributed.call and "call" not in vars(layer):
-            layer.call = functools.partial(call, layer, layer.call)
-
-
-def _make_larger(model) -> None:
-    """Let an UpSampling2D of Keras 3 that interpolates take pictures of any size, here and in exports.
-
-    It compares their size with 0, which a graph has no answer to before it is run.
-    """
-    import keras
-    import tensorflow as tf
-
-    def resized(as_ever, x, height, width, data_format, interpolation="nearest"):
-        if interpolation == "nearest" or data_format == "channels_first" or None not in x.shape[1:3]:
-            return as_ever(x, height, width, data_format, interpolation)
-        return tf.image.resize(x, tf.shape(x)[1:3] * [height, width], interpolation)
-
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.UpSampling2D) and "_resize_images" not in vars(layer):
-            layer._resize_images = functools.partial(resized, layer._resize_images)
-
-
-def flat_call(model, *tensors) -> list:
-    """The outputs of a Keras model in the order of `model.outputs`, given a tensor for each of `model.inputs`."""
-    import keras
-
-    given = model.input if len(tensors) > 1 else None
-    if isinstance(given, dict):  # its keys need not be the names of the tensors, and it may hold lists of them
-        named = dict(zip((each.name for each in model.inputs), tensors, strict=True))
-        given = keras.tree.map_structure(lambda each: named[each.name], given)
-    else:
-        given = tensors[0] if len(tensors) == 1 else list(tensors)
-    return keras.tree.flatten(model(given, training=False))
-
-
-NUMPY_WEIGHTS = {"dense": ("kernel", "bias"), "standardize": ("mean", "spread"), "affine": ("scale", "offset")}
-
-
-def _numpy_step(step: dict, weights: dict) -> Callable[[np.ndarray], np.ndarray]:
-    """One step of `model.npz` as a function of its input matrix."""
-    do = step["do"]
-    if do == "dense":
-        kernel, bias = weights["kernel"], weights["bias"]
-        return lambda x: x @ kernel + bias
-    if do == "standardize":
-        mean, spread = weights["mean"], weights["spread"]
-        return lambda x: (x - mean) / spread
-    if do == "affine":
-        scale, offset = weights["scale"], weights["offset"]
-        return lambda x: x * scale + offset
-    if do == "leaky_relu":
-        slope = step.get("slope", 0.2)
-        return lambda x: np.where(x > 0, x, slope * x)
-    if do not in ACTIVATIONS:
-        raise ValueError(f"NumPy does not know the step {do!r}")
-    return ACTIVATIONS[do]
-
-
-def _sigmoid(x):
-    e = np.exp(-np.abs(x))  # of a number that is not positive, so that nothing overflows
-    return np.where(x >= 0, 1, e) / (1 + e)
-
-
-def _elu(x):
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-def _softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "relu": lambda x: np.maximum(x, 0),
-    "relu6": lambda x: np.clip(x, 0, 6),
-    "elu": _elu,
-    # constants of Klambauer et al., Self-Normalizing Neural Networks, 2017
-    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
-    "softplus": lambda x: np.logaddexp(x, 0),
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "silu": lambda x: x * _sigmoid(x),
-    "tanh": np.tanh,
-    "sigmoid": _sigmoid,
-    "exponential": np.exp,
-    "softmax": _softmax,
-}
-
-
-def _answers(arrays: list[np.ndarray]) -> np.ndarray | tuple[np.ndarray, ...]:
-    """The answers of a model's outputs: an array, or a tuple of several.
-
-    They are float32, or float64 where the model answers with that, or with whole numbers that float32 may not hold.
-    """
-    found = tuple(_flat(np.asarray(array, np.result_type(array.dtype, FLOAT32))) for array in map(np.asarray, arrays))
-    return found[0] if len(found) == 1 else found
-
-
-def _flat(answers: np.ndarray) -> np.ndarray:
-    """(k, 1) as (k,); answers of more than one number per row as they are."""
-    return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
 def _closed(rows):

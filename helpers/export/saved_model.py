@@ -19,7 +19,7 @@ import keras
 
 from helpers.export.errors import ArtifactError, Remark, first_line
 from helpers.export.graphs import DEFAULT, Ends, Graph, Operation, Tensor
-from helpers.export.predictors import compiled
+from helpers.export.run_keras import compiled
 from helpers.quiet import quiet
 
 PARSES = ("ParseExample", "ParseExampleV2", "ParseSingleExample")  # as the exports of TensorFlow's estimators

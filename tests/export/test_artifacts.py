@@ -23,7 +23,8 @@ from helpers.export.errors import ArtifactError
 from helpers.export.formats import FORMATS, write_onnx
 from helpers.export.legacy import load_keras
 from helpers.export.parity import limit_of, parity
-from helpers.export.predictors import load_predictor, onnx_function, onnx_session
+from helpers.export.predictors import load_predictor
+from helpers.export.run_onnx import onnx_function, onnx_session
 from helpers.export.steps import ACTIVATIONS
 
 FAST = ("onnx", "npz")  # enough where the format does not matter

@@ -16,7 +16,8 @@ from helpers.export.answers import outputs_of, predicted
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError
 from helpers.export.own_model import export_file, takes_in_words
-from helpers.export.predictors import compiled, load_predictor
+from helpers.export.predictors import load_predictor
+from helpers.export.run_keras import compiled
 from helpers.export.versions import other_question
 from helpers.serving.services import create_predict_app
 
