@@ -28,7 +28,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from helpers import PROJECT
 from helpers.data import images
 from helpers.data.games import SAMPLE
-from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.input_kinds import Array, Image, Text
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor

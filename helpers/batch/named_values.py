@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from helpers.batch.encoding import PLAIN, as_requested, is_numeric, is_text, matched
 from helpers.data import images
-from helpers.data.inputs import MOST_COMPARED, BadValue, Batch, InputSignature, is_one_value
+from helpers.data.input_kinds import MOST_COMPARED, BadValue, is_one_value
+from helpers.data.inputs import Batch, InputSignature
 
 
 class InputEncoder:

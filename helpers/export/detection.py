@@ -15,7 +15,8 @@ import numpy as np
 
 from helpers import wording
 from helpers.data.images import THREE_CHANNELS
-from helpers.data.inputs import Array, Image, InputSignature, Text, Texts
+from helpers.data.input_kinds import Array, Image, Text, Texts
+from helpers.data.inputs import InputSignature
 from helpers.data.signature import CATEGORY, REAL, UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of
 from helpers.export.errors import ArtifactError

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers.data.inputs import OPEN
+from helpers.data.input_kinds import OPEN
 from helpers.data.signature import REAL, UNBOUNDED, Feature
 from helpers.export.graphs import Tensor
 from helpers.export.layers import nested, takers

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers.data.inputs import OPEN, InputSignature
+from helpers.data.input_kinds import OPEN
+from helpers.data.inputs import InputSignature
 from helpers.data.signature import Signature
 from helpers.export.detection import Wishes, width_told
 from helpers.export.foreign import is_foreign

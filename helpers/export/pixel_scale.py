@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers.data.inputs import OPEN
+from helpers.data.input_kinds import OPEN
 from helpers.export.first_steps import LEVELS, first_steps, means
 from helpers.export.graphs import Tensor
 

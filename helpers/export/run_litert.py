@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from helpers.data.inputs import OPEN
+from helpers.data.input_kinds import OPEN
 from helpers.data.outputs import answers_of
 from helpers.quiet import quiet
 

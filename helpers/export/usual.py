@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from helpers.data.decimals import rounded
-from helpers.data.inputs import OPEN
+from helpers.data.input_kinds import OPEN
 from helpers.data.signature import Feature, Signature
 from helpers.export.first_steps import LEVELS, first_steps
 from helpers.export.graphs import Tensor

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from flask import Response, render_template, request
 
-from helpers.data.inputs import is_one_value
+from helpers.data.input_kinds import is_one_value
 from helpers.data.outputs import ONE_PROBABILITY
 from helpers.data.parameters import usual_in_words
 from helpers.export.card import measured

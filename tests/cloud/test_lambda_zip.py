@@ -29,7 +29,8 @@ from helpers.cloud import lambda_packages, lambda_zip
 from helpers.cloud.lambda_local import CallFailed, Function, body_of, event, measure, unpacked
 from helpers.cloud.lambda_packages import CannotPackage, Target
 from helpers.cloud.lambda_zip import MOST_UNZIPPED, Package, build, check_request, check_size
-from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.input_kinds import Array, Image, Text
+from helpers.data.inputs import InputSignature
 from helpers.export.own_model import export_file
 from helpers.export.predictors import load_predictor
 from helpers.serving.lambda_limits import MOST_BODY, MOST_BYTES, Limited

@@ -17,7 +17,8 @@ from helpers.cloud import model_archive, resources, sagemaker
 from helpers.cloud.account import AWSError, connect
 from helpers.cloud.hosting import Hosts
 from helpers.cloud.sagemaker import NAME, Plan
-from helpers.data.inputs import Array, InputSignature, Text
+from helpers.data.input_kinds import Array, Text
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import NUMBER, Output
 from helpers.export.errors import ArtifactError
 from helpers.export.predictors import load_predictor

@@ -17,7 +17,8 @@ from werkzeug.datastructures import MultiDict
 from helpers.data import images, numerals
 from helpers.data.columns import usable
 from helpers.data.delimited import read_csv
-from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.input_kinds import Array, Image, Text
+from helpers.data.inputs import InputSignature
 from helpers.data.parameters import (
     LONGEST_NUMBER,
     MOST_COMPARED,

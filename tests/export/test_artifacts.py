@@ -14,7 +14,8 @@ import onnx
 import pytest
 
 from helpers import PROJECT
-from helpers.data.inputs import Array, InputSignature
+from helpers.data.input_kinds import Array
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.artifacts import export_model

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from export_tools import brought
 
-from helpers.data.inputs import Array, Batch, Image, InputSignature, name_in_requests
+from helpers.data.input_kinds import Array, Image
+from helpers.data.inputs import Batch, InputSignature, name_in_requests
 from helpers.data.outputs import ONE_PROBABILITY, Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature

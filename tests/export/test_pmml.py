@@ -18,7 +18,8 @@ import pytest
 import requests
 
 from helpers import PROJECT
-from helpers.data.inputs import Array, InputSignature
+from helpers.data.input_kinds import Array
+from helpers.data.inputs import InputSignature
 from helpers.data.signature import Feature, InvalidRequest, Signature
 from helpers.export import pmml_evaluator
 from helpers.export.artifacts import export_model

@@ -15,7 +15,8 @@ from conftest import as_requests, passengers, reexported
 
 from helpers import PROJECT
 from helpers.data.games import SAMPLE, split
-from helpers.data.inputs import Array, Image, InputSignature
+from helpers.data.input_kinds import Array, Image
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.data.raw_tables import DataError
 from helpers.data.signature import Feature, Signature

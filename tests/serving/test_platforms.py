@@ -12,7 +12,8 @@ import requests
 from conftest import as_requests, passengers
 
 from helpers.data.delimited import read_csv
-from helpers.data.inputs import Array, InputSignature, Text
+from helpers.data.input_kinds import Array, Text
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.data.parameters import InvalidRequest
 from helpers.data.signature import Feature, Signature

@@ -19,7 +19,8 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 from service_processes import until
 
-from helpers.data.inputs import Array, Image, InputSignature, Text
+from helpers.data.input_kinds import Array, Image, Text
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError

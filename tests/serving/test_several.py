@@ -18,7 +18,8 @@ import requests
 from service_processes import is_ready, start, until
 
 from helpers import PROJECT
-from helpers.data.inputs import Image, InputSignature
+from helpers.data.input_kinds import Image
+from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.export import served, versions
 from helpers.export.folder import replacing
