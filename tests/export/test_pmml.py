@@ -84,11 +84,21 @@ def network(*hidden, signature: Signature = SIGNATURE, last=None):
     return keras.Sequential([keras.Input((signature.width,)), *first, *hidden, last])
 
 
+@pytest.fixture(autouse=True)
+def same_weights():
+    """A layer draws the seed of its weights as it is made: else they would depend on the tests before."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Path:
     """An export of a network on the features of `people`."""
+    import keras
     from keras import layers
 
+    keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("own") / "people"
     model = network(layers.Dense(32, activation="relu"), layers.Dropout(0.1), layers.Dense(32, activation="relu"))
     with warnings.catch_warnings(action="ignore"):  # where there is no Java
