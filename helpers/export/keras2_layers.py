@@ -211,7 +211,7 @@ def _operation_of(layer: dict) -> str:
 
 
 def _tensorflow_function(layer: dict, notes: list[str]) -> dict:
-    from helpers.export.keras2_stand_ins import TENSORFLOW_FUNCTIONS
+    from helpers.export.keras2_functions import TENSORFLOW_FUNCTIONS
 
     function = layer["config"].get("function") or _operation_of(layer)
     if function in NOT_KEPT:

@@ -276,5 +276,6 @@ def _import_keras() -> None:
     for setting in foreign_settings():
         raise ArtifactError(f"Keras cannot be used as this project needs it ({setting.found}): {setting.remedy}")
     with keras_alone():
+        import helpers.export.keras2_functions
         import helpers.export.keras2_stand_ins
         import helpers.export.saved_model  # noqa: F401
