@@ -25,8 +25,9 @@ from helpers.export.kept import version_of
 from helpers.whole_file import becoming
 
 OWN, TENSORFLOW = "own", "tensorflow"
-RUN = ("onnx", "npz")  # the formats that the service's container runs
-SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # the last where a container holds LiteRT, too
+# The formats that the service's container runs, by the BACKEND that its image was built with.
+RUN = {"onnx": ("onnx", "npz"), "litert": ("onnx", "npz", "tflite"), "keras": ("onnx", "npz", "keras")}
+SERVED = (CARD, "model.onnx", "model.npz", "model.tflite")  # small ones, whether or not an image reads them
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,21 @@ class Archive:
         return self.path.stat().st_size
 
 
-def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive:
+def pack(model: str | Path, target: str | Path, container: str = OWN, backend: str = "onnx") -> Archive:
     """The export in the folder `model` as an archive at `target`, for a container "own" or "tensorflow".
 
-    Raises `ArtifactError` where the folder holds no format that this container runs.
+    backend: the BACKEND that the image of our own was built with, "onnx", "litert" or "keras". Raises `ArtifactError`
+    where the folder holds no format that this container runs.
     """
+    if backend not in RUN:
+        raise ValueError(f"backend is one of {', '.join(RUN)}, not {backend!r}")
     folder, target = Path(model), Path(target)
     card = read_card(folder)
     if container == OWN:
-        files = {name: folder / name for name in SERVED if (folder / name).exists()}
-        elsewhere = 'pack it for TensorFlow\'s container, container="tensorflow"'
-        if "keras" not in card["formats"]:
-            elsewhere = "serve it on a machine of your own, or on Lambda"
-        there = [name for name in card["formats"] if name not in RUN or f"model.{name}" in files]
-        if sentence := not_run({**card, "formats": there}, RUN, elsewhere):
+        wanted = [*SERVED, "model.keras"] if backend == "keras" else SERVED
+        files = {name: folder / name for name in wanted if (folder / name).exists()}
+        there = [name for name in card["formats"] if name not in RUN[backend] or f"model.{name}" in files]
+        if sentence := not_run({**card, "formats": there}, RUN[backend], _another_image(card["formats"])):
             raise ArtifactError(f"{folder.name} {sentence}")
         for name in files.keys() - {CARD}:
             read_artifact(folder, name, card)  # which the container would refuse where it is damaged
@@ -70,6 +72,13 @@ def pack(model: str | Path, target: str | Path, container: str = OWN) -> Archive
     with becoming(target) as part:
         part.write_bytes(_packed(dict(sorted(files.items()))))
     return Archive(target, version_of(card), container, tuple(sorted(files)))
+
+
+def _another_image(formats: list[str]) -> str:
+    """What to do with a model that holds these formats alone, as the end of a sentence."""
+    backend = "litert" if "tflite" in formats else "keras"
+    todo = f'pack it with backend="{backend}", for an image built with --build-arg BACKEND={backend}'
+    return f'{todo}, or for TensorFlow\'s container, container="tensorflow"' if "keras" in formats else todo
 
 
 def _how_to_have_one(folder: Path, card: dict) -> str:

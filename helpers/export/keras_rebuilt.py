@@ -16,11 +16,18 @@ from helpers.export.keras_contents import WEIGHTS, Contents, is_new_layout
 
 
 def copy_for_keras(contents: Contents, tree: dict | None, folder: Path, keep_training: bool) -> Path:
-    """The file with `tree` for its own, under the ending that Keras goes by; the weights alone where it is None."""
+    """The file with `tree` for its own, under the ending that Keras goes by; the weights alone where it is None.
+
+    What Keras reads as it is, is not copied: a large model may have no room for it, as in a container.
+    """
     import h5py
 
     if contents.container == "zip":
         copy = folder / "model.keras"
+        with zipfile.ZipFile(contents.path) as source:
+            is_as_read = tree is None or tree == json.loads(source.read("config.json"))
+            if is_as_read and contents.is_modern and contents.path.suffix == copy.suffix:
+                return contents.path
         with zipfile.ZipFile(contents.path) as source, zipfile.ZipFile(copy, "w") as target:
             for name in source.namelist():
                 is_tree = name == "config.json" and tree is not None

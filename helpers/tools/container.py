@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 from helpers.export import registry, served
 from helpers.export.card import not_run
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of
+from helpers.export.kept import CARD
 from helpers.serving import serve_command
 from helpers.tools import command_line, option_parser
 
@@ -21,7 +25,6 @@ MODEL = "/opt/ml/model"  # baked into the image or mounted; SageMaker puts a mod
 # Under these names platforms say where they will ask, and how much at once; 25 MB is what SageMaker's endpoints send.
 PORT = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
 MAX_BODY = os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB") or os.environ.get("MAX_BODY_MB") or "25"
-RUNS = {"onnx": "onnx", "npz": "numpy"}  # of `predictors.BACKEND_OF` those for which the image has a runtime
 INSIDE = "This address is the container's own: outside, ask the one that --publish names, as in --publish 5000:8080."
 WORKERS = os.environ.get("WORKERS", "2")  # not one per core: a container sees all those of its machine
 
@@ -30,8 +33,8 @@ def main(words: list[str]) -> int:
     """Serve until SIGTERM; returns the exit code."""
     if words[:1] == ["--health"]:
         return health(*words[1:])
-    if words[:1] == ["--check"]:  # what the Containerfile asks as it puts a model in
-        return check(check_model(["--model", MODEL]))
+    if words[:1] == ["--take-in"]:  # what the Containerfile asks as it puts a model in
+        return take_in(check_model(["--model", MODEL]))
     words = words[1:] if words[:1] == ["serve"] else words
     options = ["--host", "0.0.0.0", "--port", PORT, "--workers", WORKERS, "--model", MODEL]
     options += ["--max-body", MAX_BODY, *words]
@@ -59,20 +62,43 @@ def check_model(options: list[str]) -> list[str]:
             f"{model} holds no exported model{who}: mount the folder of one there, "
             f"as in --volume ./models/games:{MODEL}:ro",
         )
-    card = {"formats": [*RUNS], **(card_of(folder) or {})}
-    if sentence := not_run(card, RUNS, "serve it without a container, where Keras and LiteRT can be"):
+    here = runnable()
+    card = {"formats": [*here], **(card_of(folder) or {})}
+    if sentence := not_run(card, here, _another_image(card["formats"])):
         option_parser.refuse("serve", f"{model} {sentence}")
-    return [] if chosen.backend or "onnx" in card["formats"] else ["--backend", RUNS["npz"]]
+    runs = next(here[name] for name in here if name in card["formats"])
+    return [] if chosen.backend or runs == "onnx" else ["--backend", runs]
 
 
-def check(options: list[str]) -> int:
-    """0 where the model answers a row; SystemExit 2 with a sentence where it does not. options: those that it needs."""
-    from helpers.export.predictors import load_predictor
+def runnable() -> dict[str, str]:
+    """The formats of models for which this image holds what runs them, and that, the best of them first."""
+    from helpers.export.predictors import BACKEND_OF, BACKENDS
+
+    return {
+        name: backend for name, backend in BACKEND_OF.items() if find_spec(BACKENDS[backend].package.replace("-", "_"))
+    }
+
+
+def _another_image(formats: list[str]) -> str:
+    """What to do with a model that holds these formats alone."""
+    return f"build the image with --build-arg BACKEND={'litert' if 'tflite' in formats else 'keras'}"
+
+
+def take_in(options: list[str]) -> int:
+    """0 where the model answers a row, and SystemExit 2 with a sentence where it does not.
+
+    The files that nothing here reads are left out. options: those that the model needs.
+    """
+    from helpers.export.predictors import BACKENDS, load_predictor
 
     try:
         load_predictor(MODEL, *options[1:]).close()
     except ArtifactError as error:
         option_parser.refuse("serve", str(error))
+    read = {CARD, *(BACKENDS[backend].file for backend in runnable().values())}
+    for path in Path(MODEL).iterdir():
+        if path.name not in read:
+            (shutil.rmtree if path.is_dir() else Path.unlink)(path)
     return 0
 
 

@@ -79,10 +79,14 @@ def test_what_a_container_cannot_run_is_said(exported, archive, tmp_path):
     unfit = {"onnx": {"file": "model.onnx", "reason": "texts are taken apart"}}
     for change, own, tensorflow in (
         ({}, "alone, and only onnx, npz run there: export it to onnx or npz first, or pack it", ": write one with exp"),
-        ({"not_exported": unfit}, "alone, as texts are taken apart, and .* there: pack it for TensorFlow's", ": write"),
+        (
+            {"not_exported": unfit, "formats": ["keras"]},
+            'alone, as texts are taken apart, and .*: pack it with backend="keras", for an .*=keras, or for Tensor',
+            ": write",
+        ),
         (
             {"formats": ["tflite"]},
-            "holds tflite alone, .* there: serve it on a machine",
+            'holds tflite alone, .* there: pack it with backend="litert", for an image .* BACKEND=litert$',
             "Keras does not read: pack it",
         ),
         ({"not_exported": {"saved_model": unfit["onnx"]}}, "", ", as texts are taken apart: serve it on a machine"),
@@ -92,6 +96,12 @@ def test_what_a_container_cannot_run_is_said(exported, archive, tmp_path):
             model_archive.pack(bare, tmp_path / "no.tar.gz")
         with pytest.raises(ArtifactError, match=f"holds no SavedModel.*{tensorflow}"):
             model_archive.pack(bare, tmp_path / "no.tar.gz", container="tensorflow")
+    (bare / "card.json").write_text(json.dumps(card))
+    for backend, name in (("litert", "model.tflite"), ("keras", "model.keras")):
+        packed = model_archive.pack(bare, tmp_path / f"{backend}.tar.gz", backend=backend)
+        assert {name, "card.json"} <= set(packed.names)
+    with pytest.raises(ValueError, match="one of onnx, litert, keras, not 'numpy'"):
+        model_archive.pack(bare, tmp_path / "no.tar.gz", backend="numpy")
     damaged = shutil.copytree(exported, tmp_path / "damaged")
     (damaged / "model.onnx").write_bytes(b"cut short")
     with pytest.raises(ArtifactError, match=r"damaged/model.onnx has 9 bytes instead of .* export the model again"):

@@ -20,6 +20,8 @@ import pytest
 from helpers.export.compiling import compile_arguments
 from helpers.export.errors import ArtifactError, NeedsMoreError
 from helpers.export.keras2_layers import CONVERSIONS
+from helpers.export.keras_contents import contents_of
+from helpers.export.keras_rebuilt import copy_for_keras
 from helpers.export.legacy import describe_keras_file, load_keras
 
 DATA = Path(__file__).parents[1] / "data" / "old_models"
@@ -481,6 +483,17 @@ def saved(tmp_path):
         return path
 
     return model, save
+
+
+@pytest.mark.parametrize(("suffix", "is_copied"), [(".keras", False), (".h5", True)])
+def test_what_keras_reads_as_it_is_needs_no_room_for_a_copy(tmp_path, suffix, is_copied):
+    """A container that may write nothing has little."""
+    path, room = tmp_path / f"model{suffix}", tmp_path / "room"
+    build().save(path)
+    room.mkdir()
+    contents = contents_of(path)
+    copy = copy_for_keras(contents, contents.tree, room, keep_training=False)
+    assert (copy != path) == bool(list(room.iterdir())) == is_copied
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -17,6 +17,7 @@ from service_processes import is_ready, until
 from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving import serve_command
+from helpers.tools.container import check_model
 
 KUBERNETES = PROJECT / "helpers" / "cloud" / "container" / "kubernetes.yaml"
 
@@ -226,7 +227,9 @@ def test_what_cannot_be_served_is_a_sentence_and_exit_code_2(podman, image, word
     assert re.match(f"serve: {sentence}", done.stderr) and done.stderr.count("\n") == 1
 
 
-def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podman, exported, tmp_path):
+def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_or_of_another_image_is_served(
+    podman, exported, tmp_path
+):
     folder = shutil.copytree(
         exported, tmp_path / "model", ignore=shutil.ignore_patterns("*.onnx", "*.tflite", "saved*")
     )
@@ -239,16 +242,39 @@ def test_a_model_that_nothing_here_runs_is_said_and_one_for_numpy_is_served(podm
             with podman.running(BARE, options=options) as container:
                 podman.wait_until_healthy(container)
             (folder / "model.npz").write_bytes(b"cut")
-            done = podman("run", "--rm", *options, BARE, "--check", check=False)
+            done = podman("run", "--rm", *options, BARE, "--take-in", check=False)
             assert done.returncode == 2 and "model/model.npz has 3 bytes instead of" in done.stderr
         else:
             done = podman("run", "--rm", *options, BARE, check=False)
             assert done.returncode == 2 and done.stderr.count("\n") == 1
-            said = "holds keras, h5 alone, and only onnx, npz run there: export it to onnx or npz first, or serve it"
+            said = "holds keras, h5 alone, and only onnx, npz run there: export it to onnx or npz first, or build the "
+            said += "image with --build-arg BACKEND=keras"
             assert said in done.stderr
             fill(tmp_path / "context", folder)
             built = podman("build", "--format=docker", *lent(), ".", cwd=tmp_path / "context", check=False)
             assert built.returncode and said in built.stderr
+
+
+def test_an_image_for_litert_serves_what_only_that_runs(podman, exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "model", ignore=shutil.ignore_patterns("model.[no]*", "saved*"))
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "formats": ["keras", "tflite"]}))
+    fill(tmp_path / "context", folder)
+    podman.build(tmp_path / "context", "--build-arg=BACKEND=litert", "--tag=localhost/for-litert")
+    predictor = load_predictor(exported)
+    row = predictor.signature.sample(1)
+    with podman.running("localhost/for-litert", options=HARDENED) as container:
+        podman.wait_until_healthy(container)
+        answer = json.loads(podman.python(container, ASK, query(row[0], predictor.signature.names)))
+        assert podman("exec", container, "ls", "/opt/ml/model").stdout.split() == ["card.json", "model.tflite"]
+    assert answer["probability"] == pytest.approx(float(predictor(row)[0]), abs=1e-6)
+
+
+def test_what_keras_alone_runs_is_served_by_keras_where_that_is_there(exported, tmp_path):
+    card = json.loads((exported / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**card, "formats": ["keras", "h5"]}))
+    assert check_model(["--model", str(tmp_path)]) == ["--backend", "keras"]
+    assert check_model(["--model", str(tmp_path), "--backend", "onnx"]) == []
 
 
 # ---- how it ends ----
