@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from helpers.serving import log
 
-# For which a line waits for the workers that have not said it; each looks for a new model once a second.
-AGREE_SECONDS = 3
+# For which a line waits for those who have not said it: a model may take long to load, on a busy machine above all.
+# Only what a worker says alone comes as late as this.
+AGREE_SECONDS = 60
 
 
 def hand_on(say: Callable[[str], None]) -> None:
@@ -31,27 +33,42 @@ def hand_on(say: Callable[[str], None]) -> None:
     log.addFilter(is_for_here)
 
 
+@dataclass
+class _Saying:
+    """Since when a line waits, which workers have said it, and which of them all are expected to."""
+
+    since: float
+    expected: set[int]
+    who: set[int] = field(default_factory=set)
+
+
 class Sayings:
     """Lines that workers have said and that are not written yet."""
 
     def __init__(self):
-        self._said: dict[str, tuple[float, set[int]]] = {}  # since when, and by which workers
+        self._said: dict[str, _Saying] = {}
 
-    def hear(self, line: str, worker: int) -> None:
-        if line in self._said and worker in self._said[line][1]:  # once more: it was another occasion
+    def hear(self, line: str, worker: int, expected: Iterable[int]) -> None:
+        """A worker says a line; expected: who will say it, too, where it is the first to."""
+        if line in self._said and worker in self._said[line].who:  # once more: it was another occasion
             self._write(line)
-        self._said.setdefault(line, (time.monotonic(), set()))[1].add(worker)
+        self._said.setdefault(line, _Saying(time.monotonic(), set(expected))).who.add(worker)
 
-    def tell(self, workers: Iterable[int], wait: float = AGREE_SECONDS) -> None:
-        """Write what each of `workers` has said, and what has waited for so many seconds."""
-        there, now = set(workers), time.monotonic()
-        for line, (since, who) in list(self._said.items()):
-            if who >= there:
-                del self._said[line]
-                log.warning("%s", line)
-            elif now - since >= wait:
+    def expect_no_more(self, worker: int) -> None:
+        """Wait no longer for a worker that has ended: the one in its place begins with what the others have come to."""
+        for saying in self._said.values():
+            saying.expected.discard(worker)
+
+    def tell(self, wait: float = AGREE_SECONDS) -> None:
+        """Write what all have said, and what has waited for so many seconds."""
+        now = time.monotonic()
+        for line, saying in list(self._said.items()):
+            if saying.who >= saying.expected or now - saying.since >= wait:
                 self._write(line)
 
     def _write(self, line: str) -> None:
-        who = sorted(self._said.pop(line)[1])
-        log.warning("worker%s %s: %s", "s" * (len(who) > 1), ", ".join(map(str, who)), line)
+        saying = self._said.pop(line)
+        if saying.who >= saying.expected:
+            log.warning("%s", line)
+        else:
+            log.warning("worker%s %s: %s", "s" * (len(saying.who) > 1), ", ".join(map(str, sorted(saying.who))), line)

@@ -137,7 +137,7 @@ class Supervisor:
                     if worker.process is None and time.monotonic() >= worker.start_at:
                         self._start(worker)
                 self._listen(LOOK_SECONDS)
-                self._sayings.tell(worker.number for worker in self.workers if worker.process is not None)
+                self._sayings.tell()
                 for worker in self.workers:
                     if worker.process is not None and not worker.process.is_alive() and not self._replace(worker):
                         return 2
@@ -202,7 +202,9 @@ class Supervisor:
     def _hear(self, worker: _Worker, word: bytes) -> None:
         kind, text = word[:1], word[1:].decode(errors="replace")
         if kind == SAYS:
-            self._sayings.hear(text, worker.number)
+            # of a change speak those that serve; of what they find as they load, those that load
+            alike = [each.number for each in self.workers if each.process is not None and each.ready == worker.ready]
+            self._sayings.hear(text, worker.number, alike)
             return
         if kind == FAILS:
             worker.problem = text
@@ -231,6 +233,7 @@ class Supervisor:
         worker.process.join()
         code, worker.process = worker.process.exitcode, None
         self._hear_last(worker)
+        self._sayings.expect_no_more(worker.number)
         if self._board is not None:
             self._board[worker.number] = _BUSY
         if worker.problem and worker.problem != self._said:  # it is tried again and again
@@ -257,7 +260,7 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.join()
             self._hear_last(worker)
-        self._sayings.tell((worker.number for worker in running), wait=0)
+        self._sayings.tell(wait=0)
         self.listener.close()
 
 

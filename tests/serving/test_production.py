@@ -593,6 +593,42 @@ def test_what_all_workers_say_is_said_once_and_what_some_say_with_their_numbers(
     assert process.stdout.read() == "workers 0, 2: what worker 1 does not say\n" and process.wait() == 0
 
 
+LATE_WORKERS = """
+import os, socket, sys, time
+from helpers.serving.sayings import hand_on, log
+from helpers.serving.supervisor import Supervisor
+
+def work(place):
+    hand_on(place.say)
+    place.tell()
+    time.sleep(0.5)  # all of them are ready
+    if place.number == 1:
+        if not os.path.exists("ended"):
+            open("ended", "w").close()
+            time.sleep(1)
+            sys.exit()
+    else:
+        time.sleep(4 if place.number == 2 else 0)
+        log.warning("what each says at its time")
+    while True:
+        time.sleep(0.5)
+        place.tell()
+
+listener = socket.create_server(("127.0.0.1", 0))
+sys.exit(Supervisor(listener, 3, work).run())
+"""
+
+
+@posix_only
+def test_a_line_waits_for_the_slowest_worker_and_for_none_that_has_ended(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", LATE_WORKERS]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=PIPE, stderr=STDOUT, text=True)
+    assert process.stdout.readline() == "what each says at its time\n"
+    process.terminate()
+    assert process.stdout.read() == "" and process.wait() == 0
+
+
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
     old = load_predictor(model)
     with serving(model, free_port, "--workers", "1") as (process, url):
