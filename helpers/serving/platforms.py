@@ -6,6 +6,8 @@
 | Vertex AI | the path in `AIP_HEALTH_ROUTE` | the path in `AIP_PREDICT_ROUTE`, `{"instances": [...]}` |
 | KServe | `GET /v1/models/NAME` | `POST /v1/models/NAME:predict`, `{"instances": [...]}` |
 
+Of these KServe alone names the model: each of several is asked so, and a service of one under any name.
+
 Requests are read by the reader and answered by the functions of `/predict`: the same rows, numbers, and errors.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -44,12 +46,14 @@ def add_platforms(
     guard: Callable,
     ready: Callable,
     reader_of: Callable[[Callable], Reader],
+    model_name: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Let `app` answer under the platforms' paths.
 
     guard, ready, reader_of: the key's check, the view of readiness, and what reads a model's requests.
-    environ: where Vertex AI says under which paths it will ask.
+    model_name: of one of several models, which answers where it is named; environ: where Vertex AI says under which
+    paths it will ask.
     """
 
     def read(model: Callable) -> tuple[Rows, bool]:
@@ -83,16 +87,19 @@ def add_platforms(
             response.headers[PASSED_ON] = request.headers[PASSED_ON]
         return response
 
-    def known(name: str):
+    def known(name: str = model_name):
         response = app.make_response(ready())
         if response.status_code == 200:
             response.set_data(json.dumps({"name": name, "ready": True, **response.json}))
         return response
 
+    about, predict = kserve_paths(model_name or "<name>")
+    app.add_url_rule(about, "kserve_model", known)
+    app.add_url_rule(predict, "kserve_predict", lambda name="": invoke(), methods=["POST"])
+    if model_name:
+        return
     app.add_url_rule(PING, "ping", ready)
     app.add_url_rule(INVOCATIONS, "invocations", invoke, methods=["POST"])
-    app.add_url_rule("/v1/models/<name>", "kserve_model", known)
-    app.add_url_rule("/v1/models/<name>:predict", "kserve_predict", lambda name: invoke(), methods=["POST"])
     there = {rule.rule for rule in app.url_map.iter_rules()}
     for variable, view, method in (("AIP_HEALTH_ROUTE", ready, "GET"), ("AIP_PREDICT_ROUTE", invoke, "POST")):
         path = environ.get(variable, "")
@@ -100,11 +107,19 @@ def add_platforms(
             app.add_url_rule(path, variable.lower(), view, methods=[method])
 
 
-def may_predict(path: str, environ: Mapping[str, str] = os.environ, has_platforms: bool = True) -> bool:
-    """Whether a model may be asked under a path, `/predict` or that of a platform. Flask reads //x as /x."""
+def kserve_paths(name: str) -> tuple[str, str]:
+    """Where KServe asks whether a model is ready, and for its predictions."""
+    return f"/v1/models/{name}", f"/v1/models/{name}:predict"
+
+
+def may_predict(path: str, model_name: str = "", environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a model may be asked under a path, `/predict` or that of a platform. Flask reads //x as /x.
+
+    model_name: of one of several models.
+    """
     path = f"/{path.lstrip('/')}"
-    if not has_platforms:
-        return path == PATH
+    if model_name:
+        return path in (PATH, kserve_paths(model_name)[1])
     return path in (PATH, INVOCATIONS, environ.get("AIP_PREDICT_ROUTE")) or path.endswith(":predict")
 
 

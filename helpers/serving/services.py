@@ -51,17 +51,16 @@ def body_bytes(signature) -> int:
 class Part:
     """What an application has to know that is a part of another one: of a service of several models or versions.
 
-    model: its name there. metrics: those of the whole, or None where nothing it does is to be counted. has_platforms:
-    whether it answers under the paths of platforms, which belong to a service of one model.
+    model: its name there, "" where it is the only one. metrics: those of the whole, or None where nothing it does is to
+    be counted.
     """
 
     model: str
     metrics: Metrics | None
-    has_platforms: bool = False
 
     def asks(self, path: str) -> bool:
         """Whether a request under a path asks the model."""
-        return may_predict(path, has_platforms=self.has_platforms)
+        return may_predict(path, self.model)
 
 
 def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
@@ -124,7 +123,7 @@ def create_predict_app(
     """
     slot = predictor if isinstance(predictor, ModelSlot) else ModelSlot(predictor)
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
-    own = part or Part("", Metrics(), has_platforms=True)
+    own = part or Part("", Metrics())
     metrics, model_name = own.metrics, own.model
     app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
@@ -169,8 +168,7 @@ def create_predict_app(
     ready = _add_health(app, slot, {"shadow": shadow, "canary": canary})
     if part is None:
         serve_metrics(app, guard, metrics)
-    if own.has_platforms:
-        add_platforms(app, slot, guard, ready, reader_of)
+    add_platforms(app, slot, guard, ready, reader_of, model_name)
 
     @app.get("/openapi.json")
     def openapi():

@@ -1,12 +1,14 @@
 """Several models behind one address: `/games/predict`, `/titanic/predict`, each with its own page, docs and health.
 
 Each model is a whole application of `services.create_predict_app`, mounted under its name, with a swap of its own. What
-concerns them all, the list of them at `/`, `/metrics` and `/health/...`, stands beside them.
+concerns them all, the list of them at `/`, `/metrics` and `/health/...`, stands beside them. KServe asks for each at
+`/v1/models/NAME:predict`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
@@ -21,10 +23,12 @@ from helpers.serving.callers import CallerCheck, Callers
 from helpers.serving.canary import Canary
 from helpers.serving.observability import Metrics
 from helpers.serving.pages import facts_of, page_response
+from helpers.serving.platforms import kserve_paths
 from helpers.serving.services import MODEL_PATHS, Part, create_predict_app
 from helpers.serving.shadow import Shadow
 from helpers.serving.wiring import prediction_of, wiring_of
 
+_KSERVE = re.compile(r"/+v1/models(?:/([^/:]+)(?::predict)?)?")  # before the paths of a model called v1
 _CURL_BYTES = 400  # of the line that the page shows
 
 
@@ -83,6 +87,10 @@ def create_models_app(
             return jsonify(success=False, error=f"not every model has answered yet: {', '.join(late)}"), 503
         return jsonify(success=True, models={name: slot.version for name, slot in slots.items()})
 
+    @app.get("/v1/models")
+    def kserve_models():
+        return jsonify(models=list(parts))
+
     @app.get("/")
     def index():
         shown = [{"name": name, **_shown(name, part, api_key is not None)} for name, part in parts.items()]
@@ -95,7 +103,8 @@ def create_models_app(
 def paths_of(models: Iterable[str]) -> dict[str, str]:
     """The paths of a service of several models, each with the name of the model that it belongs to."""
     own = dict.fromkeys(["/", "/health/live", "/health/ready", "/metrics"], "")
-    return own | {f"/{name}{path}": name for name in models for path in MODEL_PATHS}
+    paths = {name: (*(f"/{name}{path}" for path in MODEL_PATHS), *kserve_paths(name)) for name in models}
+    return own | {path: name for name, its in paths.items() for path in its}
 
 
 class _Mounted:
@@ -105,15 +114,15 @@ class _Mounted:
         self.app, self.parts = app, parts
 
     def __call__(self, environ: dict, start_response: Callable):
-        name, slash, rest = _parted(environ["PATH_INFO"])
+        name, root, path = _parted(environ["PATH_INFO"])
         part = self.parts.get(name)
         if part is None:
             return self.app(environ, start_response)
-        if not slash:  # a page's own addresses are relative to the slash; this one to wherever the service lies
+        if not path:  # a page's own addresses are relative to the slash; this one to wherever the service lies
             query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
             start_response("308 PERMANENT REDIRECT", [("Location", f"{name}/{query}"), ("Content-Length", "0")])
             return [b""]
-        inner = {**environ, "SCRIPT_NAME": f"{environ['SCRIPT_NAME']}/{name}", "PATH_INFO": f"/{rest}"}
+        inner = {**environ, "SCRIPT_NAME": environ["SCRIPT_NAME"] + root, "PATH_INFO": path}
 
         def respond(status, headers, *exc_info):
             environ["model.version"] = inner.get("model.version") or prediction_of(part).slot.version
@@ -124,15 +133,21 @@ class _Mounted:
 
 def _takes_long(parts: Mapping[str, Flask]) -> Callable[[str], bool]:
     def takes_long(path: str) -> bool:
-        name, _, rest = _parted(path)
-        return name in parts and wiring_of(parts[name]).takes_long(f"/{rest}")
+        name, _, path = _parted(path)
+        return name in parts and wiring_of(parts[name]).takes_long(path)
 
     return takes_long
 
 
 def _parted(path: str) -> tuple[str, str, str]:
-    """The name of a model that a path begins with, the slash after it, and what follows; //x is read as /x by Flask."""
-    return path.lstrip("/").partition("/")
+    """The name of the model that a path asks, the part of the path that leads to its application, and the path there.
+
+    Flask reads //x as /x.
+    """
+    if found := _KSERVE.fullmatch(path):
+        return found[1] or "", "", path
+    name, slash, rest = path.lstrip("/").partition("/")
+    return name, f"/{name}", slash + rest
 
 
 def _shown(name: str, part: Flask, needs_key: bool) -> dict:

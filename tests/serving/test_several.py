@@ -316,6 +316,38 @@ def test_a_path_that_no_model_of_several_has_is_counted_for_no_version(games):
     assert sum(float(line.split()[-1]) for line in lines) == 20 and not any('"404"' in line for line in lines)
 
 
+def test_kserve_asks_each_of_several_models_by_its_name(games):
+    now, before = (load_predictor(each.path) for each in versions.versions(games))
+    beside = {"canaries": {"games": Canary(before, 0.3)}, "shadows": {"v1": Shadow(before)}}
+    models = {"games": now, "v1": now}
+    with serve(create_models_app(models, **beside, api_key="k"), port=0) as server:
+        key, body = {"X-API-Key": "k"}, {"instances": [ROW]}
+        assert requests.get(f"{server.url}/v1/models").json() == {"models": list(models)}
+        for name in models:
+            path = f"{server.url}/v1/models/{name}"
+            answer = requests.get(path)
+            assert answer.json() == {"name": name, "ready": True, "success": True, "model": now.version} | (
+                {"canary" if name == "games" else "shadow": before.version}
+            )
+            assert requests.post(f"{path}:predict", json=body).status_code == 401
+            asked = [
+                requests.post(f"{path}:predict", json=body, headers={**key, "X-Caller-ID": who}) for who in CALLERS[:20]
+            ]
+            same = requests.post(f"{server.url}/{name}/predict", json=[ROW], headers=key)
+            assert same.content in {answer.content for answer in asked}
+            versions_seen = {answer.headers["X-Model-Version"] for answer in asked}
+            assert versions_seen == ({now.version, before.version} if name == "games" else {now.version})
+        for path in ("/v1/models/other", "/v1/models/other:predict", "/v1/models/", "/invocations", "/ping"):
+            assert requests.post(server.url + path, json=[ROW], headers=key).status_code == 404
+        assert requests.get(f"{server.url}/v1/").status_code == 200  # the page of the model of this name
+
+        def counted() -> str:
+            return requests.get(f"{server.url}/metrics", headers=key).text
+
+        assert 'code="200",method="POST",model="v1",path="/v1/models/v1:predict"} 20.0' in counted()
+        until(lambda: f'shadow_difference_count{{model="v1",shadow="{before.version}"}} 21.0' in counted())
+
+
 def test_a_canary_and_a_shadow_end_while_the_model_is_their_version(games, caplog):
     now, before = (load_predictor(each.path) for each in versions.versions(games))
     slot, canary, shadow = ModelSlot(now), Canary(before, 0.5), Shadow(before)
