@@ -12,6 +12,7 @@ from helpers.serving.callers import CALLER
 
 _JSON = "application/json"
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_ARRAY = {"type": "array", "items": {}}  # of numbers, or of such arrays
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _HTML = {"text/html": {"schema": {"type": "string"}}}
 _HEADERS = {
@@ -195,7 +196,7 @@ def _answer_alone(output: Output) -> dict:
         every = {"type": "object", "additionalProperties": _SHARE, "description": "of each class"}
         return {"prediction": _one_of(output), "probability": _SHARE, "probabilities": every}
     if output.kind == ARRAY:
-        return {"prediction": {"type": "array"}}
+        return {"prediction": _ARRAY}
     text = {"type": "string", "description": "the float32 written in full"}
     return {"prediction": text, **({"value": {"type": "number"}} if output.kind == NUMBER else {"probability": _SHARE})}
 
@@ -204,7 +205,7 @@ def _answer_listed(output: Output) -> dict:
     """What stands for a row in the answer to a list."""
     if output.kind == CLASSES:
         return _object({"label": _one_of(output), "probability": _SHARE})
-    return {"type": "array"} if output.kind == ARRAY else {"type": "number"}
+    return _ARRAY if output.kind == ARRAY else {"type": "number"}
 
 
 def _one_of(output: Output) -> dict:
@@ -294,7 +295,9 @@ class _Values:
     def in_json(self, feature: Feature) -> dict:
         """In JSON a yes or no may also be `true` and the article's `"1"`, and what may be missing `null`."""
         if feature.kind == BINARY and not feature.values:
-            schema = {"enum": [0, 1, False, True, "0", "1"]}
+            # each of its types apart: an enum of several has no type in the languages of generated clients
+            numbers, texts = {"type": "integer", "enum": [0, 1]}, {"type": "string", "enum": ["0", "1"]}
+            schema = {"anyOf": [numbers, {"type": "boolean"}, texts]}
         else:
             schema = self.in_text(feature)
         return {"anyOf": [schema, {"type": "null"}]} if feature.missing else schema

@@ -107,6 +107,27 @@ class Alike:
         return np.broadcast_to(self.answer, (len(rows), *self.answer.shape))
 
 
+def test_a_value_of_several_types_and_an_array_are_described_so_that_clients_can_be_generated():
+    """A generator leaves out what has an enum of several types, or an array without `items`, and all that holds it."""
+    outputs = (Output(name="map", kind="array"), Output(name="price", kind="number"))
+    signature = Signature((Feature("member"), Feature("left", missing=True)), "y", outputs=outputs)
+    row = describe(signature, "x")["components"]["schemas"]["Row"]
+    for value, fits in {0: True, True: True, "1": True, 2: False, "yes": False, None: False}.items():
+        assert jsonschema.Draft202012Validator(row).is_valid({"member": value}) == fits
+        assert jsonschema.Draft202012Validator(row).is_valid({"member": 0, "left": value}) == (fits or value is None)
+
+    def look(schema):
+        if isinstance(schema, dict):
+            assert len(set(map(type, schema.get("enum", [0])))) == 1, schema
+            assert schema.get("type") != "array" or "items" in schema, schema
+            schema = schema.values()
+        if not isinstance(schema, str | int | float | None):
+            for each in schema:
+                look(each)
+
+    look(describe(signature, "x"))
+
+
 PICTURE = Image("pixels", (8, 8, 1))
 OF_INPUTS = {
     "array": (InputSignature((Array("ids", (2,), "int64"),)), 0.5, [1, 2**53 + 1]),
