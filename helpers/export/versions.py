@@ -117,6 +117,23 @@ def _check_files(version: Version) -> None:
         read_artifact(version.path, file, card)
 
 
+def still_asked(directory: str | Path, signature: Mapping) -> Path:
+    """The folder of the export in `directory` whose model answers the callers of one with `signature`.
+
+    That is `directory`, or where it has become a model of another question, the newest before it that is none. Raises
+    `UnknownVersion` where none is kept.
+    """
+    directory = Path(directory)
+    card = card_of(directory)
+    reason = other_question(signature, card["signature"]) if card else ""  # a damaged one is not passed over
+    if not reason:
+        return directory
+    for each in versions(directory):
+        if each.place == BEFORE and not other_question(signature, each.card["signature"]):
+            return each.path
+    raise UnknownVersion(f"{directory.name} is another model now, {reason}: start this service again to serve it")
+
+
 def other_question(before: Mapping, now: Mapping) -> str:
     """Why a model with the signature `now` cannot answer the callers of one with `before`, or "".
 

@@ -12,7 +12,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -33,13 +33,18 @@ TENSORFLOW_THREADS = "16"
 
 @dataclass(frozen=True)
 class Served:
-    """A model to be served: its name, what answers, and the versions beside it, with the share that a canary gets."""
+    """A model to be served: its name, what answers, and the versions beside it, with the share that a canary gets.
+
+    signature: of the model as the service starts, as its card holds it; a worker that starts later answers no other
+    question than the others do.
+    """
 
     name: str
     main: Choice
     shadow: Choice | None = None
     canary: Choice | None = None
     share: float = 0.0
+    signature: Mapping | None = None
 
     @property
     def pinned(self) -> dict[str, str]:
@@ -87,7 +92,7 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     # before loading: what is written meanwhile is a change
     seen = {served.name: Watcher.stamp(served.main.directory) for served in options.models}
     load = functools.partial(_load, options)
-    slots = {served.name: ModelSlot(load(served.main)) for served in options.models}
+    slots = {served.name: ModelSlot(load(served.main, served.signature)) for served in options.models}
     shadows = {served.name: Shadow(load(served.shadow)) for served in options.models if served.shadow}
     canaries = {served.name: Canary(load(served.canary), served.share) for served in options.models if served.canary}
     try:
@@ -110,19 +115,26 @@ def worker_app(options: Options, access_log: TextIO | None = None) -> Callable:
     return app
 
 
-def load_predictor_of(choice: Choice, backend: str | None, imports: tuple[str, Path] | None = None) -> Callable:
-    """The predictor of a model, or of the version of it that was chosen, wherever that is kept by now."""
+def load_predictor_of(
+    choice: Choice, backend: str | None, imports: tuple[str, Path] | None = None, signature: Mapping | None = None
+) -> Callable:
+    """The predictor of a model, or of the version of it that was chosen, wherever that is kept by now.
+
+    signature: where a model of another question is there now, the one before it whose callers were those of this.
+    """
     from helpers.export.predictors import load_predictor
+    from helpers.export.versions import still_asked
 
-    return load_predictor(choice.folder, backend, imports)
+    follows = signature is not None and choice.version is None
+    return load_predictor(still_asked(choice.directory, signature) if follows else choice.folder, backend, imports)
 
 
-def _load(options: Options, choice: Choice) -> Callable:
+def _load(options: Options, choice: Choice, signature: Mapping | None = None) -> Callable:
     """The same for a worker that starts: raises `CannotServe`."""
     from helpers.export.errors import ArtifactError
 
     try:
-        return load_predictor_of(choice, options.backend, options.imports)
+        return load_predictor_of(choice, options.backend, options.imports, signature)
     except ArtifactError as error:
         raise CannotServe(str(error)) from error
     except Exception as error:

@@ -15,12 +15,14 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from helpers import BYPASS_PROXY, PROJECT, PROXY
 from helpers.export import registry, served
 from helpers.export.errors import ArtifactError
+from helpers.export.folder import card_of
 from helpers.export.kept import is_kept
 from helpers.export.registry import Choice
 from helpers.serving import access_log
@@ -64,6 +66,10 @@ def _serve(
             for choice in filter(None, (choice for each in models for choice in (each.main, each.shadow, each.canary))):
                 ensure_exported(choice.folder, *filter(None, [chosen.backend]))
                 _check_files(choice.folder)
+            cards = [card_of(each.main.folder) or {} for each in models]
+            models = tuple(
+                replace(each, signature=card.get("signature")) for each, card in zip(models, cards, strict=True)
+            )
     except (CannotServe, ArtifactError) as error:
         return _failure(error)
 

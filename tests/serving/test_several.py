@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from service_processes import is_ready, start, until
+from service_processes import family, gone, is_ready, start, until
 
 from helpers import PROJECT
 from helpers.data.input_kinds import Image
@@ -23,6 +23,7 @@ from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
 from helpers.export import served, versions
 from helpers.export.folder import replacing
+from helpers.export.kept import store_of
 from helpers.export.predictors import load_predictor
 from helpers.serving.canary import Canary
 from helpers.serving.model_slot import ModelSlot
@@ -120,6 +121,31 @@ def test_retraining_one_of_several_swaps_only_that_one_and_loses_no_request(expo
         assert metric(url, 'model_swaps_total{model="titanic"') == 0
         said = next(line for line in process.stdout if " replaced by " in line)
         assert said.startswith(f"games: model {old} replaced by {new}")
+
+
+def test_a_worker_in_the_place_of_another_answers_what_the_service_was_started_for(games, other, passengers_model):
+    """The model there may be one of other features meanwhile, which the workers before it have rejected."""
+
+    def kill_the_worker():
+        [worker] = family(process)[1:]
+        worker.kill()
+        until(lambda: gone([worker]))
+
+    version = load_predictor(games).version
+    with running("--model", games) as (process, url):
+        put(passengers_model, games)
+        until(lambda: "takes other features" in process.stdout.readline())
+        kill_the_worker()
+        until(lambda: is_ready(url))
+        assert ask(url).headers["X-Model-Version"] == version
+        put(other, games)
+        until(lambda: ask(url).headers["X-Model-Version"] == load_predictor(other).version)
+        put(passengers_model, games)
+        until(lambda: metric(url, 'model_swaps_total{result="rejected"}') == 2)
+        shutil.rmtree(store_of(games))
+        kill_the_worker()
+        said = until(lambda: re.search("serve: .*", process.stdout.readline()))[0]
+        assert "games is another model now, it takes other features" in said and "start this service again" in said
 
 
 def test_each_of_several_models_has_its_own_page_docs_description_and_health(exported, other):
