@@ -198,6 +198,7 @@ class Supervisor:
             if now - worker.heard > limit and worker.process is not None:
                 log.error("worker %d has been silent for %d seconds: replacing it", worker.number, limit)
                 worker.process.kill()
+                worker.heard = now  # its end, too, is seen at the next look only
 
     def _hear(self, worker: _Worker, word: bytes) -> None:
         kind, text = word[:1], word[1:].decode(errors="replace")

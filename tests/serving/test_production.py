@@ -629,6 +629,31 @@ def test_a_line_waits_for_the_slowest_worker_and_for_none_that_has_ended(tmp_pat
     assert process.stdout.read() == "" and process.wait() == 0
 
 
+SILENT_WORKER = """
+import socket, sys, time
+from helpers.serving import supervisor
+
+def work(place):
+    print("started", flush=True)
+    place.tell()
+    time.sleep(60)
+
+supervisor.SILENT_SECONDS = 1
+listener = socket.create_server(("127.0.0.1", 0))
+sys.exit(supervisor.Supervisor(listener, 1, work).run())
+"""
+
+
+@posix_only
+def test_a_silent_worker_is_replaced_and_named_once():
+    command = [sys.executable, "-c", SILENT_WORKER]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=PIPE, stderr=STDOUT, text=True)
+    said = [process.stdout.readline() for _ in range(3)]
+    process.terminate()
+    process.communicate()
+    assert said == ["started\n", "worker 0 has been silent for 1 seconds: replacing it\n", "started\n"]
+
+
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
     old = load_predictor(model)
     with serving(model, free_port, "--workers", "1") as (process, url):
