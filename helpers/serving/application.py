@@ -31,7 +31,6 @@ _KINDS = {400: "malformed", 401: "unauthorized", 404: "not_found", 405: "method"
           415: "media_type", 422: "invalid"}  # fmt: skip
 _SENTENCES = {
     400: "the header Host names no host",
-    404: "there is no such path: the service answers at /predict, its page at /, its description at /openapi.json",
     415: f"send JSON ({JSON}) or a form ({FORM} or {MULTIPART})",
     416: "the file has no such bytes: ask for one range that it has, or for all of it",
 }
@@ -52,18 +51,19 @@ def new_application(
     access_log: TextIO | None,
     paths: dict[str, str],
     metrics: Metrics | None,
+    there_are: str,
     model_name: str = "",
     model_version: Callable[[], str] | None = None,
-    nothing: str = "",
+    max_body_bytes: int = BODY_BYTES,
 ) -> Flask:
     """A Flask application without a path: errors in the services' one shape, counted, with an id on every answer.
 
-    nothing: what is said of a path that there is not.
+    there_are: the paths that it will have, as a caller of another one is told.
     """
     folder = str(Path(__file__).parent)  # by its name Flask would find a folder `models` that may lie on Python's path
     app = Flask(name, root_path=folder, instance_path=folder)
     app.json = _ReadableJSON(app)
-    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
     app.wsgi_app = Observed(app.wsgi_app, metrics, paths, access_log, model_version)
     wire(app, Wiring(app.wsgi_app, each_second=metrics.fold if metrics is not None else lambda: None))
     app.url_map.merge_slashes = False  # "//x" is another path than "/x", and no reason to send a caller elsewhere
@@ -86,7 +86,7 @@ def new_application(
         # the exception's own headers tell what is possible: Allow with 405, WWW-Authenticate with 401
         headers = [(key, value) for key, value in error.get_headers() if key.lower() != "content-type"]
         own = error.description if error.description != type(error).description else None  # not werkzeug's sentence
-        usual = _SENTENCES.get(error.code, error.name).replace(" /", f" {request.script_root}/")
+        usual = _SENTENCES.get(error.code, error.name)
         if isinstance(error, MethodNotAllowed):
             takes = " and ".join(sorted({*(error.valid_methods or ())} - {"HEAD", "OPTIONS"}))
             usual = f"this path takes {takes}, not {request.method[:20]}"
@@ -94,8 +94,8 @@ def new_application(
             usual = too_large(request.max_content_length)
             if request.mimetype == MULTIPART and (request.content_length or 0) <= request.max_content_length:
                 usual = f"the form has more than {request.max_form_parts:,} fields: send them as JSON ({JSON})"
-        if error.code == 404 and nothing:
-            usual = nothing
+        if error.code == 404:
+            usual = f"there is no such path: {there_are}".replace(" /", f" {request.script_root}/")
         return refuse(error.code or 500, own or usual, headers=headers)
 
     @app.errorhandler(Exception)

@@ -37,6 +37,7 @@ PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
 NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MODEL_PATHS = ("/", "/docs", PATH, "/health/live", "/health/ready", "/openapi.json")  # of each model
 PATHS = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")  # of a service of one model
+_THERE_ARE = "the service answers at /predict, its page at /, its description at /openapi.json"
 
 
 def body_bytes(signature) -> int:
@@ -68,7 +69,7 @@ def create_echo_app(*, access_log: TextIO | None = None) -> Flask:
 
     Written the way a Flask application usually is (`request.args`, `jsonify`).
     """
-    app = new_application("echo", access_log, {PATH: ""}, Metrics())
+    app = new_application("echo", access_log, {PATH: ""}, Metrics(), "the echo answers at /predict")
 
     @app.route("/predict", methods=["GET", "POST"])
     def echo():
@@ -125,8 +126,9 @@ def create_predict_app(
     max_body_bytes = max_body_bytes or body_bytes(slot.current.signature)
     own = part or Part("", Metrics())
     metrics, model_name = own.metrics, own.model
-    app = new_application("predict", access_log, PATHS, metrics, model_name, lambda: slot.version)
-    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = max_body_bytes
+    app = new_application(
+        "predict", access_log, PATHS, metrics, _THERE_ARE, model_name, lambda: slot.version, max_body_bytes
+    )
     may_pass = key_check(api_key)
     guard = guarded_by(may_pass)
 
@@ -149,26 +151,10 @@ def create_predict_app(
     wiring.lanes = {PATH.encode(): prediction.lane}  # for a server that answers without calling the application
     wiring.observed.app = CallerCheck(prediction.inner, wiring.callers)
 
-    def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
-        request.environ["model.version"] = version_of(model)
-        return Response(answer(slot, model, rows, is_list), content_type=JSON)
-
-    @app.get("/predict")
-    @guard
-    def predict_query():
-        model = slot.current
-        return respond(model, reader_of(model).read_query(request.query_string), False)
-
-    @app.post("/predict")
-    @guard
-    def predict_body():
-        model = slot.current
-        return respond(model, *read_rows(reader_of(model)))
-
+    _add_predictions(app, slot, guard, reader_of)
     ready = _add_health(app, slot, {"shadow": shadow, "canary": canary})
-    if part is None:
-        serve_metrics(app, guard, metrics)
     add_platforms(app, slot, guard, ready, reader_of, model_name)
+    _add_pages(app, slot, needs_key=api_key is not None)
 
     @app.get("/openapi.json")
     def openapi():
@@ -179,15 +165,36 @@ def create_predict_app(
             document["servers"] = [{"url": request.script_root}]
         return jsonify(document)
 
-    for path, template in (("/", "index.html"), ("/docs", "docs.html")):
-        view = functools.partial(model_page, template, slot, needs_key=api_key is not None)
-        app.add_url_rule(path, template, view)
-
+    if part is None:
+        serve_metrics(app, guard, metrics)
     if metrics is not None:
         _count_models(slot, metrics, model_name)
     if warm_up:
         slot.warm_up()
     return app
+
+
+def _add_predictions(app: Flask, slot: ModelSlot, guard: Callable, reader_of: Callable[[Callable], Reader]) -> None:
+    def respond(model: Callable, rows: Rows, is_list: bool) -> Response:
+        request.environ["model.version"] = version_of(model)
+        return Response(answer(slot, model, rows, is_list), content_type=JSON)
+
+    @app.get(PATH)
+    @guard
+    def predict_query():
+        model = slot.current
+        return respond(model, reader_of(model).read_query(request.query_string), False)
+
+    @app.post(PATH)
+    @guard
+    def predict_body():
+        model = slot.current
+        return respond(model, *read_rows(reader_of(model)))
+
+
+def _add_pages(app: Flask, slot: ModelSlot, needs_key: bool) -> None:
+    for path, template in (("/", "index.html"), ("/docs", "docs.html")):
+        app.add_url_rule(path, template, functools.partial(model_page, template, slot, needs_key))
 
 
 def _add_health(app: Flask, slot: ModelSlot, beside: dict[str, Shadow | Canary | None]) -> Callable:

@@ -65,9 +65,9 @@ def create_models_app(
         )
         for name, model in models.items()
     }
-    nothing = f"there is no such path: the models are at {', '.join(f'/{name}/' for name in parts)}"
-    app = new_application("models", access_log, paths_of(parts), metrics, nothing=nothing)
-    app.config["MAX_CONTENT_LENGTH"] = max(part.config["MAX_CONTENT_LENGTH"] for part in parts.values())
+    there_are = f"the models are at {', '.join(f'/{name}/' for name in parts)}"
+    largest = max(part.config["MAX_CONTENT_LENGTH"] for part in parts.values())
+    app = new_application("models", access_log, paths_of(parts), metrics, there_are, max_body_bytes=largest)
     wiring = wiring_of(app)
     wiring.callers = Callers(allow_hosts, allow_origins)
     lanes = [prediction_of(part).lane for part in parts.values()]

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -105,6 +106,16 @@ class Alike:
 
     def __call__(self, rows):
         return np.broadcast_to(self.answer, (len(rows), *self.answer.shape))
+
+
+@pytest.mark.parametrize("app", [create_echo_app(), create_predict_app(Logistic())], ids=["echo", "predict"])
+def test_a_path_that_there_is_not_is_answered_with_those_that_there_are(app):
+    client = app.test_client()
+    for prefix in ("", "/proxy"):
+        error = client.get("/nothing", base_url=f"http://localhost{prefix}/").json["error"]
+        paths = re.findall(r" (/[^ ,]*)", error)
+        assert paths and all(path.startswith(f"{prefix}/") for path in paths)
+        assert all(client.get(path.removeprefix(prefix)).status_code != 404 for path in paths)
 
 
 def test_a_value_of_several_types_and_an_array_are_described_so_that_clients_can_be_generated():
