@@ -11,6 +11,7 @@ import errno
 import functools
 import itertools
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from helpers.serving.drift import Drift
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+ANY_NAME = "{name}"  # in a path that is counted, of a model that callers may call as they like
+_NAMED = re.compile(r"(?<=\A/v1/models/)[^/:]+")
 _FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
 _place: tuple[Path, int] | None = None  # the folder in which this process counts with others, and its number there
 _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
@@ -202,7 +205,7 @@ class Observed:
     """A WSGI application that gives each request an id, counts and times it, and writes the access log.
 
     paths: the paths counted by name, each with the name of the model that it belongs to; any other is counted as
-        "other", so that a scanner cannot fill the memory.
+        "other", so that a scanner cannot fill the memory. `ANY_NAME` in one stands for what a caller names there.
     access_log: a text stream for one JSON line per request; the query string stays out of it, as it holds the data.
     version: the version of the model, for `X-Model-Version`; where the application puts another one into the environ as
         "model.version", because the model was replaced meanwhile, that one is said.
@@ -276,7 +279,7 @@ class Observed:
 
     def _counters(self, method: str, path: str, code: str) -> tuple[Callable, Callable]:
         """The two metrics of this kind of request, looked up by their labels only once."""
-        known = path if path in self.paths else "other"
+        known = next((each for each in (path, _NAMED.sub(ANY_NAME, path)) if each in self.paths), "other")
         verb = method if method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH") else "other"
         metrics, model = self.metrics, self.paths.get(known, "")
         count = metrics.of(metrics.requests, model, verb, known, code).inc

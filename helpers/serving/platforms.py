@@ -34,6 +34,7 @@ from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.lane import PATH
 from helpers.serving.media_types import CSV, JSON, LINES, LINES_TYPES
 from helpers.serving.model_slot import version_of
+from helpers.serving.observability import ANY_NAME
 from helpers.serving.request_rows import read_rows, whole_body
 
 PING, INVOCATIONS = "/ping", "/invocations"
@@ -110,6 +111,12 @@ def add_platforms(
 def kserve_paths(name: str) -> tuple[str, str]:
     """Where KServe asks whether a model is ready, and for its predictions."""
     return f"/v1/models/{name}", f"/v1/models/{name}:predict"
+
+
+def platform_paths(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The paths under which platforms may ask a service of one model, which KServe calls by any name."""
+    routes = (environ.get(variable, "") for variable in ("AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"))
+    return [PING, INVOCATIONS, *kserve_paths(ANY_NAME), *(path for path in routes if path.startswith("/"))]
 
 
 def may_predict(path: str, model_name: str = "", environ: Mapping[str, str] = os.environ) -> bool:

@@ -180,7 +180,7 @@ def observed_beside(workers: int, counts: Path | None, models: Sequence[str], an
 
     observability.count_as(workers, counts)
     is_several = len(models) > 1
-    paths = several.paths_of(models) if is_several else services.PATHS
+    paths = several.paths_of(models) if is_several else services.own_paths()
     observed = observability.Observed(_no_application, observability.Metrics(is_several), paths)
     for each in answered:
         observed.note(*each, request_id="", client="")

@@ -28,7 +28,7 @@ from helpers.serving.model_slot import ModelSlot, version_of
 from helpers.serving.observability import Metrics
 from helpers.serving.openapi import describe
 from helpers.serving.pages import model_page
-from helpers.serving.platforms import INVOCATIONS, PING, add_platforms, may_predict
+from helpers.serving.platforms import add_platforms, may_predict, platform_paths
 from helpers.serving.request_rows import form_fields, json_body, read_rows, whole_body
 from helpers.serving.shadow import Shadow, ShadowedLane
 from helpers.serving.wiring import Prediction, prediction_of, wire, wiring_of
@@ -36,8 +36,12 @@ from helpers.serving.wiring import Prediction, prediction_of, wire, wiring_of
 PICTURE_BYTES = 16 * 1024 * 1024  # a photo of a phone has 3 to 12 MB
 NUMBER_BYTES, MOST_ROWS, MOST_BODY_BYTES = 24, 16, 64 * 1024 * 1024  # of arrays in JSON
 MODEL_PATHS = ("/", "/docs", PATH, "/health/live", "/health/ready", "/openapi.json")  # of each model
-PATHS = dict.fromkeys([*MODEL_PATHS, "/metrics", PING, INVOCATIONS], "")  # of a service of one model
 _THERE_ARE = "the service answers at /predict, its page at /, its description at /openapi.json"
+
+
+def own_paths() -> dict[str, str]:
+    """The paths of a service of one model, as `several.paths_of` gives those of several."""
+    return dict.fromkeys([*MODEL_PATHS, "/metrics", *platform_paths()], "")
 
 
 def body_bytes(signature) -> int:
@@ -127,7 +131,7 @@ def create_predict_app(
     own = part or Part("", Metrics())
     metrics, model_name = own.metrics, own.model
     app = new_application(
-        "predict", access_log, PATHS, metrics, _THERE_ARE, model_name, lambda: slot.version, max_body_bytes
+        "predict", access_log, own_paths(), metrics, _THERE_ARE, model_name, lambda: slot.version, max_body_bytes
     )
     may_pass = key_check(api_key)
     guard = guarded_by(may_pass)

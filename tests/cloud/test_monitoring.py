@@ -15,7 +15,8 @@ from helpers import PROJECT
 from helpers.export.predictors import load_predictor
 from helpers.serving.drift import AT_LEAST
 from helpers.serving.notebook_server import serve
-from helpers.serving.services import create_predict_app
+from helpers.serving.services import create_predict_app, own_paths
+from helpers.serving.several import paths_of
 
 FOLDER = PROJECT / "helpers" / "cloud" / "monitoring"
 WORDS = {"sum", "by", "rate", "histogram_quantile", "topk", "le", "code", "path", "job", "up"}  # of PromQL
@@ -36,6 +37,19 @@ def test_each_metric_that_they_name_is_told_by_the_service(passengers_model):
     for expression in expressions():
         named = set(re.findall(r"[a-z_]{2,}", re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]', "", expression))) - WORDS
         assert named <= told or expression.startswith("up{"), (expression, named - told)
+
+
+def test_they_watch_predictions_under_every_path_of_one_model_and_of_several(monkeypatch):
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/v1/endpoints/7/deployedModels/8:predict")
+    [watched] = {path for each in expressions() for path in re.findall(r'path=~?"([^"]*)"', each)}
+    assert [path for path in (*own_paths(), *paths_of(["games"])) if re.fullmatch(watched, path)] == [
+        "/predict",
+        "/invocations",
+        "/v1/models/{name}:predict",
+        "/v1/endpoints/7/deployedModels/8:predict",
+        "/games/predict",
+        "/v1/models/games:predict",
+    ]
 
 
 @pytest.mark.slow
@@ -95,10 +109,20 @@ def test_prometheus_raises_the_alert_after_its_patience_and_not_before(tmp_path)
         "summary": "The scores of v are not those of the training any more (PSI 0.5)",
         "what_to_do": "Look at model_feature_psi: which feature moved? Is it the callers, or what sends them?",
     }}  # fmt: skip
+    fail = {"exp_labels": {"severity": "page"}, "exp_annotations": {
+        "summary": "More than 1 % of the predictions fail",
+        "what_to_do": "Each answer names its request's id; the cause is in the log under it",
+    }}  # fmt: skip
     tests = [{
         "interval": "1m",
-        "input_series": [{"series": 'model_score_psi{version="v"}', "values": "0.05x10 0.5x30"}],
+        "input_series": [
+            {"series": 'model_score_psi{version="v"}', "values": "0.05x10 0.5x30"},
+            {"series": 'http_requests_total{model="a",path="/a/predict",code="200"}', "values": "0+90x40"},
+            {"series": 'http_requests_total{model="a",path="/a/predict",code="500"}', "values": "0x10 0+10x30"},
+        ],
         "alert_rule_test": [
+            {"eval_time": "10m", "alertname": "PredictionsFail", "exp_alerts": []},
+            {"eval_time": "30m", "alertname": "PredictionsFail", "exp_alerts": [fail]},
             {"eval_time": "15m", "alertname": "ScoresLeftTheTraining", "exp_alerts": []},
             {"eval_time": "30m", "alertname": "ScoresLeftTheTraining", "exp_alerts": [raised]},
         ],

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -213,6 +214,21 @@ def test_vertex_says_where_it_will_ask(monkeypatch):
     assert len(client.post(predict, json={"instances": [{"a": 1, "b": 0}]}).json["predictions"]) == 1
     monkeypatch.setenv("AIP_PREDICT_ROUTE", "/predict")  # its own path needs no other
     assert create_predict_app(Classes()).test_client().post("/predict", json={"a": 1, "b": 0}).status_code == 200
+
+
+def test_what_platforms_ask_is_counted_under_their_paths(monkeypatch):
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/vertex")
+    client = create_predict_app(Classes()).test_client()
+    for path in ("/v1/models/a:predict", "/v1/models/b:predict", "/vertex", "/invocations"):
+        assert client.post(path, json={"instances": [{"a": 1, "b": 0}]}).status_code == 200
+    assert client.post("/v1/models/a/b:predict").status_code == 404
+    counted = re.findall(r'^http_requests_total\{.*path="(.*)"\} (.*)', client.get("/metrics").text, re.MULTILINE)
+    assert dict(counted) == {
+        "/v1/models/{name}:predict": "2.0",
+        "/vertex": "1.0",
+        "/invocations": "1.0",
+        "other": "1.0",
+    }
 
 
 # ---- reading a CSV by columns, against reading it by rows ----
