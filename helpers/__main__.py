@@ -29,12 +29,24 @@ def main(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments or ["--help"])
     try:
         code = COMMANDS[chosen.command](chosen) or 0
-        print(end="", flush=True)
+        return _written(code)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # who reads the output has ended, as `head` does when it has its lines
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself would complain at its end
         return 128 + 13
+
+
+def _written(code: int) -> int:
+    """The exit code of a command once its output is written; another one where there is no place for it."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"the output could not be written whole: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
     return code
 
 

@@ -278,4 +278,5 @@ def _announce(chosen: argparse.Namespace, models: tuple[Served, ...], port: int,
         lines.append(f"{PROXY} would send curl or Python to a proxy: in its terminal type `{BYPASS_PROXY}` first.")
     if others:
         lines.append(f"Other models here: {others}.")
-    print("\n".join(lines), flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it, or its disk is full: what is asked is answered all the same
+        print("\n".join(lines), flush=True)

@@ -158,7 +158,7 @@ class Supervisor:
         elif any(worker.ready and worker.process is not None for worker in self.workers):
             self._present = now
             if was_absent:
-                print("serve: a worker answers again", file=sys.stderr, flush=True)
+                log.warning("serve: a worker answers again")
         elif was_absent:
             reason = NOBODY
         self._instead.answer(reason)
@@ -185,10 +185,12 @@ class Supervisor:
             if heard in pipes:
                 worker = pipes[heard]
                 try:
-                    self._hear(worker, heard.recv_bytes())
+                    word = heard.recv_bytes()
                 except (EOFError, OSError):
                     heard.close()
                     worker.pipe = None
+                else:
+                    self._hear(worker, word)
         now = time.monotonic()
         away = now - before - seconds  # this process was stopped itself, or had to wait for a busy machine
         for worker in self.workers:
@@ -239,12 +241,12 @@ class Supervisor:
             self._board[worker.number] = _BUSY
         if worker.problem and worker.problem != self._said:  # it is tried again and again
             more = ", trying again; without any worker requests are answered with 503" if self.was_ready else ""
-            print(f"serve: {worker.problem}{more}", file=sys.stderr, flush=True)
+            log.error("serve: %s%s", worker.problem, more)
             self._said = worker.problem
         if not self.was_ready and code == CANNOT_SERVE:
             return False
         if not self.was_ready and self.starts > MOST_STARTS * len(self.workers):
-            print("serve: no worker stays alive: is there memory for as many --workers?", file=sys.stderr, flush=True)
+            log.error("serve: no worker stays alive: is there memory for as many --workers?")
             return False
         worker.start_at = time.monotonic() + worker.pause  # no busy loop where a worker cannot live
         worker.pause = min(2 * worker.pause, RETRY_SECONDS[1])

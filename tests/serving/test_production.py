@@ -529,6 +529,40 @@ def test_workers_end_when_the_process_that_started_them_is_killed(exported, free
     until(lambda: gone(workers))
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+def test_a_service_whose_output_has_no_place_goes_on(model, free_port, tmp_path):
+    url, card = f"http://127.0.0.1:{free_port}", (model / "card.json").read_bytes()
+    command = [sys.executable, "-m", "helpers", "serve", "--model", model, "--port", str(free_port), "--workers", "1"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen([*command, "--access-log"], cwd=PROJECT, stdout=full, stderr=full)
+    try:
+        until(lambda: is_ready(url))
+        (model / "card.json").write_bytes(b"{")
+        [worker] = family(process)[1:]
+        worker.kill()
+        until(lambda: "no worker" in requests.get(f"{url}/health/ready", timeout=5).text)  # which is said, too
+        (model / "card.json").write_bytes(card)
+        until(lambda: is_ready(url))
+    finally:
+        process.terminate()
+        assert process.wait(STOP_SECONDS + 5) == 1  # as of any command whose output is lost
+
+
+@posix_only
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_service_without_an_output_answers(exported, free_port, closed):
+    shell = f'exec "$@" {"12"[closed == "stderr"]}>&-'
+    options = ["serve", "--model", exported, "--port", str(free_port), "--workers", "1", "--access-log"]
+    command = ["sh", "-c", shell, "sh", sys.executable, "-m", "helpers", *options]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=PIPE, stderr=PIPE, text=True)
+    try:
+        until(lambda: is_ready(f"http://127.0.0.1:{free_port}"))
+    finally:
+        process.terminate()
+        assert "Traceback" not in process.communicate(timeout=STOP_SECONDS + 5)[1]
+    assert process.returncode == 0
+
+
 # ---- another model while it serves ----
 
 
