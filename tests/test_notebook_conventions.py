@@ -30,7 +30,7 @@ BANNED = {
     "%%writefile": "put the module into helpers/",
     "os.system": "use subprocess.run with capture_output=True, which nbval can compare",
     "get_ipython": "plain Python, which runs everywhere",
-    "plt.": "figures are drawn in helpers/figures.py",
+    "plt.": "figures are drawn in helpers/figures",
 }
 SECRETS = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)(?!IOSFODNN7EXAMPLE)[0-9A-Z]{16}\b"),
