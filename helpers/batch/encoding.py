@@ -82,7 +82,8 @@ class Encoder:
     # Each fills a feature's columns of the matrix, marks its bad rows, and returns rows with a note on each.
 
     def _encode(self, field, values: pa.Array, part: np.ndarray, bad: np.ndarray) -> Iterable[tuple[int, str]]:
-        if not field.feature.values and is_numeric(values.type):
+        is_number = is_numeric(values.type) and not (field.feature.kind == REAL and pa.types.is_boolean(values.type))
+        if not field.feature.values and is_number:
             return self._encode_numbers(field, values, part, bad)
         if is_text(values.type) and field.feature.kind == REAL:
             return self._encode_texts_of_numbers(field, values, part, bad)

@@ -23,8 +23,15 @@ from helpers.data import numerals
 from helpers.wording import did_you_mean, listed, nearest, with_commas
 
 YES, NO = frozenset({"1", "true", "yes", "y", "t", "on"}), frozenset({"0", "false", "no", "n", "f", "off"})
-OTHER_YES = frozenset(  # that sort before their no
-    "+ ja j já jā da ano evet igen bai có ναι да այո כן بله ใช่ はい 네 有 aye ✓ ✔ ✅ 👍 истина doğru あり 对 對".split()
+OTHER_YES = frozenset(  # in other languages
+    "+ ja j já jā da ano evet igen bai có ναι да այո כן بله ใช่ はい 네 有 aye ✓ ✔ ✅ 👍 истина doğru あり 对 對 "
+    "oui si sì sí sim tak так kyllä sant sann sand wahr vrai vero verdadero verdadeiro waar prawda pravda "
+    "правда igaz tosi 是 真 예 نعم".split()
+)
+OTHER_NO = frozenset(
+    "- nein nej nei nee non não nao ne nie nem ez ei nu nay không όχι нет не ні ոչ לא خیر ไม่ใช่ いいえ 아니오 "
+    "아니요 無 无 沒有 没有 hayır hayir ✗ ✘ ❌ 👎 ложь yanlış なし 錯 错 usant usann falsk falskt falsch faux falso "
+    "onwaar fałsz nepravda неправда hamis epätosi 否 假 لا".split()
 )
 # What stands for "no value" in tables, beside what pandas takes for it ("", "NA", "NaN", "null", "None", "#N/A" ...).
 EXCEL_ERRORS = ("#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!")
@@ -193,6 +200,8 @@ class Reader:
                         return None
                     row[field.at] = feature.scaled(value)
                 else:
+                    if type(value) is bool and not field.takes_bools:
+                        return None
                     column, number = field.plain[value]
                     row[column] = number
                 seen |= bit
@@ -244,7 +253,8 @@ class Reader:
                 return None
         except (KeyError, TypeError, AttributeError):
             return None
-        if len(flat) != len(rows) * self.n or not set(map(type, flat)) <= {int, float, bool}:
+        types = {int, float, bool} if self._ranges[2].all() else {int, float}
+        if len(flat) != len(rows) * self.n or not set(map(type, flat)) <= types:
             return None
         try:
             matrix = np.array(flat, dtype=float).reshape(len(rows), self.n)
@@ -419,6 +429,7 @@ class _Field:
         self.source = SOURCES[values_from]
         self.name, self.width = feature.name, feature.width
         self.takes_numbers = feature.kind == "real" and not feature.whole
+        self.takes_bools = self._takes_bools()
         self.plain = self._plain_values()  # what is read by a look-up: the column that it fills, and with what number
         self._texts = only_once((text.casefold(), filled) for text, filled in self.plain.items() if type(text) is str)
         self._read: Callable = {"real": self._number, "binary": self._yes_no, "category": self._category}[feature.kind]
@@ -452,11 +463,18 @@ class _Field:
             plain = {text: (at, float(code)) for code, text in enumerate(words)}
             if not feature.values:
                 plain |= {0: (at, 0.0), 1: (at, 1.0)}
-            if {word.lower() for word in words} <= YES | NO:
+            if self.takes_bools:
                 plain |= {word: (at, float(word in YES)) for word in YES | NO if word not in plain}
-            if {word.lower() for word in words} <= YES | NO or words[1].lower() in OTHER_YES:
                 plain |= {False: (at, 0.0), True: (at, 1.0)}
         return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)} | _codes(plain)
+
+    def _takes_bools(self) -> bool:
+        """Whether true and false mean one of its values each: to Python they are 1 and 0 of anything."""
+        feature = self.feature
+        if feature.kind != "binary":
+            return {*feature.values, *feature.pooled} == {"1"}  # or nothing
+        no, yes = (word.lower() for word in feature.values or ("0", "1"))
+        return no in NO | OTHER_NO and yes in YES | OTHER_YES
 
     @property
     def _missing_row(self) -> np.ndarray:
@@ -464,6 +482,8 @@ class _Field:
 
     def _number(self, value):
         feature = self.feature
+        if isinstance(value, bool | np.bool_):
+            return None, f"must be a number, not {str(value).lower()}", None
         number, problem = _number(value)
         if problem:
             share = _of_percent(value)  # 12 % is 0.12 in a cell of Excel's
@@ -497,7 +517,7 @@ class _Field:
     def _category(self, value):
         if isinstance(value, Mapping | list | tuple):
             return None, partial(self._choice, ""), None
-        if isinstance(value, bool) and value in self.plain and True in self.plain:
+        if isinstance(value, bool) and self.takes_bools and value in self.plain:
             return self.plain[value], None, None
         text = _text(value)
         filled = self.plain.get(text) or self._texts.get(text.casefold())

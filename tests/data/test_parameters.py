@@ -28,7 +28,7 @@ from helpers.data.parameters import (
     Named,
     Pairs,
 )
-from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
+from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature, in_order
 
 GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))
 BODY = Signature((Feature("mean radius", REAL, 6.98, 28.11, 13.37), Feature("café", REAL, -1.0, 1e6), Feature("flag")))
@@ -113,11 +113,26 @@ def test_a_misspelled_name_is_told_which_of_those_that_lack_is_meant():
     assert fields_of({"Rabat": 1}, asked)["Rabat"] == 'unknown: did you mean "Rabatt?"?'
 
 
-def test_true_and_1_are_the_yes_of_a_column_that_says_it_in_another_language():
-    ja = Signature((Feature("Newsletter", "binary", values=("nein", "ja"), default="ja"),))
-    for value, number in ((True, 1), (False, 0), (1, 1), ("0", 0), ("JA", 1), ("nein", 0)):
-        assert ja.parse({"Newsletter": value}).tolist() == [[number]]
-    assert fields_of({"Newsletter": "yes"}, ja) == {"Newsletter": "must be one of nein, ja"}
+@pytest.mark.parametrize(
+    ("no", "yes"), [("nein", "ja"), ("FALSCH", "WAHR"), ("Non", "Oui"), ("No", "Sí"), ("否", "是"), ("Hayır", "Evet")]
+)
+def test_true_and_1_are_the_yes_of_a_column_that_says_it_in_another_language(no, yes):
+    assert in_order([yes, no]) == (no, yes)
+    other = Signature((Feature("Newsletter", "binary", values=(no, yes), default=yes),))
+    for value, number in ((True, 1), (False, 0), (1, 1), ("0", 0), ("true", 1), ("False", 0), ("no", 0)):
+        assert other.parse({"Newsletter": value}).tolist() == [[number]]
+        assert other.parse([{"Newsletter": value}]).tolist() == [[number]]
+    assert other.parse({"Newsletter": yes.upper()}).tolist() == [[1]]
+    assert fields_of({"Newsletter": "maybe"}, other) == {"Newsletter": f"must be one of {no}, {yes}"}
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers_and_none_of_two_codes(value):
+    one = Signature((Feature("age", "real", 0, 80),))
+    for request in ({"age": value}, [{"age": value}, {"age": 4}]):
+        assert list(fields_of(request, one).values()) == [f"must be a number, not {str(value).lower()}"]
+    two = Signature((Feature("sex", "binary", values=("1", "2"), default="1"),))
+    assert fields_of({"sex": value}, two) == {"sex": "must be one of 1, 2"}
 
 
 def test_a_name_given_twice_is_refused_however_it_is_written():
