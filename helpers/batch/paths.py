@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.data.part_files import is_hidden
 from helpers.export.registry import no_table
 from helpers.wording import no_file
 
@@ -30,7 +31,7 @@ def files_of(words: Iterable[str]) -> list[Path]:
     for word in words:
         path = Path(os.path.expanduser(word))
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not is_hidden(p.relative_to(path)))
             if not inside:
                 raise CannotScore(f"the folder {word} holds no file")
             found += inside
@@ -95,8 +96,3 @@ def rejected_of(output: Path) -> Path:
 def hidden_of(output: Path) -> Path:
     """The folder beside the output that holds it until it is whole."""
     return output.with_name(f".{output.name}.parts")
-
-
-def _is_hidden(path: Path) -> bool:
-    """What Spark and others lay beside their parts: `_SUCCESS`, `.part-0.crc`."""
-    return any(part.startswith((".", "_")) for part in path.parts)

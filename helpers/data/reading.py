@@ -28,6 +28,7 @@ import requests
 from helpers import proxy_for
 from helpers.data import json_tables
 from helpers.data.header_lines import clean_names, take_headers
+from helpers.data.part_files import parquet_parts
 from helpers.data.raw_tables import DataError, Reading, are_bytes, commas_in, read_by, without_absent
 from helpers.data.text_tables import decoded, encoding_of, text_table
 from helpers.data.workbooks import workbook
@@ -74,7 +75,7 @@ _NO_TABLE_IN_ZIP = {
 def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> Reading:
     """The table at `source`: CSV with any usual delimiter and encoding, Excel, Parquet, Feather, JSON, Stata or ARFF.
 
-    Each plain or compressed (gzip, bz2, xz, zstd, zip), from a path or an address.
+    Each plain or compressed (gzip, bz2, xz, zstd, zip), from a path or an address; or a folder of parts in Parquet.
 
     holds: the name of a column, or whether a column is looked for, by which a sheet of several is chosen, and a line of
     names. Raises `DataError` for what is no table.
@@ -84,13 +85,19 @@ def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> R
         name = " ".join(column.split())
         return name.casefold() == holds.casefold() if isinstance(holds, str) else bool(holds(name))
 
-    if urlsplit(str(source)).scheme in ("http", "https"):
-        content, name = download(str(source)), str(source)
+    name, parts = str(source), []
+    if urlsplit(name).scheme in ("http", "https"):
+        content = download(name)
     else:
-        content, name = _content_of(Path(source).expanduser()), str(source)
+        parts = parquet_parts(Path(source).expanduser())
+        content = b"" if parts else _content_of(Path(source).expanduser())
     content, inside = _unpacked(content, name)
     kind = kind_of(content)
-    if kind in _PARSERS:
+    if parts:
+        said = [f"read {len(parts):,} part{'s' * (len(parts) > 1)}", *_of_folders(parts, Path(source).expanduser())]
+        frames = [_parsed(*_PARSERS[PARQUET], _content_of(path), str(path)) for path in parts]
+        reading = Reading(pd.concat(frames, ignore_index=True), name, first_line=0, said=said)
+    elif kind in _PARSERS:
         reading = Reading(_parsed(*_PARSERS[kind], content, name), name, first_line=0)
     elif kind == EXCEL:
         reading = workbook(content, name, wanted)
@@ -161,9 +168,10 @@ def download(url: str) -> bytes:
 def _content_of(path: Path) -> bytes:
     try:
         if path.is_dir():
-            are_parts = any(path.glob("*.parquet"))  # as Spark writes them
-            todo = "; of parts make one, by `pandas.read_parquet(FOLDER).to_parquet(FILE)`" * are_parts
-            raise DataError(f"{path} is a folder: give the path of one table, a CSV, Excel, Parquet or JSON file{todo}")
+            raise DataError(
+                f"{path} is a folder, and not of Parquet alone: give the path of one table, a CSV, Excel, Parquet or "
+                "JSON file"
+            )
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is no ordinary file: give the path of a CSV, Excel, Parquet or JSON file")
         return path.read_bytes()
@@ -252,6 +260,13 @@ def _parquet(file: io.BytesIO) -> pd.DataFrame:
     from pyarrow import parquet
 
     return parquet.ParquetFile(file).read().to_pandas()  # pandas itself reads none with a name twice
+
+
+def _of_folders(parts: list[Path], folder: Path) -> list[str]:
+    """A remark on columns that stand in the names of folders only, year=2024, which `score` has none of, either."""
+    inside = {name for path in parts for name in path.relative_to(folder).parent.parts}
+    columns = sorted({name.partition("=")[0] for name in inside if "=" in name})
+    return [f"{listed(columns)} in the names of its folders: left out, as no file holds it"] if columns else []
 
 
 def _arrow_stream(file: io.BytesIO) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from helpers import wording
+from helpers.data.part_files import parquet_parts
 from helpers.export import registry
 from helpers.export.file_kinds import kind_of
 from helpers.export.folder import is_export
@@ -69,6 +70,9 @@ def weights_file(word: str) -> Path:
 
 
 def table_file(word: str) -> str:
+    path = Path(os.path.expanduser(word))
+    if parquet_parts(path):
+        return str(path.resolve())
     file = str(readable(word, "a table").resolve())
     return wrong(sentence) if (sentence := registry.no_table(Path(word))) else file
 

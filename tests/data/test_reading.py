@@ -478,13 +478,32 @@ def test_what_cannot_be_read_is_one_sentence_that_names_the_cause(tmp_path, cont
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_of_parts_in_parquet_is_one_table(tmp_path):
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / ".part-0.parquet.crc").write_bytes(b"crc")
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary" / "part-9.parquet").write_bytes(b"half")
+    (tmp_path / "part-0.parquet").write_bytes(parquet(pd.DataFrame({"a": [1, 2], "label": [0, 1]})))
+    (tmp_path / "day=1").mkdir()
+    later = pd.DataFrame({"a": [2.5], "b": ["x"], "label": [1]}, index=[7])
+    (tmp_path / "day=1" / "part-1.parquet").write_bytes(parquet(later))
+    reading = read_table(tmp_path, "label")
+    assert reading.said == ["read 2 parts", "day in the names of its folders: left out, as no file holds it"]
+    assert reading.frame.a.tolist() == [2.5, 1, 2] and reading.frame.b.isna().tolist() == [False, True, True]
+    assert set(reading.frame) == {"a", "b", "label"}
+    (tmp_path / "about.csv").write_text("a,label\n1,0\n")
+    with pytest.raises(DataError, match="is a folder, and not of Parquet alone"):
+        read_table(tmp_path)
+    (tmp_path / "about.csv").unlink()
+    (tmp_path / "part-1.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"part-1\.parquet is not a Parquet file"):
+        read_table(tmp_path)
+
+
 def test_what_is_no_file_is_said(tmp_path):
     with pytest.raises(DataError, match=r"there is no file nowhere\.csv"):
         read_table("nowhere.csv")
-    with pytest.raises(DataError, match="is a folder: give the path of one table, .* JSON file$"):
-        read_table(tmp_path)
-    (tmp_path / "part-00000.parquet").write_bytes(parquet())
-    with pytest.raises(DataError, match="; of parts make one, by `pandas.read_parquet"):
+    with pytest.raises(DataError, match="is a folder, and not of Parquet alone: give the path of one table"):
         read_table(tmp_path)
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
