@@ -114,6 +114,13 @@ def _filled(lines: list[list[str]]) -> list[list[str]]:
     return [*upper, lines[-1]]
 
 
+def called_elsewhere(name: str) -> list[str]:
+    """What a row calls a column that has no name: what Python's `csv` does, and what pandas does."""
+    numbered = re.fullmatch(r"column (\d{1,6})", name)
+    place = int(numbered[1]) - 1 if numbered else 0
+    return ["", f"Unnamed: {place}"] if numbered or name == ROW_NUMBERS else []
+
+
 def clean_names(reading: Reading) -> list[str]:
     """The names of the columns without blanks around them, in Unicode's composed form, each once."""
     names: list[str] = []

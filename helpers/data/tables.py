@@ -19,6 +19,7 @@ import pandas as pd
 from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
+from helpers.data.header_lines import called_elsewhere
 from helpers.data.parameters import NO, YES
 from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes, without_point
 from helpers.data.reading import read_table
@@ -60,7 +61,9 @@ class Table:
     def _signature(self) -> Signature:
         features = self.frame.drop(columns=self.label)
         signature = Signature.from_table(features, self.label, self.positive, self.display_name)
-        return replace(signature, left_out=[c.name for c in self.columns if c.kind == columns.LEFT_OUT])
+        left_out = [c.name for c in self.columns if c.kind == columns.LEFT_OUT]
+        others = dict.fromkeys(other for name in left_out for other in called_elsewhere(name))
+        return replace(signature, left_out=[*left_out, *others])
 
     def report(self) -> pd.DataFrame:
         """What became of each column: column, kind, values, missing, used as."""

@@ -1,5 +1,6 @@
 """A table with a yes/no question: its label becomes 0 and 1, its rows are split fairly, and what is wrong is said."""
 
+import csv
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers.data import games, tables
+from helpers.data.parameters import InvalidRequest
 from helpers.data.raw_tables import DataError
 from helpers.data.tables import features_and_label, load_table, remark_on_test, split
 
@@ -23,6 +25,19 @@ def write(tmp_path, label, name="label", **columns):
 
 def alternating(*values) -> list:
     return [values[i % len(values)] for i in range(ROWS)]
+
+
+def test_a_whole_row_may_be_sent_of_a_table_with_columns_that_have_no_name(tmp_path):
+    path = tmp_path / "mine.csv"
+    lines = [f"{i},{FEATURE[i]:.3f},{i % 2}," for i in range(ROWS)]
+    path.write_text("\n".join([",a,label,", *lines]))
+    table = load_table(path)
+    assert [column.name for column in table.columns] == ["row number", "a", "label", "column 4"]
+    rows = [pd.read_csv(path).iloc[3].to_dict(), next(csv.DictReader(path.open())), {"row number": 3, "a": 1}]
+    for row in rows:
+        assert table.signature().parse(row).tolist() == [[pytest.approx(float(row["a"]))]]
+    with pytest.raises(InvalidRequest, match="Unnamed: 7: unknown"):
+        table.signature().parse({"a": 1, "Unnamed: 7": 1})
 
 
 @pytest.mark.parametrize(
@@ -236,7 +251,7 @@ def test_row_numbers_are_no_feature_of_a_table_sorted_by_its_label(tmp_path):
     table = load_table(path)
     assert table.signature().names == ("a",)
     assert table.columns[0].used_as == "the rows' numbers or names"
-    assert table.signature().left_out == ("row number",)
+    assert table.signature().left_out[0] == "row number"
 
 
 def test_a_mixed_table_becomes_a_matrix_with_the_columns_of_its_signature(tmp_path):
