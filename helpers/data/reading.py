@@ -104,7 +104,7 @@ def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> R
     elif kind == JSON:
         reading = _json(content, name, wanted)
     else:
-        reading = text_table(content, name)
+        reading = text_table(content, name, holds=wanted)
         take_headers(reading, wanted)
     if inside:
         reading.said.insert(0, f"read {inside} from {Path(name).name}")
@@ -121,7 +121,7 @@ def read_head(head: bytes, name: str, holds: Callable[[str], bool] = lambda name
     holds: whether a column of this name is looked for, by which a line of names is chosen where there are several.
     Raises `DataError` for what is no table. Rows with too few or too many fields are none of its business.
     """
-    reading = text_table(head, name, ragged="skip")
+    reading = text_table(head, name, "skip", holds)
     take_headers(reading, holds)
     reading.frame.columns = clean_names(reading)
     reading.commas = commas_in(reading)

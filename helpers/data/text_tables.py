@@ -6,13 +6,14 @@ Bytes come in, a `Reading` goes out. What cannot be a table is a `DataError` of 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import itertools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
@@ -24,6 +25,7 @@ DELIMITERS = ",;\t|"
 BLANK = " "  # a delimiter where no other is: R's write.table, tables whose columns stand below each other
 LINES_TRIED = 200  # lines from which the delimiter is told
 LONGEST_FIELD = 2**31 - 1
+LONGEST_HEADER = 100_000  # bytes in which a name is looked for
 MARK = "\ufeff"  # that Unicode begins files with
 _ESCAPED = re.compile(r'(?m)(?:^|[,;\t|])"[^"\n]*\\"(?![,;\t|\r\n]|$)')  # "say \"no\"", as Spark and MySQL write it
 _RULE = re.compile(r"(?=.*(--|==))[-=+|,;\t ]+")  # a line below the names, as sqlcmd and psql draw it
@@ -34,6 +36,7 @@ _LETTERS = {
     "cp1250": "ąćęłńóśźż áčďéěíňóřšťúůýž áäčďéíĺľňóôŕšťúýž áéíóöőúüű čćđšž ăâîşţ",
     "cp1254": "çğıi̇öşüâîû",
 }
+_OLDER = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "big5", "euc_kr"]
 # How a file begins that is no table in text, and what it is.
 _NO_TEXT = {
     rb"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls), or with a password: save it as .xlsx without, or CSV",
@@ -72,17 +75,19 @@ _NO_TEXT = {
 }
 
 
-def text_table(content: bytes, name: str, ragged: str = "error") -> Reading:
+def text_table(
+    content: bytes, name: str, ragged: str = "error", holds: Callable[[str], bool] = lambda name: False
+) -> Reading:
     """The table in a text, its cells as they stand there; several lines of names are left to `header_lines`.
 
-    ragged: what becomes of a row with more fields than the header: "error" or "skip". Raises `DataError` for what is no
-    table.
+    ragged: what becomes of a row with more fields than the header: "error" or "skip". holds: whether a column of this
+    name is looked for, by which an older encoding is told. Raises `DataError` for what is no table.
     """
     for start, what in _NO_TEXT.items():
         if re.match(start, content):
             raise DataError(f"{name} is {what}")
     reading = Reading(pd.DataFrame(), name)
-    reading.encoding = encoding_of(content, name, reading.said)
+    reading.encoding = encoding_of(content, name, reading.said, holds)
     text = decoded(content, reading.encoding, name).replace(MARK, "")  # within files that were joined, too
     reading.escapes = bool(_ESCAPED.search(text))
     if reading.escapes:
@@ -289,10 +294,10 @@ def _ragged(error: str, name: str, lines_before: int, width: int) -> str:
 # ---- encodings ----
 
 
-def encoding_of(content: bytes, name: str, said: list[str]) -> str:
+def encoding_of(content: bytes, name: str, said: list[str], holds: Callable[[str], bool] = lambda name: False) -> str:
     """How a file's text is encoded: in UTF-8, UTF-16 or one of the older encodings, which is said in `said`.
 
-    Raises `DataError` where it is no text.
+    holds: whether a column of this name is looked for. Raises `DataError` where it is no text.
     """
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
@@ -314,7 +319,7 @@ def encoding_of(content: bytes, name: str, said: list[str]) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         pass
-    encoding = older_encoding(content)
+    encoding = _naming(content, older_encoding(content), holds)
     said.append(f"read as {encoding}, as it is not UTF-8")
     return encoding
 
@@ -327,13 +332,24 @@ def decoded(content: bytes, encoding: str, name: str) -> str:
         raise DataError(f"{name} is not text in {encoding.upper()}: save it as CSV in UTF-8") from None
 
 
+def _naming(content: bytes, likeliest: str, holds: Callable[[str], bool]) -> str:
+    """The encoding in which a column that is looked for is named: short texts in Chinese may be some in Korean."""
+    head = b"\n".join(content[:LONGEST_HEADER].splitlines()[: MOST_TITLES + 1])
+    for encoding in (likeliest, *_OLDER):
+        with contextlib.suppress(UnicodeDecodeError):
+            names = re.split(rf"[{DELIMITERS}\r\n]", head.decode(encoding, "replace"))
+            if any(holds(name.strip(' "')) for name in names if not name.isascii()):
+                content.decode(encoding)
+                return encoding
+    return likeliest
+
+
 def older_encoding(content: bytes) -> str:
     """The likeliest encoding of text that is not UTF-8; Windows' Western one where the letters do not tell it apart."""
     from charset_normalizer import from_bytes
 
-    usual = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "big5", "euc_kr"]
     start = content[:200_000]
-    matches = from_bytes(start, cp_isolation=usual)
+    matches = from_bytes(start, cp_isolation=_OLDER)
     found = matches.best()
     few = sum(byte > 127 for byte in start) < 40
     try:

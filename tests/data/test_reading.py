@@ -20,7 +20,7 @@ import pytest
 from helpers.data.columns import typed, usable
 from helpers.data.header_lines import ROW_NUMBERS
 from helpers.data.raw_tables import DataError
-from helpers.data.reading import read_table
+from helpers.data.reading import read_head, read_table
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame(
@@ -537,6 +537,16 @@ def test_an_older_encoding_is_told_by_the_letters_of_its_languages(tmp_path, enc
     rows = [f"{i},{towns[i % 3]},{i % 2}" for i in range(300)]
     (tmp_path / "towns.csv").write_text("\n".join(["id,town,label", *rows]), encoding=encoding)
     assert set(read_table(tmp_path / "towns.csv").frame["town"]) == set(towns)
+
+
+@pytest.mark.parametrize("label", ["违约", "年龄"])
+def test_an_older_encoding_is_told_by_the_column_that_is_looked_for(tmp_path, label):
+    rows = [f"{20 + i % 50},{'是否'[i % 2]},{'否是'[i % 3 // 2]}" for i in range(300)]
+    (tmp_path / "loans.csv").write_text("\n".join(["年龄,婚姻,违约", *rows]), encoding="gb18030")
+    reading = read_table(tmp_path / "loans.csv", label)
+    assert list(reading.frame) == ["年龄", "婚姻", "违约"] and reading.said == ["read as gb18030, as it is not UTF-8"]
+    head = (tmp_path / "loans.csv").read_bytes()[:500]
+    assert read_head(head, "loans.csv", lambda name: name == label).encoding == "gb18030"
 
 
 def test_a_line_of_many_dashes_is_told_from_a_rule_at_once(tmp_path):
