@@ -22,6 +22,7 @@ from helpers.data.raw_tables import DataError, are_bytes, is_none, without_point
 from helpers.data.signature import own_and_pooled
 
 NUMBER, YES_NO, CATEGORY, LEFT_OUT, LABEL = "number", "yes/no", "category", "left out", "label"
+DROPPED = "you dropped it"
 KINDS = (NUMBER, YES_NO, CATEGORY)
 
 ENOUGH_ROWS = 20  # below these nothing is called an identifier: in ten rows most columns differ in each
@@ -88,7 +89,7 @@ def usable(
     kept, columns = {}, []
     for name in frame.columns:
         if name in drop:
-            columns.append(_left_out(frame[name], "you dropped it"))
+            columns.append(_left_out(frame[name], DROPPED))
             continue
         values, column = _one(frame[name], commas, treat_as.get(name), first_line)
         columns.append(column)

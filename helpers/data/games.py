@@ -107,7 +107,7 @@ def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.Dat
     A table of the ten games is split as the article's author did: the first 5,000 rows test, the rest train.
     Of any other table a random fifth with the same share of positives tests, as nothing is known of its order.
     """
-    if are_games(df):
+    if are_games(df) and df.index.name is None:
         return df.iloc[TEST_ROWS:], df.iloc[:TEST_ROWS]
     return tables.split(df, label, seed)
 

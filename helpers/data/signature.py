@@ -209,6 +209,7 @@ class Signature:
     values_from: who tells the ranges and texts of the features: "" for the rows that the model was trained on, "owner"
     for a table that its owner named, "before" for the model whose callers it answers now.
     left_out: the table's other columns, which a request may hold and nothing is made of.
+    group: the one of these whose rows were all trained on or all tested on, "" where each row went by itself.
     """
 
     features: tuple[Feature, ...]
@@ -218,6 +219,7 @@ class Signature:
     display_name: str = ""
     values_from: str = ""
     left_out: tuple[str, ...] = ()
+    group: str = ""
 
     inputs = ()  # it takes no others than its features, as an `InputSignature` does
     takes_pictures = False
@@ -251,12 +253,13 @@ class Signature:
     def from_dict(cls, data: Mapping) -> Signature:
         """The inverse of `to_dict`; ValueError, KeyError or TypeError for what is no signature."""
         features = tuple(Feature(**feature) for feature in data["features"][: MAX_FEATURES + 1])
-        more = (data.get(part, "") for part in ("display_name", "values_from", "left_out"))
+        more = (data.get(part, "") for part in ("display_name", "values_from", "left_out", "group"))
         return cls(features, data["label"], data.get("positive", ""), outputs_from(data), *more)
 
     def to_dict(self) -> dict:
         """Plain JSON types: `{"features": [{"name", "kind", "low", "high", "default"}, ...], "label": "label"}`."""
-        told = {part: plain(getattr(self, part)) for part in ("positive", "display_name", "values_from", "left_out")}
+        parts = ("positive", "display_name", "values_from", "left_out", "group")
+        told = {part: plain(getattr(self, part)) for part in parts}
         told = {part: value for part, value in told.items() if value}
         features = [feature.to_dict() for feature in self.features]
         return {"features": features, "label": self.label, **told, **outputs_to_dict(self.outputs)}

@@ -19,6 +19,7 @@ import pandas as pd
 from helpers import wording
 from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
+from helpers.data.groups import places, tells_groups
 from helpers.data.header_lines import called_elsewhere
 from helpers.data.parameters import NO, YES
 from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes, without_point
@@ -43,7 +44,8 @@ class Table:
     """`frame`: the usable columns, the label among them as 0 and 1. `columns`: what became of each column of the file.
 
     label, positive: the label's name, and its value that counts as 1 ("" for 1 itself). said: what was done, in words.
-    display_name: what people call a 1 of the label, "" for its name.
+    display_name: what people call a 1 of the label, "" for its name. groups: columns that tell which rows belong
+    together, those of one person, say. group: the one by which they are split, whose values the index of `frame` holds.
     """
 
     frame: pd.DataFrame
@@ -52,6 +54,8 @@ class Table:
     columns: tuple[Column, ...]
     said: tuple[str, ...] = ()
     display_name: str = ""
+    groups: tuple[str, ...] = ()
+    group: str = ""
 
     def signature(self) -> Signature:
         """What a model of this table takes, its ranges and values from all rows."""
@@ -63,7 +67,7 @@ class Table:
         signature = Signature.from_table(features, self.label, self.positive, self.display_name)
         left_out = [c.name for c in self.columns if c.kind == columns.LEFT_OUT]
         others = dict.fromkeys(other for name in left_out for other in called_elsewhere(name))
-        return replace(signature, left_out=[*left_out, *others])
+        return replace(signature, left_out=[*left_out, *others], group=self.group)
 
     def report(self) -> pd.DataFrame:
         """What became of each column: column, kind, values, missing, used as."""
@@ -104,22 +108,39 @@ def load_table(
         raise DataError(
             f"{name} has no column that a model can learn from ({reasons}): add one of numbers, or of a few texts"
         )
-    frame = features.assign(**{label: answers[known].astype(int)}).reset_index(drop=True)
+    answers = answers[known].astype(int)
+    frame = features.assign(**{label: answers}).reset_index(drop=True)
     _check_rows(frame[label], label, positive, name, int((~known).sum()))
     said += _repeated_rows(frame)
+    raw = reading.frame[known]
+    groups = [c for c in described if tells_groups(raw[c.name], answers)]
+    named = sorted((c.name for c in groups if c.used_as == columns.DROPPED), key=lambda name: raw[name].nunique())
+    if named:
+        frame.index = pd.Index(raw[named[0]].to_numpy(), name=named[0])
+        said.append(f"rows of the same {named[0]} are all trained on or all tested on")
+    else:
+        said += [_on_known_ones(c, label) for c in groups]
     at = list(reading.frame.columns).index(label)
     ordered = [*described[:at], column, *described[at:]]
     frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
-    return Table(frame, label, positive, tuple(ordered), tuple(said), display_name)
+    told = tuple(c.name for c in groups), *named[:1]
+    return Table(frame, label, positive, tuple(ordered), tuple(said), display_name, *told)
 
 
 def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split a table into (train, test): a random fifth with the same share of positives tests.
 
-    The last fifth of the rows to train on, where Keras takes its validation rows from, has that share as well.
+    The last fifth of the rows to train on, where Keras takes its validation rows from, has that share as well. Rows of
+    the same name in an index that has one, as `Table.frame` may have it, are not parted.
     """
-    shuffled = df.sample(frac=1, random_state=seed).reset_index(drop=True)
-    place = shuffled.groupby(label).cumcount() / shuffled.groupby(label)[label].transform("size")
+    shuffled = df.sample(frac=1, random_state=seed)
+    if df.index.name is None:
+        shuffled = shuffled.reset_index(drop=True)
+        place = shuffled.groupby(label).cumcount() / shuffled.groupby(label)[label].transform("size")
+    else:
+        place = places(shuffled.index, shuffled[label].to_numpy())
+        order = np.argsort(place, kind="stable")  # so that the last fifth parts none, either, but where it begins
+        shuffled, place = shuffled.iloc[order], place[order]
     test = place < TEST_SHARE
     validation = ~test & (place >= 1 - VALIDATION_SHARE * (1 - TEST_SHARE))
     return pd.concat([shuffled[~test & ~validation], shuffled[validation]]), shuffled[test]
@@ -136,6 +157,16 @@ def remark_on_test(y_test: np.ndarray) -> str:
     if fewest >= FEW_TESTED:
         return ""
     return f"only {fewest} of the test rows have the rarer answer, so the AUC may be far off: bring more rows"
+
+
+def _on_known_ones(column: Column, label: str) -> str:
+    """What there is to say of rows that belong together and are parted."""
+    drop = wording.option("--drop", wording.with_commas([column.name]))
+    without = "" if column.kind == columns.LEFT_OUT else "leaves it out and "
+    return (
+        f"rows of the same {column.name} tend to the same {label}, and the AUC is that of ones which were trained on: "
+        f"if others will be asked about (a new person, a new device), {drop} {without}tests on others"
+    )
 
 
 def _repeated_rows(frame: pd.DataFrame) -> list[str]:

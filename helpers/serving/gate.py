@@ -148,7 +148,11 @@ def held_out_rows(
     kinds = {feature.name: _KINDS[feature.kind] for feature in signature.features}
     try:
         table = games.load_table(
-            source, label or signature.label, positive or signature.positive or "1", treat_as=kinds
+            source,
+            label or signature.label,
+            positive or signature.positive or "1",
+            drop=[signature.group] if signature.group else (),
+            treat_as=kinds,
         )
     except NoSuchLabel as error:
         if label:

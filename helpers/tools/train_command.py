@@ -114,6 +114,7 @@ def told(table: Table) -> str:
         f"{name} tells more by each of its numbers (AUC {by_name:.3f}) than by their size ({by_size:.3f}): do they "
         f"name something? If so, {wording.option('--as', f'{name}=category')}."
         for name, (by_name, by_size) in telling_codes(table.frame, signature).items()
+        if name not in table.groups
     ]
     return "\n".join([*table.said, f"{len(table.frame):,} rows", "", *_lines_of(table), "", *hints])
 

@@ -10,7 +10,9 @@ import pytest
 from helpers.data import games, tables
 from helpers.data.parameters import InvalidRequest
 from helpers.data.raw_tables import DataError
+from helpers.data.signature import Signature
 from helpers.data.tables import features_and_label, load_table, remark_on_test, split
+from helpers.serving.gate import held_out_rows
 
 ROWS = 120
 RANDOM = np.random.default_rng(0)
@@ -324,3 +326,40 @@ def test_a_first_line_of_values_is_told_where_one_of_them_is_the_label(tmp_path)
     assert load_table(tmp_path / "sonar.csv", "R").said[0] == said
     (tmp_path / "sonar.csv").write_text("\n".join(["400.5,401.0,label", *rows]))
     assert said not in load_table(tmp_path / "sonar.csv").said
+
+
+# ---- rows that belong together ----
+
+
+def of_devices(tmp_path, **columns):
+    """300 rows of 60 devices, most of which fail always or never."""
+    device, random = np.repeat(np.arange(60), 5), np.random.default_rng(1)
+    fails = (device % 3 == 0) ^ (random.random(300) < 0.1)
+    path = tmp_path / "devices.csv"
+    pd.DataFrame({"a": random.normal(size=300), **columns, "device_id": device, "label": fails.astype(int)}).to_csv(
+        path, index=False
+    )
+    return path
+
+
+def test_it_is_said_where_rows_of_one_id_train_and_test(tmp_path):
+    known = {"user": np.random.default_rng(2).permutation(300) % 40, "size": np.repeat(np.arange(60), 5)}
+    table = load_table(of_devices(tmp_path, **known))
+    assert table.groups == ("device_id",) and not table.group  # users are alike by chance, a size is no id
+    assert [said.split(" tend")[0] for said in table.said] == ["rows of the same device_id"]
+    assert "--drop device_id leaves it out and tests on others" in table.said[0]
+
+
+def test_rows_of_an_id_that_is_dropped_are_not_parted(tmp_path):
+    path = of_devices(tmp_path)
+    table = load_table(path, drop=["device_id"])
+    assert table.said == ("rows of the same device_id are all trained on or all tested on",)
+    train, test = games.split(table.frame, "label")
+    assert len(train) + len(test) == 300 and 50 <= len(test) <= 75
+    assert not {*train.index} & {*test.index} and abs(train.label.mean() - test.label.mean()) < 0.1
+    last = len(train) // 5  # which validates: it may begin within a device of either answer
+    assert len({*train.index[-last:]} & {*train.index[:-last]}) <= 2
+    signature = Signature.from_dict(table.signature().to_dict())
+    assert signature.group == "device_id" and signature.parse({"a": 1, "device_id": 7}).tolist() == [[1]]
+    rows, answers = held_out_rows(path, signature)
+    assert rows.a.tolist() == test.a.tolist() and answers.tolist() == test.label.tolist()
