@@ -67,7 +67,7 @@ def signature_of(
         label = before.label
     wanted = wishes.label or label
     if wishes.features or wishes.like or (len(model.inputs) == 1 and _is_row(model, model.inputs[0], wishes.takes)):
-        features = with_usual(model, with_ids(model, _features(model, wishes, before)))
+        features = with_usual(model, with_ids(model, _features(model, wishes, wanted, before)))
         signature: Signature | InputSignature = Signature(
             features, wanted, values_from=_values_from(wishes, before, features)
         )
@@ -131,7 +131,9 @@ def _is_row(model, tensor, takes: str) -> bool:
     return is_plain and shape[0] <= MOST_FEATURES and not (vocabulary(model, tensor) or known_values(model, tensor))
 
 
-def _features(model, wishes: Wishes, before: Signature | InputSignature | None = None) -> tuple[Feature, ...]:
+def _features(
+    model, wishes: Wishes, label: str, before: Signature | InputSignature | None = None
+) -> tuple[Feature, ...]:
     if len(model.inputs) != 1:
         names = ", ".join(each.name for each in model.inputs)
         raise ArtifactError(f"the model takes several inputs ({names}): features can be named where there is one")
@@ -146,7 +148,7 @@ def _features(model, wishes: Wishes, before: Signature | InputSignature | None =
     width = int(np.prod(shape))
     told = getattr(model, "features", ())
     if wishes.like:
-        features = _like(wishes, width)
+        features = _like(wishes, width, label)
         given = f"the columns of {Path(wishes.like).name}"
     elif (
         not wishes.features and isinstance(before, Signature) and before.width == width and told in ((), before.columns)
@@ -172,8 +174,11 @@ def width_told(wishes: Wishes) -> int | None:
     return len(wishes.features) or None
 
 
-def _like(wishes: Wishes, width: int | None = None) -> tuple[Feature, ...]:
-    """The columns of a table as features whose values the model takes as they are."""
+def _like(wishes: Wishes, width: int | None = None, label: str = "") -> tuple[Feature, ...]:
+    """The columns of a table as features whose values the model takes as they are.
+
+    width: how many numbers it takes. label: what it predicts, whose column is left out where they would be too many.
+    """
     import pandas as pd
 
     from helpers.data.columns import typed
@@ -193,6 +198,8 @@ def _like(wishes: Wishes, width: int | None = None) -> tuple[Feature, ...]:
         # every column: what looks like no use, row numbers say, the model takes all the same
         frame = pd.DataFrame({name: typed(table.frame[name], table.commas) for name in names})
         features = Signature.from_table(frame).features
+        if width and not (wishes.features or wishes.label) and sum(feature.width for feature in features) > width:
+            features = tuple(each for each in features if each.name.casefold() != label.casefold())
     except ValueError as error:
         raise ArtifactError(f"{Path(path).name} does not tell what the model takes: {error}") from error
     if sum(feature.width for feature in features) != width:  # the model has no column that says what is missing

@@ -438,6 +438,15 @@ def test_a_table_tells_the_ranges_of_the_columns_that_are_named_in_it(tmp_path):
         signature_of(model, Wishes(features=("age", "height"), like=str(table)), "left")
 
 
+def test_a_column_of_what_the_model_predicts_is_no_feature_where_nobody_names_either(tmp_path):
+    model, table = plain((2,), 1, "sigmoid"), tmp_path / "customers.csv"
+    table.write_text("Age,Calls,Left\n" + "\n".join(f"{20 + i},{i % 7},{i % 2}" for i in range(60)))
+    assert signature_of(model, Wishes(like=str(table)), "left").names == ("Age", "Calls")
+    assert signature_of(plain((3,), 1, "sigmoid"), Wishes(like=str(table)), "left").names == ("Age", "Calls", "Left")
+    before = Signature(tuple(Feature(name) for name in ("u", "v")), "left")
+    assert signature_of(model, Wishes(like=str(table)), "second", before).names == ("Age", "Calls")
+
+
 def less_the_mean_of_imagenet(new):
     import keras
 
