@@ -124,7 +124,6 @@ class Reader:
         self.width, self.n = signature.width, signature.n
         dotted = [name.casefold().split(".") for name in (*signature.names, *signature.left_out)]
         self._objects = {".".join(parts[:end]) for parts in dotted for end in range(1, len(parts))}
-        self._passing = {name.casefold() for name in (signature.label, *signature.left_out)}
         rules = strict, unseen, signature.values_from
         places = zip(signature.features, signature.slices, strict=True)
         self.fields = [_Field(feature, part.start, *rules) for feature, part in places]
@@ -132,8 +131,10 @@ class Reader:
         ends = ("low", "high", "center", "scale")
         low, high, center, scale = (np.array([getattr(f, end) for f in signature.features]) for end in ends)
         self._ranges = low, high, np.array([f.kind == "binary" for f in signature.features]), center, scale
-        self._exact = {field.name: field for field in self.fields}
-        self._folded = only_once((field.name.casefold(), field) for field in self.fields)
+        names = (signature.label, *signature.left_out)
+        columns = [*((name, None) for name in names), *((field.name, field) for field in self.fields)]
+        self._exact = dict(columns)  # None for a column that the model does not take
+        self._folded = only_once((name.casefold(), field) for name, field in columns)
         self._all = (1 << self.n) - 1
         self._names: dict[str, tuple[int, _Field]] = {}  # each feature's name as it is usually written, and its bit
         self._plain_pairs: dict[bytes, tuple[int, int, float]] = {}  # b"gender=male": bit, column, what fills it
@@ -143,9 +144,8 @@ class Reader:
                 if self.field(name) is field:
                     self._add_name(name, 1 << i, field)
         # what is passed over whatever it holds, as it is usually written
-        passing = self._passing - self._objects
-        others = [name for name in (signature.label, *signature.left_out) if name.casefold() in passing]
-        self._others = {each for name in others for each in (name, name.lower(), name.upper()) if not self.field(each)}
+        others = [name for name in names if name.casefold() not in self._objects]
+        self._others = {each for name in others for each in (name, name.lower(), name.upper()) if self.passes(each)}
         self._others_in_urls = {encode(name).encode() for name in self._others for encode in (quote_plus, quote)}
 
     def _add_name(self, name: str, bit: int, field: _Field) -> None:
@@ -335,12 +335,16 @@ class Reader:
 
         Whoever sends a row of the table may send these along.
         """
-        return _spelled(name).casefold() in self._passing
+        return self._column(name) is None
 
     def field(self, name) -> _Field | None:
         """The feature that a request calls `name`: spelled as in the table, or in any case where that is one only."""
+        return self._column(name) or None
+
+    def _column(self, name) -> _Field | bool | None:
+        """The feature of that name, None for a column that the model does not take, False for none of the table."""
         name = _spelled(name)
-        return self._exact.get(name) or self._folded.get(name.casefold())
+        return self._exact[name] if name in self._exact else self._folded.get(name.casefold(), False)
 
 
 def _spelled(name) -> str:

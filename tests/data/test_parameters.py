@@ -471,6 +471,21 @@ def test_two_columns_that_differ_in_case_only_are_told_apart_by_their_spelling()
     assert both.parse({"A": 1, "a": 0}).tolist() == both.parse_query(b"A=1&a=0").tolist() == [[0, 1]]
 
 
+def test_a_column_that_the_model_does_not_take_is_told_from_a_feature_by_its_spelling_too():
+    features = (
+        Feature("Class", CATEGORY, values=("a", "b", "c"), default="a"),
+        Feature("id", REAL, 0, 9, missing=True),
+    )
+    table = Signature(features, "class", left_out=["ID"])
+    whole, plain = {"ID": 17, "Class": "b", "id": 3, "class": "yes"}, table.parse({"Class": "b", "id": 3})
+    for matrix in (table.parse(whole), table.parse([whole]), table.parse_query(urlencode(whole).encode())):
+        np.testing.assert_array_equal(matrix, plain)
+    none = table.parse({"Class": "b"})
+    np.testing.assert_array_equal(table.parse({"Class": "b", "ID": 7}), none)  # it was the id
+    assert fields_of({"Class": "b", "Id": 7}, table) == {"Id": "unknown: did you mean id?"}
+    assert fields_of({"Class": "b", "id": 3, "CLASS": "yes"}, table) == {"CLASS": "unknown"}
+
+
 def test_what_caches_add_is_named_as_that():
     fields = fields_of({**ARTICLE, "_": "1732"})
     assert fields == {"_": "unknown: caches and scripts add it to an address, leave it out"}
