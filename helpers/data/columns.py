@@ -402,12 +402,15 @@ def _described(values: pd.Series, kind: str, mark: str = ".") -> Column:
 
 
 def _spelled_apart(values: pd.Series) -> str:
-    """Which values of a category differ by case only: they may be one, but codes may also be meant."""
+    """Which values of a category differ by case only, or by a point: they may be one, but codes may also be meant."""
     spelled: dict[str, list[str]] = {}
     for text in sorted(values.dropna().unique()):
-        spelled.setdefault(text.casefold(), []).append(text)
+        spelled.setdefault(re.sub(r"^(\d+)\.0+$", r"\1", text.casefold()), []).append(text)
     alike = next((texts for texts in spelled.values() if len(texts) > 1), None)
-    return f"; {' and '.join(map(repr, alike))} differ by case only, spell them alike if they are one" if alike else ""
+    if not alike:
+        return ""
+    how = "case" if len({text.casefold() for text in alike}) == 1 else "the way of writing a number"
+    return f"; {' and '.join(map(repr, alike))} differ by {how} only, spell them alike if they are one"
 
 
 def _not_quite_numbers(values: pd.Series, mark: str) -> str:

@@ -470,7 +470,8 @@ class _Field:
             if self.takes_bools:
                 plain |= {word: (at, float(word in YES)) for word in YES | NO if word not in plain}
                 plain |= {False: (at, 0.0), True: (at, 1.0)}
-        return plain | {int(text): filled for text, filled in plain.items() if _is_whole(text)} | _codes(plain)
+        whole = sorted(filter(_is_whole, plain), key=len, reverse=True)  # 1 is the number of "1", else that of "1.0"
+        return plain | {int(text.partition(".")[0]): plain[text] for text in whole} | _codes(plain)
 
     def _takes_bools(self) -> bool:
         """Whether true and false mean one of its values each: to Python they are 1 and 0 of anything."""
@@ -647,7 +648,7 @@ def _codes(plain: Mapping) -> dict:
 
 
 def _is_whole(text) -> bool:
-    return isinstance(text, str) and bool(re.fullmatch(r"0|-?[1-9]\d{0,15}", text, re.ASCII))
+    return isinstance(text, str) and bool(re.fullmatch(r"(0|-?[1-9]\d{0,15})(\.0{1,15})?", text, re.ASCII))
 
 
 def shown(number: float) -> str:

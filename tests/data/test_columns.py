@@ -159,6 +159,10 @@ def test_missing_values_are_counted_and_stay_missing():
             [["low", "high"][i // 5 % 2] if i % 5 == 0 else f"{i // 2}.5" for i in range(ROWS)],
             "; leave the cells with 'low' and 'high' empty, and it is a number",
         ),
+        (
+            texts("1", "1.0", "3+"),
+            "; '1' and '1.0' differ by the way of writing a number only, spell them alike if they are one",
+        ),
         (texts("Male", "MALE", "Female"), "; 'MALE' and 'Male' differ by case only, spell them alike if they are one"),
         (
             [-9999 if i % 9 == 0 else i / 7 for i in range(ROWS)],

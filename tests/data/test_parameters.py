@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import replace
 from types import MappingProxyType
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import numpy as np
 import pandas as pd
@@ -273,6 +273,15 @@ def test_a_category_is_matched_in_any_case_and_spacing(written):
 @pytest.mark.parametrize("written", [10115, 10115.0, "10115"])
 def test_a_category_of_numbers_takes_numbers_and_texts(written):
     assert row_of(zip=written)["zip=10115"] == 1
+
+
+def test_a_number_is_the_category_that_is_written_as_it_or_else_with_a_point():
+    rooms = Signature((Feature("rooms", CATEGORY, values=("1", "1.0", "2.0", "3+"), default="1"),))
+    for value, at in ((1, 0), (1.0, 0), ("1", 0), ("1.0", 1), (2, 2), (2.0, 2), ("2", 2), ("2.0", 2), ("3+", 3)):
+        assert rooms.parse({"rooms": value}).argmax() == rooms.parse([{"rooms": value}]).argmax() == at
+        if isinstance(value, str):
+            assert rooms.parse_query(f"rooms={quote(value)}".encode()).argmax() == at
+    assert fields_of({"rooms": 3}, rooms)["rooms"].startswith("must be one of")
 
 
 @pytest.mark.parametrize(
