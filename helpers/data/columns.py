@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers import wording
 from helpers.data.header_lines import ROW_NUMBERS
-from helpers.data.numerals import MARKS, SIGNS, plain, with_unit
+from helpers.data.numerals import MARKS, SIGNS, abbreviated, plain, with_unit
 from helpers.data.parameters import LARGEST
 from helpers.data.raw_tables import DataError, are_bytes, is_none, without_point
 from helpers.data.signature import own_and_pooled
@@ -420,6 +420,8 @@ def _not_quite_numbers(values: pd.Series, mark: str) -> str:
         return f"; leave {unit!r} out of the cells, and it is a number"
     if len(counts) <= ENOUGH_ROWS:
         return ""
+    if ends := _multiples_of(counts.index, mark):
+        return f"; write the numbers with {' and '.join(ends)} in full, and it is a number"
     other = {".": ",", ",": "."}[mark]
     odd, odd_otherwise = (counts[[plain(text, each) is None for text in counts.index]] for each in (mark, other))
     if not len(odd) and len({plain(text, mark)[1] for text in counts.index}) == 1:
@@ -438,6 +440,13 @@ def _unit_of(texts: Iterable[str]) -> str:
     """What stands beside each number of a column, "kg" say; "" where it is not the same for all."""
     found = {match and match[1] for match in map(with_unit, texts)}
     return (found.pop() or "") if len(found) == 1 else ""
+
+
+def _multiples_of(texts: Iterable[str], mark: str) -> list[str]:
+    """What numbers of a column are multiplied by, K and M say; nothing where one of its texts is no number."""
+    ends = {text: abbreviated(text) for text in texts}
+    are_numbers = all(end or plain(text, mark) for text, end in ends.items())
+    return sorted({*ends.values()} - {""}) if are_numbers else []
 
 
 def _signs_of(texts: Iterable[str], mark: str) -> str:

@@ -23,6 +23,7 @@ _GROUPED = {  # a number with thousands separators, by the decimal mark; 12,34,5
 _UNIT = re.compile(  # 12.5 kg, CHF 12, US$12
     rf"((?:[A-Z]{{3}}(?=\s)|[A-Z]{{0,2}}[{SIGNS}])?)\s?([+-]?[.,]?\d(?:.*\d)?)\s?((?:[^\W\d_]|[{SIGNS}°])\D*)?"
 )
+_MULTIPLES = frozenset("k tsd thousand m mn mio million b bn mrd billion lakh crore cr 万 億 亿".split())
 _GROUPS = {".": re.compile("[, '\u2019\u00a0\u202f]"), ",": re.compile("[. '\u2019\u00a0\u202f]")}
 
 
@@ -55,6 +56,12 @@ def plain(text: str, decimal: str = ".") -> tuple[str, str] | None:
     elif not (_COMMA if decimal == "," else _PLAIN).fullmatch(body):
         return None
     return minus + (body.replace(",", ".") if decimal == "," else body), sign
+
+
+def abbreviated(text: str) -> str:
+    """The "M" of "$1.2M", by which a number is to be multiplied; "" where none stands there."""
+    end = with_unit(text) and _UNIT.fullmatch(text)[3] or ""
+    return end if end.casefold().rstrip(".") in _MULTIPLES else ""
 
 
 def with_unit(text: str) -> tuple[str, str] | None:

@@ -109,6 +109,7 @@ def told(table: Table) -> str:
         f"{name} alone predicts {table.label} (AUC {area:.3f}): would you know it beforehand? "
         f"If not, {wording.option('--drop', wording.with_commas([name]))}."
         for name, area in telling.items()
+        if name not in table.groups
     ]
     hints += [
         f"{name} tells more by each of its numbers (AUC {by_name:.3f}) than by their size ({by_size:.3f}): do they "

@@ -152,6 +152,10 @@ def test_missing_values_are_counted_and_stay_missing():
         (["bad", *(f"{i // 2},5" for i in range(1, ROWS))], "; leave the cells with 'bad' empty, and it is a number"),
         ([f"{i // 2}/2 cups" for i in range(ROWS)], "30 values"),
         (
+            [f"€{i // 2}{['M', 'K', ''][i // 2 % 3]}" for i in range(ROWS)],
+            "; write the numbers with K and M in full, and it is a number",
+        ),
+        (
             [f"{i // 2} %" if i % 3 else f"{i // 2}" for i in range(ROWS)],
             "; write those with % and those without a sign alike, and it is a number",
         ),
