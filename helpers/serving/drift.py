@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.distribution import LARGE, SOME, Distribution
-from helpers.serving import log
+from helpers.serving import OF_ITSELF, log
 
 MINUTES = 60  # that are looked at
 TOGETHER = 512  # rows that are counted at once
@@ -128,7 +128,8 @@ class Drift:
                     path.write_bytes(bytes(size))  # whole, as a full disk would end the process by a signal later
                 return np.memmap(path, np.int64, "r+", shape=self._shape)
             except OSError as error:
-                log.warning("drift is counted by worker %d alone: %s (%s)", number, path, error.strerror)
+                says = "drift is counted by worker %d alone: %s (%s)"
+                log.warning(says, number, path, error.strerror, extra=OF_ITSELF)
                 self.place = None
         return np.zeros(self._shape, np.int64)
 

@@ -23,7 +23,7 @@ from typing import TextIO
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 from prometheus_client.core import GaugeMetricFamily
 
-from helpers.serving import log
+from helpers.serving import OF_ITSELF, log
 from helpers.serving.access_log import own_id, write_line
 from helpers.serving.callers import body_for, json_refusal
 from helpers.serving.drift import Drift
@@ -76,7 +76,8 @@ def count_as(number: int, folder: Path | None) -> None:
                 if not path.exists() or path.stat().st_size < _FILE_BYTES:
                     path.write_bytes(bytes(_FILE_BYTES))
         except OSError as error:
-            log.warning("worker %d counts for itself: %s is not writable (%s)", number, folder, error.strerror)
+            says = "worker %d counts for itself: %s is not writable (%s)"
+            log.warning(says, number, folder, error.strerror, extra=OF_ITSELF)
             folder = None
     global _place  # noqa: PLW0603  # as what prometheus_client keeps is of the process, too
     _place = None if folder is None else (folder, number)

@@ -24,7 +24,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from helpers.serving import log
+from helpers.serving import OF_ITSELF, log
 from helpers.serving.asgi import LARGE_BYTES, Gateway
 from helpers.serving.callers import CALLER, written_refusal
 from helpers.serving.framing import (
@@ -588,7 +588,8 @@ class Server(uvicorn.Server):
                 return  # another worker has taken it, or it is gone
             except OSError as error:  # no descriptor is free: connections wait in the kernel until one is
                 if not self._is_full:  # said once: the next try is near
-                    log.error("no new connection until others have ended: %s", error.strerror)
+                    says = "worker %d takes no new connection until others have ended: %s"
+                    log.error(says, self.place.number, error.strerror, extra=OF_ITSELF)
                 self._is_full = True
                 self._pause(FULL_SECONDS)
                 return

@@ -19,10 +19,10 @@ AGREE_SECONDS = 60
 
 
 def hand_on(say: Callable[[str], None]) -> None:
-    """Let what this process would log go to `say`, but for what comes with a stack trace."""
+    """Let what this process would log go to `say`, but for what it says of itself, or with a stack trace."""
 
     def is_for_here(record: logging.LogRecord) -> bool:
-        if record.exc_info:
+        if record.exc_info or hasattr(record, "is_of_itself"):
             return True
         try:
             say(record.getMessage())

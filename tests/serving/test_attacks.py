@@ -890,7 +890,7 @@ def test_few_descriptors_are_no_reason_to_spin(exported, free_port):
         time.sleep(2)
         assert sum(worker.cpu_times()[:2]) - before < 1
         said = os.read(process.stderr.fileno(), 65536).decode()
-        assert said.count("no new connection until others have ended: Too many open files") == 1
+        assert said.count("takes no new connection until others have ended: Too many open files") == 1
         for connection in many:
             connection.close()
         until(lambda: is_ready(url))
