@@ -12,16 +12,17 @@ from helpers.export.layers import nested
 
 SCALING = ("Rescaling", "Normalization", "BatchNormalization")
 LEVELS = (0.0, 1.0, 255.0)  # at which an input is asked, in any unit: what scales it makes a line of them
+MOSTLY = 0.5  # of what becomes of numbers: of a column in which all were the same, a layer learned no scale
 
 
-def first_steps(model, known: dict[str, list]) -> list[list]:
-    """What becomes of an input, step by step, beginning with that itself.
+def first_steps(model, known: dict[str, list]) -> dict[str, list]:
+    """What becomes of an input, step by step, by the names of what holds it.
 
     known: by a tensor's name what it holds, the input's first: an array for each of `LEVELS`, or for an input beside it
     the same one each time. Of a class of one's own its first layer that scales is asked.
     """
     graph = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})  # none of what is not Keras's
-    found = [next(iter(known.values()))]
+    found = {}
     for node in [node for _, nodes in sorted(graph.items(), reverse=True) for node in nodes]:
         if node.is_input or any(each.name not in known for each in node.input_tensors):
             continue
@@ -30,14 +31,14 @@ def first_steps(model, known: dict[str, list]) -> list[list]:
             done = _handed_on(operation, given, node)
             if done is not None:
                 known[node.output_tensors[0].name] = done
-                found += [done] if _is_scaled(done) else []
+                found |= {node.output_tensors[0].name: done} if _is_scaled(done) else {}
         elif getattr(operation, "inputs", None):
             inner = {each.name: one for each, one in zip(operation.inputs, given, strict=True)}
-            found += first_steps(operation, inner)[1:]
+            found |= first_steps(operation, inner)
         elif len(given) == 1 and hasattr(operation, "layers"):
             first = next((each for each in nested(operation) if type(each).__name__ in SCALING), None)
             done = _handed_on(first, given) if first else None
-            found += [done] if done and _is_scaled(done) else []
+            found |= {node.output_tensors[0].name: done} if done and _is_scaled(done) else {}
     return found
 
 
@@ -63,8 +64,9 @@ def _handed_on(operation, given: list, node=None) -> list | None:
             done.append(keras.ops.convert_to_numpy(operation(*arguments, **options)).astype(np.float32))
         except Exception:  # whatever a layer raises, as one that takes or makes something else
             return None
-    at_0, at_1, far = means(done)
-    return done if np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01) else None
+    at_0, at_1, far = done
+    is_line = np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01)
+    return done if is_line.mean() > MOSTLY else None
 
 
 def _standardized(layer, values: list) -> list | None:

@@ -43,7 +43,8 @@ def _scaled_by_layers(model, tensor) -> tuple[float, float]:
     """What a Keras model makes of the pixels 0 and 1 in the whole input before it weighs them."""
     size = [each or OPEN for each in tensor.shape[1:]]
     values = [np.full((1, *size), level, np.float32) for level in LEVELS]
-    black, white, _ = means(first_steps(model, {tensor.name: values})[-1])
+    *_, last = [values, *first_steps(model, {tensor.name: values}).values()]
+    black, white, _ = means(last)
     return black, white
 
 

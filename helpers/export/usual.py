@@ -1,12 +1,14 @@
 """Which numbers are usual in an input, by what the model's first steps make of them.
 
 Those are usual that become numbers around nought, or shares: within two standard deviations of a mean that is
-subtracted, 0 to 255 where the model divides by that; and those around the boundaries of bins.
+subtracted, 0 to 255 where the model divides by that, 0 to 1 where mean and variance are those of 0 and 1; and those
+around the boundaries of bins.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,20 +24,17 @@ SPREADS = 2  # on either side of a mean
 ROUNDS = 4  # of asking, each from nearer: of 1.7e9 with a spread of 1e3 float32 tells little from afar
 AFAR = 2.0**14  # the unit of the first one: half precision holds it
 NEARLY = 0.01
+EQUAL = 1e-4  # as mean and variance of 0 and 1 are in float32
 ROUGHLY, EXACTLY = 2, 6  # digits
 
 
 def usual_numbers(model, tensor) -> tuple | None:
     """(low, high) of what is usual, a number each, or one for each of the last size; None where nothing tells."""
-    size = [each or OPEN for each in tensor.shape[1:]]
-    line = _line_of_graph(tensor, size) if isinstance(tensor, Tensor) else _line(model, tensor, size)
-    *ends, digits = (_ends(*line) if line else None) or _ends_of_bins(model, tensor) or (math.nan, math.nan, 0)
-    low, high = (np.broadcast_to(end, size) for end in ends)
+    low, high = _usual(model, tensor)
     if not (high > low).all():
         return None
-    leading = tuple(range(len(size) - 1))
+    leading = tuple(range(low.ndim - 1))
     low, high = low.min(axis=leading), high.max(axis=leading)
-    low, high = (rounded(end, high - low, digits) for end in (low, high))
     if np.ptp(low) == np.ptp(high) == 0:
         return low.flat[0].item(), high.flat[0].item()
     return tuple(low.tolist()), tuple(high.tolist())
@@ -44,78 +43,111 @@ def usual_numbers(model, tensor) -> tuple | None:
 def with_usual(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     """Features of a row, with what is usual in those numbers of which nothing is known."""
     features = tuple(replace(each, usual=None, default=0.0) if each.usual else each for each in features)
-    ends = usual_numbers(model, model.inputs[0]) if any(each.is_unbounded for each in features) else None
-    if ends is None:
+    if not any(each.is_unbounded for each in features):
         return features
-    low, high = (np.broadcast_to(end, model.inputs[0].shape[1:]).reshape(-1) for end in ends)
+    low, high = (ends.reshape(-1) for ends in _usual(model, model.inputs[0]))
     middles = rounded((low + high) / 2, high - low).tolist()
     usual = list(zip(low.tolist(), high.tolist(), strict=True))
     starts = [place.start for place in Signature(features).slices]
     return tuple(
-        replace(each, usual=usual[at], default=middles[at]) if each.is_unbounded else each
+        replace(each, usual=usual[at], default=middles[at]) if each.is_unbounded and high[at] > low[at] else each
         for each, at in zip(features, starts, strict=True)
     )
 
 
-def _line(model, tensor, size: list[int]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The numbers that become 0, and how far from them those lie that become 1 or -1; None where nothing is scaled."""
+def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of what is usual at each place of an input, its open sizes taken for `OPEN`; NaN where nothing tells."""
+    size = [each or OPEN for each in tensor.shape[1:]]
+    low, high = np.full((2, *size), np.nan)
+    lines = _lines_of_graph(tensor, size) if isinstance(tensor, Tensor) else _lines(model, tensor, size)
+    for at, middle, spread in lines:
+        if np.allclose(middle, 0, atol=NEARLY) and np.allclose(spread, 1, atol=NEARLY):  # they stay what they are
+            continue
+        known = low.flat[at], high.flat[at]  # by a later step
+        ends = _ends(middle, spread)
+        low.flat[at], high.flat[at] = (np.where(np.isnan(a), b, a) for a, b in zip(known, ends, strict=True))
+        if not np.isnan(low).any():
+            break
+    bins = _ends_of_bins(model, tensor) if np.isnan(low).all() else None
+    if bins:
+        low[...], high[...] = bins
+    return low, high
+
+
+Line = tuple[np.ndarray, np.ndarray, np.ndarray]  # places in a row, which number becomes 0 there, how far from it 1 is
+
+
+def _lines(model, tensor, size: list[int]) -> Iterator[Line]:
+    """Of each step, the last one first, what it makes of those numbers that it keeps apart from all others."""
     others = {
         each.name: [np.zeros((1, *(part or OPEN for part in each.shape[1:])), each.dtype)] * len(LEVELS)
         for each in model.inputs
         if each.name != tensor.name and each.dtype != "string"
     }
 
-    def steps(middle: np.ndarray, spread: np.ndarray) -> list[list]:
-        return first_steps(model, {tensor.name: [np.float32(middle + level * spread) for level in LEVELS], **others})
+    def steps(middle: np.ndarray, spread: np.ndarray) -> dict[str, list]:
+        given = [np.float32(middle + level * spread).reshape(1, *size) for level in LEVELS]
+        found = first_steps(model, {tensor.name: given, **others})
+        return {name: [each.reshape(-1) for each in values] for name, values in found.items()}
 
-    afar = np.zeros((1, *size)), np.full((1, *size), AFAR)
-    found = (_line_of_step(steps, i, *afar) for i in reversed(range(1, len(steps(*afar)))))
-    return next(filter(None, found), None)
+    count = math.prod(size)
+    nought, afar = np.zeros(count), np.full(count, AFAR)
+    bits = [np.arange(count) >> bit & 1 for bit in range((count - 1).bit_length())]  # of the number of each place
+    by_bit = [steps(nought, afar * each) for each in bits]
+    for name, values in reversed(steps(nought, afar).items()):
+        varied = values[0] != values[2]
+        at = np.zeros(varied.sum(), int)
+        for bit, found in enumerate(by_bit):
+            if name in found:
+                at |= (found[name][0] != found[name][2])[varied].astype(int) << bit
+        yield _line_of_step(steps, name, varied, at, nought, afar)
 
 
-def _line_of_step(steps, i: int, middle: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The same by what the i-th of the first steps makes of the numbers; None where it does not keep each at its place.
+def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, middle: np.ndarray, spread: np.ndarray) -> Line:
+    """The line of one step. middle, spread: where to ask first, and how far apart.
 
-    middle, spread: where to ask first, and how far apart.
+    varied: which of the step's numbers depend on the input; at: on which place, where it is one.
     """
+    middle, spread = middle.copy(), spread.copy()
+    with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out below
+        for _ in range(ROUNDS):
+            if name not in (found := steps(middle, spread)):
+                return at[:0], middle[:0], spread[:0]
+            at_0, _, far = (each[varied] for each in found[name])
+            slope = (far - at_0) / (LEVELS[2] * spread[at])
+            middle[at], spread[at] = middle[at] - at_0 / slope, 1 / np.abs(slope)
+        parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
+        found = steps(middle + parts * spread, spread)
+        became = found[name][0][varied] if name in found else np.nan
+        is_so = np.isfinite(middle[at] * spread[at]) & np.isclose(np.abs(became), np.abs(parts[at]), atol=0.1)
+    at = at[is_so]
+    return at, middle[at], spread[at]
 
-    def asked(middle: np.ndarray) -> list[np.ndarray] | None:
-        found = steps(middle, spread)[i:][:1]
-        varied = found[0][0] != found[0][2] if found else np.zeros(0)
-        return [each[varied].reshape(middle.shape) for each in found[0]] if varied.sum() == middle.size else None
 
-    for _ in range(ROUNDS):
-        if (found := asked(middle)) is None:
-            return None
-        slope = (found[2] - found[0]) / (LEVELS[2] * spread)
-        middle, spread = middle - found[0] / slope, 1 / np.abs(slope)
-    parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
-    found = asked(middle + parts * spread)
-    return (middle, spread) if found and np.allclose(np.abs(found[0]), np.abs(parts), atol=0.1) else None
-
-
-def _line_of_graph(tensor: Tensor, size: list[int]) -> tuple[np.ndarray, np.ndarray] | None:
+def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
     """The same of a model that is not Keras's."""
     if tensor.line is None:
-        return None
+        return []
     try:
-        at_0, at_1 = (np.broadcast_to(each, (1, *size)) for each in tensor.line)
+        at_0, at_1 = (np.broadcast_to(each, (1, *size)).reshape(-1) for each in tensor.line)
     except ValueError:  # as a row's numbers become several
-        return None
+        return []
     slope = at_1 - at_0
-    return (-at_0 / slope, 1 / np.abs(slope)) if slope.all() else None
+    at = np.flatnonzero(slope)
+    return [(at, -at_0[at] / slope[at], 1 / np.abs(slope[at]))]
 
 
-def _ends(middle: np.ndarray, spread: np.ndarray) -> tuple | None:
-    """The ends of what is usual, and to how many digits that holds; None where numbers stay what they are."""
-    if np.allclose(middle, 0, atol=NEARLY) and np.allclose(spread, 1, atol=NEARLY):
-        return None
-    middle, spread = middle[0], spread[0]
-    if (np.abs(middle) <= NEARLY * spread).all():  # become shares of the largest
-        return 0, spread, EXACTLY
+def _ends(middle: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of what is usual in numbers that a step makes spread around nought, or shares."""
+    nought = np.zeros_like(middle)
+    if not middle.any():  # become shares of the largest
+        return nought, rounded(spread, spread, EXACTLY)
     if (np.abs(middle - spread) <= NEARLY * spread).all():  # begin at 0, and become -1 to 1
-        return 0, 2 * middle, EXACTLY
-    return middle - SPREADS * spread, middle + SPREADS * spread, ROUGHLY
+        return nought, rounded(2 * middle, spread, EXACTLY)
+    low, high = middle - SPREADS * spread, middle + SPREADS * spread
+    low, high = (rounded(ends, high - low, ROUGHLY) for ends in (low, high))
+    are_0_and_1 = np.isclose(spread**2, middle * (1 - middle), rtol=EQUAL, atol=0)  # of all within 0 to 1 they alone
+    return np.where(are_0_and_1, 0.0, low), np.where(are_0_and_1, 1.0, high)
 
 
 def _ends_of_bins(model, tensor) -> tuple | None:
@@ -125,4 +157,5 @@ def _ends_of_bins(model, tensor) -> tuple | None:
     if not found:
         return None
     beyond = (found[-1] - found[0]) / max(1, len(found) - 1) or abs(found[0]) or 1.0
-    return (max(0.0, found[0] - beyond) if found[0] >= 0 else found[0] - beyond), found[-1] + beyond, ROUGHLY
+    low, high = np.array([max(0.0, found[0] - beyond) if found[0] >= 0 else found[0] - beyond, found[-1] + beyond])
+    return tuple(rounded(end, high - low, ROUGHLY) for end in (low, high))

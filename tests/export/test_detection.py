@@ -628,7 +628,7 @@ ROW = ((20, 1990, 1.68e9), (60, 2010, 1.72e9))
         ("bins", [(0, 81), None]),
         ("shares", [(0, 50), (0, 255)]),
         ("turned", ROW),
-        ("in another order", None),  # which nothing tells
+        ("in another order", tuple(ends[::-1] for ends in ROW)),
         ("as it is", None),
     ],
 )
@@ -637,7 +637,8 @@ def test_the_first_steps_of_a_model_tell_which_numbers_are_usual(takes, usual):
     if isinstance(found, Signature):
         told = [each.usual for each in found.features]
         assert told == (list(zip(*usual, strict=True)) if usual else [None] * 3)
-        assert found.example() == dict(zip(found.names, (40, 2000, 1_700_000_000) if usual else (0, 0, 0), strict=True))
+        middles = np.mean(usual, axis=0) if usual else (0, 0, 0)
+        assert found.example() == dict(zip(found.names, middles, strict=True))
         assert Signature.from_dict(json.loads(json.dumps(found.to_dict()))) == found
         assert found.parse(dict.fromkeys(found.names, -1e9)).tolist() == [[-1e9] * 3]  # refused for nothing
         drawn = found.sample(500)
@@ -650,6 +651,33 @@ def test_the_first_steps_of_a_model_tell_which_numbers_are_usual(takes, usual):
     if usual:
         low, high = drawn.min(axis=0), drawn.max(axis=0)
         np.testing.assert_allclose([low, high], np.reshape(usual, (2, -1)), atol=0.02 * np.ptp(usual, axis=0).max())
+
+
+def test_columns_of_a_normalization_are_told_each_by_itself():
+    import keras
+
+    random = np.random.default_rng(0)
+    table = np.float32(
+        [
+            random.integers(0, 2, 5000),
+            random.random(5000) < 0.02,
+            np.full(5000, 7.0),  # of which it learned nothing
+            random.normal(0, 30, 5000),
+            random.normal(0.5, 3, 5000),
+            random.random(5000),
+        ]
+    ).T
+    table[:, 3] -= table[:, 3].mean()  # as the columns of a PCA are, which become no shares
+    normal = keras.layers.Normalization()
+    normal.adapt(table)
+    row = keras.Input((7,))
+    kind = keras.layers.Flatten()(keras.layers.Embedding(9, 2)(row[:, 6:]))
+    y = keras.layers.Dense(1)(keras.layers.Concatenate()([kind, normal(row[:, 5::-1])]))
+    normal.adapt(table[:, ::-1])
+    features = signature_of(keras.Model(row, y), Wishes(), "y").features
+    told = [each.usual for each in features]
+    assert told[:3] == [(0, 1), (0, 1), None] and told[6] is None and features[6].high == 8
+    np.testing.assert_allclose(told[3:6], [(-60, 60), (-5.5, 6.5), (-0.08, 1.08)], atol=1)
 
 
 def retrained(signature: InputSignature) -> InputSignature:
