@@ -15,7 +15,7 @@ PROBABILITY, CLASSES, NUMBER, ARRAY = "probability", "classes", "number", "array
 KINDS = (PROBABILITY, CLASSES, NUMBER, ARRAY)
 MOST_LABELS = 10  # of a picture, the best first
 NOT_FINITE = "the model answered with numbers that are not finite"
-ROUNDING = 1e-6  # by which a softmax may exceed 1
+ROUNDING = 1e-6  # by which a softmax may exceed 1, and what is left of 1 by the trees of a forest be below 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Output:
             return f"the output {self.name!r} has {width} numbers for {len(self.classes)} classes"
         if not np.isfinite(answers).all():
             return NOT_FINITE
-        if self.kind in (PROBABILITY, CLASSES) and not self.activation and not _are_shares(answers):
+        if self.kind in (PROBABILITY, CLASSES) and not self.activation and not are_shares(answers):
             return f"the output {self.name!r} does not answer in probabilities between 0 and 1"
         return ""
 
@@ -105,7 +105,7 @@ class Output:
             answers = np.where(answers >= 0, 1, powers) / (1 + powers)
         if len(self.classes) == 2 and answers.shape[1] == 1:
             return np.hstack([1 - answers, answers])
-        return answers
+        return np.maximum(answers, 0) if answers.min(initial=0) < 0 else answers
 
     def _named(self, shares: np.ndarray) -> dict:
         numbers = _nested(shares)
@@ -152,8 +152,8 @@ def flat(answers: np.ndarray) -> np.ndarray:
     return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
-def _are_shares(answers: np.ndarray) -> bool:
-    return bool(((answers >= 0) & (answers <= 1 + ROUNDING)).all())
+def are_shares(answers: np.ndarray) -> bool:
+    return bool(((answers >= -ROUNDING) & (answers <= 1 + ROUNDING)).all())
 
 
 def _shortest(number: np.floating) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.data.inputs import InputSignature
-from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, as_arrays
+from helpers.data.outputs import ARRAY, CLASSES, NUMBER, PROBABILITY, Output, are_shares, as_arrays
 from helpers.data.signature import Signature
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.graphs import Tensor
@@ -203,7 +203,7 @@ def _asked(model, signature) -> tuple[np.ndarray, ...]:
 
 
 def _seen(answers: np.ndarray) -> str:
-    if answers.ndim > 2 or not ((answers >= 0) & (answers <= 1)).all():
+    if answers.ndim > 2 or not are_shares(answers):
         return "linear"
     if answers.ndim == 1:
         return "sigmoid"

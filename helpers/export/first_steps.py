@@ -21,6 +21,14 @@ def first_steps(model, known: dict[str, list]) -> dict[str, list]:
     known: by a tensor's name what it holds, the input's first: an array for each of `LEVELS`, or for an input beside it
     the same one each time. Of a class of one's own its first layer that scales is asked.
     """
+    if getattr(model, "first_steps", None):
+        inputs = {each.name: each.dtype for each in model.inputs}
+        done = [
+            model.first_steps({name: values[i].astype(inputs[name]) for name, values in known.items()})
+            for i in range(len(LEVELS))
+        ]
+        found = {name: [np.asarray(each[name], np.float32) for each in done] for name in done[0]}
+        return {name: values for name, values in found.items() if _is_line(values) and _is_scaled(values)}
     graph = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})  # none of what is not Keras's
     found = {}
     for node in [node for _, nodes in sorted(graph.items(), reverse=True) for node in nodes]:
@@ -64,9 +72,12 @@ def _handed_on(operation, given: list, node=None) -> list | None:
             done.append(keras.ops.convert_to_numpy(operation(*arguments, **options)).astype(np.float32))
         except Exception:  # whatever a layer raises, as one that takes or makes something else
             return None
-    at_0, at_1, far = done
-    is_line = np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01)
-    return done if is_line.mean() > MOSTLY else None
+    return done if _is_line(done) else None
+
+
+def _is_line(values: list) -> bool:
+    at_0, at_1, far = values
+    return np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01).mean() > MOSTLY
 
 
 def _standardized(layer, values: list) -> list | None:

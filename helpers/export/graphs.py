@@ -39,11 +39,12 @@ class Tensor:
     """An input or an output of a model: shape with None where it is open, the first for the rows.
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
-    input, how many words the look-up knows that takes it. scaled: what the graph makes of the pixels 0 and 1 before it
-    weighs them, None where that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether
-    the graph gives a picture its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY`
-    for all of a row, None where it is not reshaped first. pixels: how those of a picture are scaled where no step
-    tells it, "" if unknown. classes: of an output, what its shares are of, where the file says so.
+    input, how many words the look-up knows that takes it. values: the only ones that it knows; known: those that it
+    tells apart from all others. scaled: what the graph makes of the pixels 0 and 1 before it weighs them, None where
+    that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether the graph gives a picture
+    its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY` for all of a row, None
+    where it is not reshaped first. pixels: how those of a picture are scaled where no step tells it, "" if unknown.
+    classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Tensor:
     dtype: str
     activation: str | None = None
     words: int | None = None
+    values: tuple | None = None
+    known: tuple | None = None
     scaled: tuple[float, float] | None = None
     line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
     is_resized: bool = False
@@ -61,11 +64,16 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a graph, with the names of what it reads and writes."""
+    """One operation of a graph, with the names of what it reads and writes.
+
+    values: what it looks up, texts or whole numbers, where it knows no others; known: where it takes those for unknown.
+    """
 
     kind: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    values: tuple | None = None
+    known: tuple | None = None
 
 
 class Graph:
@@ -94,6 +102,14 @@ class Graph:
         sizes = [self._rows(each.reads[0]) for each in self._readers(source) if each.kind in LOOKS_UP]
         return next(filter(None, sizes), None)
 
+    def _looked_up(self, source: str) -> dict[str, tuple | None]:
+        """`values` and `known` of an input, as `lookups` tells them of a Keras model."""
+        readers = self._readers(source)
+        values = next((each.values for each in readers if each.values), None)
+        are_all = values is None and all(each.known for each in readers)
+        known = tuple(dict.fromkeys(value for each in readers for value in each.known)) if are_all else None
+        return {"values": values, "known": known or None}
+
     def tables(self) -> frozenset[int]:
         """How many rows the tables have in which anything is looked up."""
         sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
@@ -104,7 +120,7 @@ class Graph:
         line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
         scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
         told = {"is_resized": self._is_resized(source), "flat": self._flat(source)}
-        return {"words": self.words(source), "line": line, "scaled": scaled, **told}
+        return {"words": self.words(source), **self._looked_up(source), "line": line, "scaled": scaled, **told}
 
     def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
         """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.

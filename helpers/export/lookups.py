@@ -101,11 +101,15 @@ def with_ids(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
 
 def known_values(model, tensor) -> tuple | None:
     """The only values of an input that the look-up which takes it knows; None where any is answered."""
+    if isinstance(tensor, Tensor):
+        return tensor.values
     return next((_vocabulary(layer) for layer in _lookups(model, tensor) if not layer.num_oov_indices), None)
 
 
 def told_apart(model, tensor) -> tuple | None:
     """The values of an input that the look-ups which take it know, and take all others for unknown; else None."""
+    if isinstance(tensor, Tensor):
+        return tensor.known
     found = _lookups(model, tensor)
     if not found or len(found) < len(takers(model, tensor)) or not all(layer.num_oov_indices == 1 for layer in found):
         return None
@@ -115,8 +119,6 @@ def told_apart(model, tensor) -> tuple | None:
 
 def _lookups(model, tensor) -> list:
     """The look-ups of texts or whole numbers that take an input."""
-    if isinstance(tensor, Tensor):
-        return []
     kinds = ("StringLookup", "IntegerLookup")
     return [each for each in takers(model, tensor) if type(each).__name__ in kinds and not each.invert]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +13,16 @@ import numpy as np
 
 from helpers.export.errors import ArtifactError
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
-from helpers.export.graphs import CLASSIFIES, Graph, Operation, Tensor
+from helpers.export.graphs import CLASSIFIES, LOOKS_UP, Graph, Operation, Tensor
 from helpers.export.run_onnx import onnx_function, onnx_session
 
 CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
+LOOKED_UP = ("cats_", "keys_strings", "keys_int64s")  # what an encoder knows
+# Operations that compute with each number, or give it another place.
+FIRST = frozenset(
+    "Add ArrayFeatureExtractor Cast Concat Constant Div FeatureVectorizer Flatten Gather Identity Imputer Mul Reshape "
+    "Scaler Slice Split Sqrt Squeeze Sub Transpose Unsqueeze".split()
+)
 
 
 class OnnxFile(ForeignModel):
@@ -34,9 +41,7 @@ class OnnxFile(ForeignModel):
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
         constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in made.initializer}
         constants |= {each.output[0]: None for each in made.node if each.op_type == "Constant"}
-        operations, scalers = _operations_of(made)
-        constants |= dict.fromkeys(scalers)
-        graph = Graph(operations, constants, functools.partial(_value_in, made, scalers))
+        graph = Graph(map(_operation, made.node), constants, functools.partial(_value_in, made))
         if not (session.get_inputs() and session.get_outputs()):
             raise ArtifactError(f"{path.name} has no input or no output: convert it anew, with both")
         if lost := [each.name for each in session.get_inputs() if CAPTURED.fullmatch(each.name)]:
@@ -65,6 +70,7 @@ class OnnxFile(ForeignModel):
             for each in session.get_outputs()
         )
         self.tables, self.answer = graph.tables(), onnx_function(session)
+        self.first_steps = _first_steps(self._model)
 
     def _pixels(self, source) -> str:
         is_rgb = len(source.shape) == 4 and source.shape[1] == 3
@@ -104,27 +110,51 @@ class OnnxFile(ForeignModel):
         return self._model.SerializeToString(deterministic=True)
 
 
-def _operations_of(graph) -> tuple[list[Operation], dict[str, np.ndarray]]:
-    """The operations of an ONNX graph, a Scaler of scikit-learn's as a Sub and a Mul, and what those two know."""
-    operations, known = [], {}
-    for each in graph.node:
-        if each.op_type != "Scaler":
-            operations.append(Operation(each.op_type, tuple(each.input), tuple(each.output)))
-            continue
-        told = {part.name: np.array(part.floats) for part in each.attribute}
-        less, by, between = (f"{each.output[0]}/{part}" for part in ("offset", "scale", "less"))
-        known |= {less: told.get("offset", np.zeros(1)), by: told.get("scale", np.ones(1))}
-        operations.append(Operation("Sub", (each.input[0], less), (between,)))
-        operations.append(Operation("Mul", (between, by), (each.output[0],)))
-    return operations, known
+def _operation(node) -> Operation:
+    """A node of an ONNX graph, with what it looks up where it is one of scikit-learn's encoders."""
+    from onnx import helper
+
+    told = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.name.startswith(LOOKED_UP)}
+    values = tuple(each.decode() if isinstance(each, bytes) else each for each in next(iter(told.values()), ()))
+    is_open = node.op_type != "OneHotEncoder" or any(each.name == "zeros" and each.i for each in node.attribute)
+    known = {("known" if is_open else "values"): values} if values else {}
+    return Operation(node.op_type, tuple(node.input), tuple(node.output), **known)
 
 
-def _value_in(graph, known: dict[str, np.ndarray], name: str) -> np.ndarray | None:
-    """What a constant of an ONNX graph holds, where it is one of numbers. known: see `_operations_of`."""
+def _first_steps(model) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    """What a graph makes of numbers before it weighs them: arrays by inputs go in, by names of what holds them out."""
+    import onnx
+
+    graph = model.graph
+    inputs = {each.name: each for each in graph.input if not _is_text(each)}
+    constants = {each.name: each for each in graph.initializer}
+    known, from_inputs, nodes = {"", *inputs, *constants}, {*inputs} - {*constants}, []
+    for node in graph.node:
+        looks_up = node.op_type in LOOKS_UP and node.input[0] not in from_inputs
+        if node.op_type in FIRST and known.issuperset(node.input) and not looks_up:
+            nodes.append(node)
+            known |= set(node.output)
+            from_inputs |= set(node.output) if from_inputs.intersection(node.input) else set()
+    made = [name for node in nodes for name in node.output if name in from_inputs]
+    if not made:
+        return lambda given: {}
+    read = {name for node in nodes for name in node.input}
+    ends = [[inputs[name] for name in inputs if name in read], [onnx.ValueInfoProto(name=name) for name in made]]
+    part = onnx.helper.make_graph(nodes, "first", *ends, [constants[name] for name in constants if name in read])
+    part = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
+    session = onnx_session(part.SerializeToString())
+    kinds = {each.name: each.type for each in session.get_inputs()}
+
+    def steps(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(made, session.run(made, {name: given[name] for name in kinds}), strict=True))
+
+    return steps
+
+
+def _value_in(graph, name: str) -> np.ndarray | None:
+    """What a constant of an ONNX graph holds, where it is one of numbers."""
     from onnx import helper, numpy_helper
 
-    if name in known:
-        return known[name]
     for each in graph.initializer:
         if each.name == name:
             return numpy_helper.to_array(each)

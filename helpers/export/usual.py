@@ -23,6 +23,7 @@ from helpers.export.layers import takers
 SPREADS = 2  # on either side of a mean
 ROUNDS = 4  # of asking, each from nearer: of 1.7e9 with a spread of 1e3 float32 tells little from afar
 AFAR = 2.0**14  # the unit of the first one: half precision holds it
+STANDARD = (-2.0, 2.0)  # are the ends of numbers that stay as they are, beside others
 NEARLY = 0.01
 EQUAL = 1e-4  # as mean and variance of 0 and 1 are in float32
 ROUGHLY, EXACTLY = 2, 6  # digits
@@ -48,9 +49,10 @@ def with_usual(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     low, high = (ends.reshape(-1) for ends in _usual(model, model.inputs[0]))
     middles = rounded((low + high) / 2, high - low).tolist()
     usual = list(zip(low.tolist(), high.tolist(), strict=True))
+    is_told = [ends[1] > ends[0] and ends != STANDARD for ends in usual]
     starts = [place.start for place in Signature(features).slices]
     return tuple(
-        replace(each, usual=usual[at], default=middles[at]) if each.is_unbounded and high[at] > low[at] else each
+        replace(each, usual=usual[at], default=middles[at]) if each.is_unbounded and is_told[at] else each
         for each, at in zip(features, starts, strict=True)
     )
 
@@ -59,15 +61,20 @@ def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
     """The ends of what is usual at each place of an input, its open sizes taken for `OPEN`; NaN where nothing tells."""
     size = [each or OPEN for each in tensor.shape[1:]]
     low, high = np.full((2, *size), np.nan)
-    lines = _lines_of_graph(tensor, size) if isinstance(tensor, Tensor) else _lines(model, tensor, size)
+    are_standard = np.zeros(size, bool)
+    is_read = isinstance(tensor, Tensor) and not getattr(model, "first_steps", None)
+    lines = _lines_of_graph(tensor, size) if is_read else _lines(model, tensor, size)
     for at, middle, spread in lines:
-        if np.allclose(middle, 0, atol=NEARLY) and np.allclose(spread, 1, atol=NEARLY):  # they stay what they are
-            continue
-        known = low.flat[at], high.flat[at]  # by a later step
-        ends = _ends(middle, spread)
-        low.flat[at], high.flat[at] = (np.where(np.isnan(a), b, a) for a, b in zip(known, ends, strict=True))
+        stay = np.isclose(middle, 0, atol=NEARLY) & np.isclose(spread, 1, atol=NEARLY)
+        is_new = np.isnan(low.flat[at]) & ~stay  # and told by no later step
+        are_standard.flat[at[stay]] = True
+        if is_new.any():
+            ends = _ends(middle, spread)
+            low.flat[at[is_new]], high.flat[at[is_new]] = (end[is_new] for end in ends)
         if not np.isnan(low).any():
             break
+    if not np.isnan(low).all():
+        low[np.isnan(low) & are_standard], high[np.isnan(high) & are_standard] = STANDARD
     bins = _ends_of_bins(model, tensor) if np.isnan(low).all() else None
     if bins:
         low[...], high[...] = bins
@@ -125,7 +132,7 @@ def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, middle: 
 
 
 def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
-    """The same of a model that is not Keras's."""
+    """The same of a model whose steps cannot be asked."""
     if tensor.line is None:
         return []
     try:

@@ -227,6 +227,63 @@ def test_a_classifier_of_scikit_learn_answers_with_the_names_of_its_classes(tmp_
     np.testing.assert_allclose(predictor(rows), shares, atol=1e-6)
 
 
+def of_a_column_transformer(path: Path, is_strict: bool) -> None:
+    """What skl2onnx writes of scaled and of one-hot columns before a forest, whose shares may be a rounding below 0."""
+    ml = {"domain": "ai.onnx.ml"}
+    nodes = [
+        helper.make_node("Concat", ["age", "fare"], ["merged"], axis=1),
+        helper.make_node("Scaler", ["merged"], ["scaled"], offset=[40.0, 500.0], scale=[0.1, 0.005], **ml),
+        helper.make_node("OneHotEncoder", ["sex"], ["hot"], cats_strings=["female", "male"], zeros=1 - is_strict, **ml),
+        helper.make_node("Reshape", ["hot", "two"], ["flat"]),
+        helper.make_node("LabelEncoder", ["port"], ["code"], keys_strings=["C", "Q"], values_int64s=[0, 1], **ml),
+        helper.make_node("Cast", ["code"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["scaled", "flat", "number"], ["row"], axis=1),
+        helper.make_node(
+            "TreeEnsembleClassifier",
+            ["row"],
+            ["label", "probabilities"],
+            nodes_treeids=[0, 0, 0],
+            nodes_nodeids=[0, 1, 2],
+            nodes_featureids=[2, 0, 0],
+            nodes_values=[0.5, 0.0, 0.0],
+            nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+            nodes_truenodeids=[1, 0, 0],
+            nodes_falsenodeids=[2, 0, 0],
+            class_treeids=[0, 0, 0, 0],
+            class_nodeids=[1, 1, 2, 2],
+            class_ids=[0, 1, 0, 1],
+            class_weights=[-1.1920929e-07, 1.0000001, 0.75, 0.25],
+            classlabels_int64s=[0, 1],
+            **ml,
+        ),
+    ]
+    kinds = {"age": TensorProto.FLOAT, "fare": TensorProto.FLOAT, "sex": TensorProto.STRING, "port": TensorProto.STRING}
+    takes = [helper.make_tensor_value_info(name, kind, ["n", 1]) for name, kind in kinds.items()]
+    answers = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+    ]
+    graph = helper.make_graph(nodes, "g", takes, answers, [numpy_helper.from_array(np.array([-1, 2]), "two")])
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_what_the_columns_of_a_pipeline_of_scikit_learn_hold_is_told_and_proposed(tmp_path, is_strict):
+    of_a_column_transformer(tmp_path / "net.onnx", is_strict)
+    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
+    sex = "one of 2 texts (sex): female, male" if is_strict else "a text (sex): female, male or any other"
+    numbers = "a number (age), usually 20 to 60; a number (fare), usually 100 to 900"
+    assert takes_in_words(predictor.signature) == f"{numbers}; {sex}; a text (port): C, Q or any other"
+    client = create_predict_app(predictor).test_client()
+    assert client.get("/predict?age=40&fare=500&sex=female&port=C").json["probabilities"] == {"0": 0.75, "1": 0.25}
+    answer = client.get("/predict?age=40&fare=500&sex=male&port=X").json
+    assert (answer["prediction"], answer["probabilities"]["0"]) == ("1", 0) and "X" not in answer["probabilities"]
+    assert answer["notes"] == {"port": "is none of C, Q, which the model knows, and answered as any other"}
+    answer = client.get("/predict?age=40&fare=500&sex=mail&port=C")
+    assert answer.status_code == (422 if is_strict else 200) and "did you mean male?" in answer.text
+
+
 def test_answers_that_are_texts_only_are_refused_with_what_to_do(tmp_path):
     classifier_of_sklearn(tmp_path / "net.onnx", ["a", "b", "c"], zipped=False)
     model = onnx.load(tmp_path / "net.onnx")
@@ -485,15 +542,25 @@ def test_the_ids_of_a_mixed_row_are_found_in_files_that_are_not_keras_s(tmp_path
     np.testing.assert_allclose(predictor(rows), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["net", "net.tflite", "scaler.onnx", "divided.onnx"])
+@pytest.mark.parametrize("name", ["net", "net.tflite", "scaler.onnx", "divided.onnx", "columns.onnx"])
 def test_the_first_steps_of_a_graph_tell_which_numbers_are_usual(tmp_path, name):
     if name.endswith(".onnx"):
         scaling = {"offset": [40.0, 500.0], "scale": [0.1, 0.005], "domain": "ai.onnx.ml"}  # a StandardScaler
         nodes = [helper.make_node("Scaler", ["x"], ["y"], **scaling)]
         if name == "divided.onnx":
             nodes = [helper.make_node("Sub", ["x", "mean"], ["z"]), helper.make_node("Div", ["z", "spread"], ["y"])]
-        known = {"mean": [40, 500], "spread": [10, 200]}
-        known = [numpy_helper.from_array(np.float32(numbers), part) for part, numbers in known.items()]
+        if name == "columns.onnx":  # of a ColumnTransformer
+            one, other = ({part: numbers[i : i + 1] for part, numbers in scaling.items()} for i in (0, 1))
+            of = {"domain": "ai.onnx.ml"}
+            nodes = [
+                helper.make_node("ArrayFeatureExtractor", ["x", "at_1"], ["b"], **of),
+                helper.make_node("ArrayFeatureExtractor", ["x", "at_0"], ["a"], **of),
+                helper.make_node("Scaler", ["b"], ["d"], **{**other, **of}),
+                helper.make_node("Scaler", ["a"], ["c"], **{**one, **of}),
+                helper.make_node("Concat", ["d", "c"], ["y"], axis=1),
+            ]
+        known = {"mean": np.float32([40, 500]), "spread": np.float32([10, 200]), "at_0": [0], "at_1": [1]}
+        known = [numpy_helper.from_array(np.array(numbers), part) for part, numbers in known.items()]
         ends = [[helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 2])] for end in "xy"]
         versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
         graph = helper.make_graph(nodes, "g", *ends, known)
