@@ -203,6 +203,7 @@ def _asked(model, signature) -> tuple[np.ndarray, ...]:
 
 
 def _seen(answers: np.ndarray) -> str:
+    answers = answers[np.isfinite(answers.reshape(len(answers), -1)).all(axis=1)]
     if answers.ndim > 2 or not are_shares(answers):
         return "linear"
     if answers.ndim == 1:

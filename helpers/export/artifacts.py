@@ -25,6 +25,7 @@ from helpers.data.distribution import Distribution
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import ONE_PROBABILITY, as_arrays
 from helpers.data.signature import Feature, Signature
+from helpers.export.answerable import answerable
 from helpers.export.answers import answered, outputs_of
 from helpers.export.card import files_of, read_card, versions, write_card
 from helpers.export.errors import ArtifactError, Remark, first_line, last_line
@@ -40,6 +41,7 @@ from helpers.export.parity import (
     not_evaluated,
     on_rows,
     proves_nothing,
+    sample_size,
 )
 from helpers.export.run_keras import compiled
 
@@ -90,10 +92,11 @@ def export_model(
     signature, shape = _signature(model, signature, label)
     if signature.outputs == ONE_PROBABILITY:
         signature = replace(signature, outputs=outputs_of(model, signature))
-    inputs, described = inputs_of(signature, _parameters(model))
     check_replaceable(directory)
     # calls the model once, which Keras wants before it exports a freshly loaded one
     answer = on_rows(_compiled(model), shape)
+    signature = answerable(answer, signature, sample_size(signature, _parameters(model)))
+    inputs, described = inputs_of(signature, _parameters(model))
     _check_answers(model, answer, signature)
     expected = answered(model, functools.partial(blockwise, answer), inputs, signature)
     if not np.isfinite(expected).all():

@@ -77,7 +77,8 @@ def _handed_on(operation, given: list, node=None) -> list | None:
 
 def _is_line(values: list) -> bool:
     at_0, at_1, far = values
-    return np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01).mean() > MOSTLY
+    with np.errstate(invalid="ignore"):  # of a logarithm
+        return np.isclose(far, at_0 + LEVELS[2] * (at_1 - at_0), rtol=0.01, atol=0.01).mean() > MOSTLY
 
 
 def _standardized(layer, values: list) -> list | None:

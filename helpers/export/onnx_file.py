@@ -142,11 +142,15 @@ def _first_steps(model) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarra
     ends = [[inputs[name] for name in inputs if name in read], [onnx.ValueInfoProto(name=name) for name in made]]
     part = onnx.helper.make_graph(nodes, "first", *ends, [constants[name] for name in constants if name in read])
     part = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
-    session = onnx_session(part.SerializeToString())
-    kinds = {each.name: each.type for each in session.get_inputs()}
+    taken = [each.name for each in ends[0]]
+    session = functools.cache(lambda: onnx_session(part.SerializeToString()))
 
     def steps(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(made, session.run(made, {name: given[name] for name in kinds}), strict=True))
+        try:
+            found = session().run(made, {name: given[name] for name in taken})
+        except Exception:  # as where open sizes do not fit each other: what is found here spares options
+            return {}
+        return {name: each for name, each in zip(made, found, strict=True) if each.dtype.kind in "biuf"}
 
     return steps
 

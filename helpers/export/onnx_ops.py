@@ -23,6 +23,12 @@ def _expm1(graph, node, name: str, args) -> None:
     _put(graph, node, "Sub", [exp, _constant(graph, node, name, 1)])
 
 
+def _log1p(graph, node, name: str, args) -> None:
+    """log(1 + x)."""
+    more = graph.make_node("Add", [node.input[0], _constant(graph, node, name, 1)]).output[0]
+    _put(graph, node, "Log", [more])
+
+
 def _bucketize(graph, node, name: str, args) -> None:
     """How many of the boundaries a number has reached, as the layer Discretization counts."""
     boundaries = _constant(graph, node, name, node.get_attr_value("boundaries"))
@@ -73,6 +79,7 @@ def _put(graph, node, operation: str, inputs: list[str], attributes: dict | None
 HANDLERS = {
     "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
+    "Log1p": (_log1p, []),
     "Bucketize": (_bucketize, []),
     "Bitcast": (_bitcast, []),
     "BitwiseAnd": (_sign_bit, []),

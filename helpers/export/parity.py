@@ -88,7 +88,7 @@ def inputs_of(signature: Signature | InputSignature, parameters: int = 0) -> tup
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
-    rows = _sample_size(signature, parameters)
+    rows = sample_size(signature, parameters)
     return signature.sample(rows), f"a sample of {rows:,} inputs"
 
 
@@ -101,10 +101,10 @@ def rows_of(signature: Signature, parameters: int = 0) -> list[dict]:
             {each.name: each.values[int(at)] if each.values else at for each, at in zip(features, row, strict=True)}
             for row in every.tolist()
         ]
-    return signature.sample_rows(_sample_size(signature, parameters))
+    return signature.sample_rows(sample_size(signature, parameters))
 
 
-def _sample_size(signature: Signature | InputSignature, parameters: int) -> int:
+def sample_size(signature: Signature | InputSignature, parameters: int) -> int:
     """How many random rows are compared: fewer where a row or the model is large."""
     size = signature.size if isinstance(signature, InputSignature) else signature.width
     return min(SAMPLE, max(FEWEST, min(SAMPLE_NUMBERS // size, SAMPLE_WORK // max(parameters, 1))))

@@ -21,7 +21,7 @@ CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a
 # What ONNX Runtime, LiteRT, NumPy and TensorFlow say of a look-up beyond its list, and the number where they tell it.
 _NOT_KNOWN = re.compile(r"out of (?:data )?bounds(?:, idx=(-?\d+))?|\] = (-?\d+) is not in \[0, ")
 
-_TOO_LARGE = f"{NOT_FINITE}, as it may where those sent are very large"
+_NOT_FINITE = f"{NOT_FINITE}, as it may where those sent are very large, or a logarithm is taken of 0"
 
 
 class ModelFailure(RuntimeError):
@@ -67,7 +67,7 @@ def _prediction(model: Callable, row: np.ndarray, watch: Callable | None) -> str
     answers = _run(model, row)
     probability = answers[0]
     if not math.isfinite(probability):
-        raise NoAnswer(_TOO_LARGE)
+        raise NoAnswer(_NOT_FINITE)
     if watch is not None:
         watch(row, answers)
     text = str(probability)  # a float32 in full: the shortest decimals that give it back
@@ -151,7 +151,7 @@ def _outputs(model: Callable, rows) -> tuple[np.ndarray, ...]:
     answers = as_arrays(_call(model, rows))
     for output, found in zip(model.signature.outputs, answers, strict=True):
         if problem := output.problem(found, len(rows)):
-            raise NoAnswer(_TOO_LARGE if problem == NOT_FINITE else problem)
+            raise NoAnswer(_NOT_FINITE if problem == NOT_FINITE else problem)
     return answers
 
 
@@ -197,7 +197,7 @@ def _run(model: Callable, rows: np.ndarray) -> np.ndarray:
 def _texts(answers: np.ndarray) -> list[str]:
     texts = list(map(str, answers))
     if "n" in "".join(texts):  # nan or inf: no other number has the letter, and NumPy's own look takes as long as all
-        raise NoAnswer(_TOO_LARGE)
+        raise NoAnswer(_NOT_FINITE)
     return texts
 
 

@@ -121,7 +121,12 @@ def test_what_the_converter_does_not_know_by_itself_goes_into_onnx(tmp_path):
     groups = layers.Conv1D(4, 1, groups=2)(layers.Reshape((1, 4))(inputs))
     parts = [layers.Dense(3, "gelu")(inputs), layers.Dense(3, "celu")(inputs), counts]
     ends = [keras.ops.argmax(inputs, axis=-1, keepdims=True), keras.ops.signbit(inputs)]  # of -0.0, too
-    parts += [layers.Flatten()(bins), layers.Flatten()(groups), *(keras.ops.cast(end, "float32") for end in ends)]
+    parts += [
+        keras.ops.log1p(keras.ops.square(inputs)),
+        layers.Flatten()(bins),
+        layers.Flatten()(groups),
+        *(keras.ops.cast(end, "float32") for end in ends),
+    ]
     model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()(parts)))
     signature = Signature(tuple(Feature(name, "real", -3, 3) for name in "abcd"), outputs=(Output(kind="number"),))
     write_onnx(model, tmp_path / "model.onnx", signature)

@@ -23,7 +23,7 @@ from service_processes import family, gone, is_ready, start, until
 from helpers import PROJECT
 from helpers.__main__ import main
 from helpers.cloud.doctor import diagnose
-from helpers.export.errors import ArtifactError
+from helpers.export.errors import ArtifactError, Remark
 from helpers.export.own_model import export_file, told
 from helpers.export.predictors import load_predictor
 from helpers.export.versions import version_of
@@ -478,6 +478,41 @@ def test_what_cannot_be_served_is_refused_with_the_reason(tmp_path):
             model.save(tmp_path / "m.keras")
         with pytest.raises(ArtifactError, match=says):
             export_file(tmp_path / "m.keras", tmp_path / "m")
+
+
+@pytest.mark.parametrize("takes", ["names", "row", "sequence"])
+def test_a_model_that_takes_logarithms_is_served_and_proposes_what_it_has_an_answer_to(tmp_path, takes):
+    import keras
+
+    layers, ops = keras.layers, keras.ops
+    price, area, row, steps = (
+        keras.Input(shape, name=n) for n, shape in (("price", (1,)), ("area", (1,)), ("row", (3,)), ("s", (5, 2)))
+    )
+    ends, y = {
+        "names": lambda: ([price, area], layers.Concatenate()([ops.log(price), area])),
+        "row": lambda: (row, ops.concatenate([row[:, :1], ops.sqrt(row[:, 1:])], axis=-1)),
+        "sequence": lambda: (steps, layers.LSTM(2)(ops.log(steps))),
+    }[takes]()
+    model = keras.Model(ends, layers.Dense(1)(y))
+    model.save(tmp_path / "m.keras")
+    with pytest.warns(
+        Remark, match=r"no finite answer to some numbers of .*, as a logarithm has none: those above 0 are"
+    ):
+        card = export_file(tmp_path / "m.keras", tmp_path / "m")
+    assert card["parity"]["proved"]
+    predictor = load_predictor(tmp_path / "m")
+    parts = predictor.signature.inputs or predictor.signature.features
+    told = {"names": [(0.01, 1), None], "row": [None, (0.01, 1), (0.01, 1)], "sequence": [(0.01, 1)]}
+    assert [each.usual for each in parts] == told[takes]
+    with serve(create_predict_app(predictor), port=0) as server:
+        example = predictor.signature.example()
+        answer = requests.post(f"{server.url}/predict", json=example, timeout=10).json()
+        rows = predictor.signature.parse(example)
+        wanted = model([*map(np.asarray, rows.arrays)] if takes == "names" else getattr(rows, "arrays", [rows])[0])
+        assert answer["value"] == pytest.approx(float(np.ravel(wanted)[0]), abs=1e-5)
+        if takes == "names":
+            answer = requests.post(f"{server.url}/predict", json={"price": 0, "area": 1}, timeout=10).json()
+            assert "not finite, as it may where" in answer["error"] and "a logarithm is taken of 0" in answer["error"]
 
 
 def test_answers_that_are_all_saturated_prove_nothing_and_that_is_said(tmp_path):
