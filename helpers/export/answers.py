@@ -187,7 +187,8 @@ def _advice(model, signature) -> str:
     if isinstance(signature, Signature):
         return "where it takes certain numbers only, a table of such rows tells them: --like TABLE"
     if any(isinstance(each, Tensor) and each.dtype == "string" for each in model.inputs):
-        return "where it takes certain texts only, bring its Keras file, which tells them"
+        other = "let it take others, too (scikit-learn's handle_unknown='ignore')"
+        return f"where it takes certain texts only, bring its Keras file, which tells them, or {other}"
     return "export it so that it takes any number of rows, each of one size"
 
 

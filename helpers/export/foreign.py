@@ -38,6 +38,7 @@ class ForeignModel:
     features: tuple[str, ...] = ()  # the names of the numbers in a row, where the file tells them
     label = ""  # the same of what is predicted
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
+    shifted: frozenset[str] = frozenset()  # what is made by adding last, as shares are, and not by taking a mean away
     first_steps: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # as `first_steps` asks them
 
     def __init__(self, path: Path):

@@ -24,6 +24,7 @@ FLATTENS, ANY = ("Flatten", "Reshape", "RESHAPE"), -1
 # Operations that give a picture another size, and which of what they read is that size
 RESIZES = {"Resize": 3, "RESIZE_BILINEAR": 1, "ResizeBilinear": 1, "ResizeBicubic": 1, "ResizeNearestNeighbor": 1}
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
+PICKS = ("Gather", "ArrayFeatureExtractor")  # columns, where it is no list that they take from
 SHARES = {
     "LogSoftmax": "log_softmax",
     "LOG_SOFTMAX": "log_softmax",
@@ -44,7 +45,8 @@ class Tensor:
     that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether the graph gives a picture
     its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY` for all of a row, None
     where it is not reshaped first. pixels: how those of a picture are scaled where no step tells it, "" if unknown.
-    classes: of an output, what its shares are of, where the file says so.
+    ends: of an input, between which numbers lie that a file of whole ones tells apart. classes: of an output, what its
+    shares are of, where the file says so.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Tensor:
     is_resized: bool = False
     flat: int | None = None
     pixels: str = ""
+    ends: tuple[float, float] | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -103,12 +106,13 @@ class Graph:
         return next(filter(None, sizes), None)
 
     def _looked_up(self, source: str) -> dict[str, tuple | None]:
-        """`values` and `known` of an input, as `lookups` tells them of a Keras model."""
-        readers = self._readers(source)
-        values = next((each.values for each in readers if each.values), None)
-        are_all = values is None and all(each.known for each in readers)
-        known = tuple(dict.fromkeys(value for each in readers for value in each.known)) if are_all else None
-        return {"values": values, "known": known or None}
+        """`values` and `known` of an input, as `lookups` tells them of a Keras model, of all columns alike."""
+        readers = self._readers(source, (*HANDS_ON, *PICKS))
+        [values] = only if len(only := {each.values for each in readers}) == 1 else [None]
+        known = None
+        if all(each.known for each in readers):
+            known = tuple(dict.fromkeys(value for each in readers for value in each.known)) or None
+        return {"values": values, "known": known}
 
     def tables(self) -> frozenset[int]:
         """How many rows the tables have in which anything is looked up."""
@@ -194,10 +198,11 @@ class Graph:
             made = self.made_by.get(name)
         return name
 
-    def _readers(self, source: str) -> list[Operation]:
+    def _readers(self, source: str, past: tuple[str, ...] = HANDS_ON) -> list[Operation]:
         found = []
         for each in [each for each in self.operations if source in each.reads]:
-            found += self._readers(each.writes[0]) if each.kind in HANDS_ON else [each]
+            is_passed = each.kind in past and each.reads[0] == source
+            found += self._readers(each.writes[0], past) if is_passed else [each]
         return found
 
 

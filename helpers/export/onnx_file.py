@@ -18,11 +18,11 @@ from helpers.export.run_onnx import onnx_function, onnx_session
 
 CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
 LOOKED_UP = ("cats_", "keys_strings", "keys_int64s")  # what an encoder knows
-# Operations that compute with each number, or give it another place.
-FIRST = frozenset(
-    "Add ArrayFeatureExtractor Cast Concat Constant Div FeatureVectorizer Flatten Gather Identity Imputer Mul Reshape "
-    "Scaler Slice Split Sqrt Squeeze Sub Transpose Unsqueeze".split()
-)
+COMPUTES = ("Add", "Div", "Mul", "Scaler", "Sub")  # with each number
+FIRST = frozenset(  # and what gives it another place
+    "ArrayFeatureExtractor Cast Concat Constant FeatureVectorizer Flatten Gather Identity Imputer Reshape Slice Split "
+    "Sqrt Squeeze Transpose Unsqueeze".split()
+).union(COMPUTES)
 
 
 class OnnxFile(ForeignModel):
@@ -71,6 +71,7 @@ class OnnxFile(ForeignModel):
         )
         self.tables, self.answer = graph.tables(), onnx_function(session)
         self.first_steps = _first_steps(self._model)
+        self.shifted = frozenset(each.output[0] for each in made.node if each.op_type == "Add")
 
     def _pixels(self, source) -> str:
         is_rgb = len(source.shape) == 4 and source.shape[1] == 3
@@ -135,7 +136,7 @@ def _first_steps(model) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarra
             nodes.append(node)
             known |= set(node.output)
             from_inputs |= set(node.output) if from_inputs.intersection(node.input) else set()
-    made = [name for node in nodes for name in node.output if name in from_inputs]
+    made = [node.output[0] for node in nodes if node.op_type in COMPUTES and node.output[0] in from_inputs]
     if not made:
         return lambda given: {}
     read = {name for node in nodes for name in node.input}

@@ -64,12 +64,13 @@ def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
     are_standard = np.zeros(size, bool)
     is_read = isinstance(tensor, Tensor) and not getattr(model, "first_steps", None)
     lines = _lines_of_graph(tensor, size) if is_read else _lines(model, tensor, size)
-    for at, middle, spread in lines:
-        stay = np.isclose(middle, 0, atol=NEARLY) & np.isclose(spread, 1, atol=NEARLY)
+    for name, at, middle, spread in lines:
+        is_shifted = name in getattr(model, "shifted", ())
+        stay = (np.isclose(middle, 0, atol=NEARLY) | is_shifted) & np.isclose(spread, 1, atol=NEARLY)
         is_new = np.isnan(low.flat[at]) & ~stay  # and told by no later step
         are_standard.flat[at[stay]] = True
         if is_new.any():
-            ends = _ends(middle, spread)
+            ends = _ends(middle, spread, is_shifted)
             low.flat[at[is_new]], high.flat[at[is_new]] = (end[is_new] for end in ends)
         if not np.isnan(low).any():
             break
@@ -81,7 +82,8 @@ def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-Line = tuple[np.ndarray, np.ndarray, np.ndarray]  # places in a row, which number becomes 0 there, how far from it 1 is
+# What holds the numbers, and of each its place in the input, the one that becomes 0, and how far from it 1 is.
+Line = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _lines(model, tensor, size: list[int]) -> Iterator[Line]:
@@ -119,7 +121,7 @@ def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, middle: 
     with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out below
         for _ in range(ROUNDS):
             if name not in (found := steps(middle, spread)):
-                return at[:0], middle[:0], spread[:0]
+                return name, at[:0], middle[:0], spread[:0]
             at_0, _, far = (each[varied] for each in found[name])
             slope = (far - at_0) / (LEVELS[2] * spread[at])
             middle[at], spread[at] = middle[at] - at_0 / slope, 1 / np.abs(slope)
@@ -128,7 +130,7 @@ def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, middle: 
         became = found[name][0][varied] if name in found else np.nan
         is_so = np.isfinite(middle[at] * spread[at]) & np.isclose(np.abs(became), np.abs(parts[at]), atol=0.1)
     at = at[is_so]
-    return at, middle[at], spread[at]
+    return name, at, middle[at], spread[at]
 
 
 def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
@@ -141,16 +143,18 @@ def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
         return []
     slope = at_1 - at_0
     at = np.flatnonzero(slope)
-    return [(at, -at_0[at] / slope[at], 1 / np.abs(slope[at]))]
+    return [("", at, -at_0[at] / slope[at], 1 / np.abs(slope[at]))]
 
 
-def _ends(middle: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(middle: np.ndarray, spread: np.ndarray, is_shifted: bool) -> tuple[np.ndarray, np.ndarray]:
     """The ends of what is usual in numbers that a step makes spread around nought, or shares."""
     nought = np.zeros_like(middle)
     if not middle.any():  # become shares of the largest
         return nought, rounded(spread, spread, EXACTLY)
     if (np.abs(middle - spread) <= NEARLY * spread).all():  # begin at 0, and become -1 to 1
         return nought, rounded(2 * middle, spread, EXACTLY)
+    if is_shifted:  # each column by itself, from its smallest to its largest
+        return tuple(rounded(ends, spread, EXACTLY) for ends in (middle, middle + spread))
     low, high = middle - SPREADS * spread, middle + SPREADS * spread
     low, high = (rounded(ends, high - low, ROUGHLY) for ends in (low, high))
     are_0_and_1 = np.isclose(spread**2, middle * (1 - middle), rtol=EQUAL, atol=0)  # of all within 0 to 1 they alone

@@ -237,7 +237,12 @@ def of_a_column_transformer(path: Path, is_strict: bool) -> None:
         helper.make_node("Reshape", ["hot", "two"], ["flat"]),
         helper.make_node("LabelEncoder", ["port"], ["code"], keys_strings=["C", "Q"], values_int64s=[0, 1], **ml),
         helper.make_node("Cast", ["code"], ["number"], to=TensorProto.FLOAT),
-        helper.make_node("Concat", ["scaled", "flat", "number"], ["row"], axis=1),
+        helper.make_node("Gather", ["level", "first"], ["one"], axis=1),
+        helper.make_node("OneHotEncoder", ["one"], ["hot_one"], cats_int64s=[1, 2, 3], zeros=0, **ml),
+        helper.make_node("Reshape", ["hot_one", "three"], ["flat_one"]),
+        helper.make_node("Mul", ["rate", "by"], ["part"]),  # a MinMaxScaler
+        helper.make_node("Add", ["part", "more"], ["share"]),
+        helper.make_node("Concat", ["scaled", "flat", "number", "flat_one", "share"], ["row"], axis=1),
         helper.make_node(
             "TreeEnsembleClassifier",
             ["row"],
@@ -258,12 +263,15 @@ def of_a_column_transformer(path: Path, is_strict: bool) -> None:
         ),
     ]
     kinds = {"age": TensorProto.FLOAT, "fare": TensorProto.FLOAT, "sex": TensorProto.STRING, "port": TensorProto.STRING}
+    kinds |= {"level": TensorProto.INT64, "rate": TensorProto.FLOAT}
     takes = [helper.make_tensor_value_info(name, kind, ["n", 1]) for name, kind in kinds.items()]
     answers = [
         helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
     ]
-    graph = helper.make_graph(nodes, "g", takes, answers, [numpy_helper.from_array(np.array([-1, 2]), "two")])
+    known = {"two": [-1, 2], "three": [-1, 3], "first": [0], "by": np.float32([0.025]), "more": np.float32([-0.125])}
+    known = [numpy_helper.from_array(np.array(numbers), name) for name, numbers in known.items()]
+    graph = helper.make_graph(nodes, "g", takes, answers, known)
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
     onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), path)
 
@@ -274,13 +282,17 @@ def test_what_the_columns_of_a_pipeline_of_scikit_learn_hold_is_told_and_propose
     _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
     sex = "one of 2 texts (sex): female, male" if is_strict else "a text (sex): female, male or any other"
     numbers = "a number (age), usually 20 to 60; a number (fare), usually 100 to 900"
-    assert takes_in_words(predictor.signature) == f"{numbers}; {sex}; a text (port): C, Q or any other"
+    more = "a text (port): C, Q or any other; a number (level), of 1, 2, 3; a number (rate), usually 5 to 45"
+    assert takes_in_words(predictor.signature) == f"{numbers}; {sex}; {more}"
     client = create_predict_app(predictor).test_client()
-    assert client.get("/predict?age=40&fare=500&sex=female&port=C").json["probabilities"] == {"0": 0.75, "1": 0.25}
-    answer = client.get("/predict?age=40&fare=500&sex=male&port=X").json
+    assert client.get("/predict?level=2&rate=7&age=40&fare=500&sex=female&port=C").json["probabilities"] == {
+        "0": 0.75,
+        "1": 0.25,
+    }
+    answer = client.get("/predict?level=2&rate=7&age=40&fare=500&sex=male&port=X").json
     assert (answer["prediction"], answer["probabilities"]["0"]) == ("1", 0) and "X" not in answer["probabilities"]
     assert answer["notes"] == {"port": "is none of C, Q, which the model knows, and answered as any other"}
-    answer = client.get("/predict?age=40&fare=500&sex=mail&port=C")
+    answer = client.get("/predict?level=2&rate=7&age=40&fare=500&sex=mail&port=C")
     assert answer.status_code == (422 if is_strict else 200) and "did you mean male?" in answer.text
 
 
