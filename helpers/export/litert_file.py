@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.data.decimals import rounded
 from helpers.data.images import PIXELS
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
 from helpers.export.graphs import DEFAULT, Graph, Operation, Tensor
 from helpers.export.run_litert import LiteRTFunction
+
+DIGITS = 3  # of how far the numbers of a quantized input spread: 8 bits tell no more apart
 
 
 class LiteRTFile(ForeignModel):
@@ -56,6 +59,7 @@ class LiteRTFile(ForeignModel):
                 _dtype_of(each),
                 **graph.told_of(str(each["index"]), is_plain=not each["quantization"][0]),
                 pixels=_quantized_pixels(each),
+                ends=_ends(each),
             )
             for name, each in run.inputs.items()
         )
@@ -88,12 +92,20 @@ def _dtype_of(detail: dict) -> str:
     return "float32" if is_scaled else np.dtype(detail["dtype"]).name
 
 
+def _ends(detail: dict) -> tuple[float, float] | None:
+    """The real numbers that the smallest and the largest whole one of a file stand for; None where they do for none."""
+    scale, zero = detail["quantization"]
+    if not scale or np.dtype(detail["dtype"]).kind not in "iu":
+        return None
+    ends = np.iinfo(detail["dtype"])
+    low, high = np.array([(end - zero) * scale for end in (ends.min, ends.max)])
+    return tuple(rounded(end, high - low, DIGITS).item() for end in (low, high))
+
+
 def _quantized_pixels(detail: dict) -> str:
     """How pixels are scaled, from how the whole numbers of a file stand for real ones."""
-    scale, zero = detail["quantization"]
-    if not scale or np.dtype(detail["dtype"]).itemsize > 1:
+    ends = _ends(detail)
+    if ends is None or np.dtype(detail["dtype"]).itemsize > 1:
         return ""
-    ends = np.iinfo(detail["dtype"])
-    low, high = ((end - zero) * scale for end in (ends.min, ends.max))
     known = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
-    return next((name for name in PIXELS if name in known and np.allclose((low, high), known[name], rtol=0.02)), "")
+    return next((name for name in PIXELS if name in known and np.allclose(ends, known[name], rtol=0.02)), "")

@@ -60,7 +60,7 @@ def with_usual(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
 def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
     """The ends of what is usual at each place of an input, its open sizes taken for `OPEN`; NaN where nothing tells."""
     size = [each or OPEN for each in tensor.shape[1:]]
-    low, high = np.full((2, *size), np.nan)
+    low, high = np.full(size, np.nan), np.full(size, np.nan)
     are_standard = np.zeros(size, bool)
     is_read = isinstance(tensor, Tensor) and not getattr(model, "first_steps", None)
     lines = _lines_of_graph(tensor, size) if is_read else _lines(model, tensor, size)
@@ -76,9 +76,9 @@ def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
             break
     if not np.isnan(low).all():
         low[np.isnan(low) & are_standard], high[np.isnan(high) & are_standard] = STANDARD
-    bins = _ends_of_bins(model, tensor) if np.isnan(low).all() else None
-    if bins:
-        low[...], high[...] = bins
+    told = getattr(tensor, "ends", None) or _ends_of_bins(model, tensor)
+    if told and np.isnan(low).all():
+        low[...], high[...] = told
     return low, high
 
 

@@ -594,6 +594,7 @@ def of_numbers(takes: str):
     first.set_weights([np.full(3, 0.5), np.ones(3), mean, variance - first.epsilon])
     apart = layers.Normalization(mean=np.float32([40, 500]), variance=np.float32([100, 40000]))
     bins = layers.Discretization(bin_boundaries=[18.0, 30.0, 60.0])
+    one, alone = keras.Input((), name="o"), layers.Normalization(axis=None, mean=40.0, variance=100.0)
     ends, made = {
         "normalized": lambda: (row, normal(row)),
         "batches": lambda: (row, first(row)),
@@ -608,6 +609,7 @@ def of_numbers(takes: str):
         ),
         "turned": lambda: (row, normal(row)[:, ::-1]),
         "in another order": lambda: (row, normal(row[:, ::-1])),
+        "one": lambda: (one, keras.ops.expand_dims(alone(one), -1)),
         "as it is": lambda: (row, layers.BatchNormalization()(row)),
     }[takes]()
     return keras.Model(ends, layers.Dense(1)(made))
@@ -629,6 +631,7 @@ ROW = ((20, 1990, 1.68e9), (60, 2010, 1.72e9))
         ("shares", [(0, 50), (0, 255)]),
         ("turned", ROW),
         ("in another order", tuple(ends[::-1] for ends in ROW)),
+        ("one", [(20, 60)]),
         ("as it is", None),
     ],
 )

@@ -487,6 +487,24 @@ def test_a_litert_file_of_whole_numbers_takes_and_gives_real_ones(tmp_path):
     np.testing.assert_allclose(predictor(sample), model(sample.arrays[0]), atol=0.05)  # as far as 8 bits go
 
 
+def test_the_numbers_that_a_quantized_file_tells_apart_are_those_that_are_usual(tmp_path):
+    import keras
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.linspace([[-4, 0]], [[6, 1]], 50, dtype="f")[i]] for i in range(50))
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (tmp_path / "net.tflite").write_bytes(converter.convert())
+    _, predictor = brought(tmp_path / "net.tflite", tmp_path / "m")
+    low, high = predictor.signature.features[0].usual
+    assert (low, high) == pytest.approx((-4, 6), abs=0.05)
+    assert predictor.signature.example() == {"x1": pytest.approx(1, abs=0.1), "x2": pytest.approx(1, abs=0.1)}
+    answers = predictor(np.float32([[low, 1], [2 * low, 1], [6, 1]]))
+    assert answers[0] == answers[1] != answers[2]  # what lies beyond is cut off by the file
+
+
 # ---- ONNX and LiteRT ----
 
 
