@@ -147,11 +147,13 @@ def _first_steps(model) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarra
     session = functools.cache(lambda: onnx_session(part.SerializeToString()))
 
     def steps(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = len(next(iter(given.values())))
         try:
-            found = session().run(made, {name: given[name] for name in taken})
+            found = [session().run(made, {name: given[name][i : i + 1] for name in taken}) for i in range(rows)]
+            found = map(np.concatenate, zip(*found, strict=True))
         except Exception:  # as where open sizes do not fit each other: what is found here spares options
             return {}
-        return {name: each for name, each in zip(made, found, strict=True) if each.dtype.kind in "biuf"}
+        return {name: np.float32(each) for name, each in zip(made, found, strict=True) if len(each) == rows}
 
     return steps
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from helpers.data.input_kinds import OPEN
-from helpers.export.first_steps import LEVELS, first_steps, means
+from helpers.export.first_steps import LEVELS, first_steps
 from helpers.export.graphs import Tensor
 
 WHOLE_PIXELS = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")  # which 0 to 255 go into
@@ -42,10 +42,9 @@ def pixel_scale(model, tensor) -> str:
 def _scaled_by_layers(model, tensor) -> tuple[float, float]:
     """What a Keras model makes of the pixels 0 and 1 in the whole input before it weighs them."""
     size = [each or OPEN for each in tensor.shape[1:]]
-    values = [np.full((1, *size), level, np.float32) for level in LEVELS]
+    values = np.stack([np.full(size, level, np.float32) for level in LEVELS])
     *_, last = [values, *first_steps(model, {tensor.name: values}).values()]
-    black, white, _ = means(last)
-    return black, white
+    return float(last[0].mean()), float(last[1].mean())
 
 
 def _strangeness(at_0: float, at_1: float, low: float, high: float) -> float:

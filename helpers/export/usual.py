@@ -88,46 +88,38 @@ Line = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 def _lines(model, tensor, size: list[int]) -> Iterator[Line]:
     """Of each step, the last one first, what it makes of those numbers that it keeps apart from all others."""
-    others = {
-        each.name: [np.zeros((1, *(part or OPEN for part in each.shape[1:])), each.dtype)] * len(LEVELS)
-        for each in model.inputs
-        if each.name != tensor.name and each.dtype != "string"
-    }
+    beside = [each for each in model.inputs if each.name != tensor.name and each.dtype != "string"]
 
-    def steps(middle: np.ndarray, spread: np.ndarray) -> dict[str, list]:
-        given = [np.float32(middle + level * spread).reshape(1, *size) for level in LEVELS]
-        found = first_steps(model, {tensor.name: given, **others})
-        return {name: [each.reshape(-1) for each in values] for name, values in found.items()}
+    def steps(rows: np.ndarray) -> dict[str, np.ndarray]:
+        """What becomes of rows of numbers, (k, n) each."""
+        known = {tensor.name: np.float32(rows).reshape(-1, *size)}
+        known |= {e.name: np.zeros((len(rows), *(part or OPEN for part in e.shape[1:])), e.dtype) for e in beside}
+        return {name: values.reshape(len(rows), -1) for name, values in first_steps(model, known).items()}
 
     count = math.prod(size)
-    nought, afar = np.zeros(count), np.full(count, AFAR)
+    levels = np.outer(LEVELS, np.ones(count))
     bits = [np.arange(count) >> bit & 1 for bit in range((count - 1).bit_length())]  # of the number of each place
-    by_bit = [steps(nought, afar * each) for each in bits]
-    for name, values in reversed(steps(nought, afar).items()):
-        varied = values[0] != values[2]
-        at = np.zeros(varied.sum(), int)
-        for bit, found in enumerate(by_bit):
-            if name in found:
-                at |= (found[name][0] != found[name][2])[varied].astype(int) << bit
-        yield _line_of_step(steps, name, varied, at, nought, afar)
+    found = steps(AFAR * np.vstack([levels, *(LEVELS[2] * each for each in bits)]))
+    for name, (at_0, _, far, *by_bit) in reversed(found.items()):
+        varied = at_0 != far
+        at = np.zeros(varied.sum(), int)  # the place on which each number depends, where it is one
+        for bit, values in enumerate(by_bit):
+            at |= (values != at_0)[varied].astype(int) << bit
+        yield _line_of_step(steps, name, varied, at, levels)
 
 
-def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, middle: np.ndarray, spread: np.ndarray) -> Line:
-    """The line of one step. middle, spread: where to ask first, and how far apart.
-
-    varied: which of the step's numbers depend on the input; at: on which place, where it is one.
-    """
-    middle, spread = middle.copy(), spread.copy()
-    with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out below
-        for _ in range(ROUNDS):
-            if name not in (found := steps(middle, spread)):
+def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: np.ndarray) -> Line:
+    """The line of one step. varied: which of its numbers depend on the input; at: on which place."""
+    middle, spread = np.zeros(levels.shape[1]), np.full(levels.shape[1], AFAR)
+    parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
+    with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out at the end
+        for i in range(ROUNDS + 1):
+            if name not in (found := steps(middle + np.vstack([levels, parts]) * spread)):
                 return name, at[:0], middle[:0], spread[:0]
-            at_0, _, far = (each[varied] for each in found[name])
-            slope = (far - at_0) / (LEVELS[2] * spread[at])
-            middle[at], spread[at] = middle[at] - at_0 / slope, 1 / np.abs(slope)
-        parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
-        found = steps(middle + parts * spread, spread)
-        became = found[name][0][varied] if name in found else np.nan
+            at_0, _, far, became = found[name][:, varied]
+            if i < ROUNDS:
+                slope = (far - at_0) / (LEVELS[2] * spread[at])
+                middle[at], spread[at] = middle[at] - at_0 / slope, 1 / np.abs(slope)
         is_so = np.isfinite(middle[at] * spread[at]) & np.isclose(np.abs(became), np.abs(parts[at]), atol=0.1)
     at = at[is_so]
     return name, at, middle[at], spread[at]
@@ -147,18 +139,19 @@ def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
 
 
 def _ends(middle: np.ndarray, spread: np.ndarray, is_shifted: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of what is usual in numbers that a step makes spread around nought, or shares."""
-    nought = np.zeros_like(middle)
-    if not middle.any():  # become shares of the largest
-        return nought, rounded(spread, spread, EXACTLY)
-    if (np.abs(middle - spread) <= NEARLY * spread).all():  # begin at 0, and become -1 to 1
-        return nought, rounded(2 * middle, spread, EXACTLY)
-    if is_shifted:  # each column by itself, from its smallest to its largest
-        return tuple(rounded(ends, spread, EXACTLY) for ends in (middle, middle + spread))
+    """The ends of what is usual in numbers that a step makes spread around nought, or shares, each by itself."""
     low, high = middle - SPREADS * spread, middle + SPREADS * spread
     low, high = (rounded(ends, high - low, ROUGHLY) for ends in (low, high))
-    are_0_and_1 = np.isclose(spread**2, middle * (1 - middle), rtol=EQUAL, atol=0)  # of all within 0 to 1 they alone
-    return np.where(are_0_and_1, 0.0, low), np.where(are_0_and_1, 1.0, high)
+    if is_shifted:  # become 0 to 1
+        low, high = (rounded(ends, spread, EXACTLY) for ends in (middle, middle + spread))
+    known = [
+        (middle == 0, 0.0, rounded(spread, spread, EXACTLY)),  # become shares of the largest: no mean is exactly 0
+        (np.isclose(spread**2, middle * (1 - middle), rtol=EQUAL, atol=0), 0.0, 1.0),  # as of 0 and 1 alone
+        (np.abs(middle - spread) <= NEARLY * spread, 0.0, rounded(2 * middle, spread, EXACTLY)),  # become -1 to 1
+    ]
+    for are, first, last in reversed(known):
+        low, high = np.where(are, first, low), np.where(are, last, high)
+    return low, high
 
 
 def _ends_of_bins(model, tensor) -> tuple | None:
