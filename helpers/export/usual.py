@@ -22,7 +22,7 @@ from helpers.export.layers import takers
 
 SPREADS = 2  # on either side of a mean
 ROUNDS = 4  # of asking, each from nearer: of 1.7e9 with a spread of 1e3 float32 tells little from afar
-AFAR = 2.0**14  # the unit of the first one: half precision holds it
+AFAR, HALF = 2.0**14, 2.0**7  # the unit of the first one, and where half precision holds no more than 65,504
 STANDARD = (-2.0, 2.0)  # are the ends of numbers that stay as they are, beside others
 NEARLY = 0.01
 EQUAL = 1e-4  # as mean and variance of 0 and 1 are in float32
@@ -96,21 +96,21 @@ def _lines(model, tensor, size: list[int]) -> Iterator[Line]:
         known |= {e.name: np.zeros((len(rows), *(part or OPEN for part in e.shape[1:])), e.dtype) for e in beside}
         return {name: values.reshape(len(rows), -1) for name, values in first_steps(model, known).items()}
 
-    count = math.prod(size)
+    count, afar = math.prod(size), HALF if any(each.compute_dtype == "float16" for each in model.layers) else AFAR
     levels = np.outer(LEVELS, np.ones(count))
     bits = [np.arange(count) >> bit & 1 for bit in range((count - 1).bit_length())]  # of the number of each place
-    found = steps(AFAR * np.vstack([levels, *(LEVELS[2] * each for each in bits)]))
+    found = steps(afar * np.vstack([levels, *(LEVELS[2] * each for each in bits)]))
     for name, (at_0, _, far, *by_bit) in reversed(found.items()):
         varied = at_0 != far
         at = np.zeros(varied.sum(), int)  # the place on which each number depends, where it is one
         for bit, values in enumerate(by_bit):
             at |= (values != at_0)[varied].astype(int) << bit
-        yield _line_of_step(steps, name, varied, at, levels)
+        yield _line_of_step(steps, name, varied, at, levels, afar)
 
 
-def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: np.ndarray) -> Line:
+def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: np.ndarray, afar: float) -> Line:
     """The line of one step. varied: which of its numbers depend on the input; at: on which place."""
-    middle, spread = np.zeros(levels.shape[1]), np.full(levels.shape[1], AFAR)
+    middle, spread = np.zeros(levels.shape[1]), np.full(levels.shape[1], afar)
     parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
     with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out at the end
         for i in range(ROUNDS + 1):

@@ -596,6 +596,7 @@ def of_numbers(takes: str):
     bins = layers.Discretization(bin_boundaries=[18.0, 30.0, 60.0])
     one, alone = keras.Input((), name="o"), layers.Normalization(axis=None, mean=40.0, variance=100.0)
     parts = keras.ops.split(row, [2], axis=1)
+    half = layers.Normalization(mean=[40, 500, 7], variance=[100, 40000, 4], dtype="mixed_float16")
     ends, made = {
         "normalized": lambda: (row, normal(row)),
         "batches": lambda: (row, first(row)),
@@ -611,6 +612,7 @@ def of_numbers(takes: str):
         "turned": lambda: (row, normal(row)[:, ::-1]),
         "in another order": lambda: (row, normal(row[:, ::-1])),
         "parted": lambda: (row, concatenate()([apart(parts[0]), layers.Rescaling(1 / 50)(parts[1])])),
+        "in half precision": lambda: (row, half(row)),
         "one": lambda: (one, keras.ops.expand_dims(alone(one), -1)),
         "as it is": lambda: (row, layers.BatchNormalization()(row)),
     }[takes]()
@@ -634,6 +636,7 @@ ROW = ((20, 1990, 1.68e9), (60, 2010, 1.72e9))
         ("turned", ROW),
         ("in another order", tuple(ends[::-1] for ends in ROW)),
         ("parted", ((20, 100, 0), (60, 900, 50))),
+        ("in half precision", ((20, 100, 3), (60, 900, 11))),
         ("one", [(20, 60)]),
         ("as it is", None),
     ],
