@@ -601,7 +601,7 @@ def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, fre
 
 
 WORKERS = """
-import socket, sys, time
+import os, socket, sys, time
 from helpers.serving import OF_ITSELF
 from helpers.serving.sayings import hand_on, log
 from helpers.serving.supervisor import Supervisor
@@ -617,7 +617,7 @@ def work(place):
     time.sleep(60)
 
 listener = socket.create_server(("127.0.0.1", 0))
-sys.exit(Supervisor(listener, 3, work, lambda: print("ready", flush=True)).run())
+sys.exit(Supervisor(listener, 3, work, lambda: os.write(1, b"ready\\n")).run())  # whole, beside a worker's line
 """
 
 
