@@ -18,7 +18,7 @@ from pathlib import Path
 
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.signature import Signature
-from helpers.export.card import not_run, read_artifact, read_card
+from helpers.export.card import image_for, not_run, read_artifact, read_card
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import CARD
 from helpers.export.kept import version_of
@@ -76,7 +76,7 @@ def pack(model: str | Path, target: str | Path, container: str = OWN, backend: s
 
 def _another_image(formats: list[str]) -> str:
     """What to do with a model that holds these formats alone, as the end of a sentence."""
-    backend = "litert" if "tflite" in formats else "keras"
+    backend = image_for(formats)
     todo = f'pack it with backend="{backend}", for an image built with --build-arg BACKEND={backend}'
     return f'{todo}, or for TensorFlow\'s container, container="tensorflow"' if "keras" in formats else todo
 

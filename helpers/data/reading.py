@@ -85,19 +85,24 @@ def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> R
         name = " ".join(column.split())
         return name.casefold() == holds.casefold() if isinstance(holds, str) else bool(holds(name))
 
-    name, parts = str(source), []
+    name = str(source)
     if urlsplit(name).scheme in ("http", "https"):
-        content = download(name)
+        reading = _of_content(download(name), name, wanted)
+    elif parts := parquet_parts(path := Path(source).expanduser()):
+        reading = _of_parts(parts, path, name)
     else:
-        parts = parquet_parts(Path(source).expanduser())
-        content = b"" if parts else _content_of(Path(source).expanduser())
+        reading = _of_content(_content_of(path), name, wanted)
+    if reading.frame.empty:
+        raise DataError(f"{name} has a header but no rows: give a table that has some")
+    reading.frame.columns = clean_names(reading)
+    reading.commas = commas_in(reading)
+    return reading
+
+
+def _of_content(content: bytes, name: str, wanted: Callable[[str], bool]) -> Reading:
     content, inside = _unpacked(content, name)
     kind = kind_of(content)
-    if parts:
-        said = [f"read {len(parts):,} part{'s' * (len(parts) > 1)}", *_of_folders(parts, Path(source).expanduser())]
-        frames = [_parsed(*_PARSERS[PARQUET], _content_of(path), str(path)) for path in parts]
-        reading = Reading(pd.concat(frames, ignore_index=True), name, first_line=0, said=said)
-    elif kind in _PARSERS:
+    if kind in _PARSERS:
         reading = Reading(_parsed(*_PARSERS[kind], content, name), name, first_line=0)
     elif kind == EXCEL:
         reading = workbook(content, name, wanted)
@@ -108,11 +113,13 @@ def read_table(source: str | Path, holds: str | Callable[[str], bool] = "") -> R
         take_headers(reading, wanted)
     if inside:
         reading.said.insert(0, f"read {inside} from {Path(name).name}")
-    if reading.frame.empty:
-        raise DataError(f"{name} has a header but no rows: give a table that has some")
-    reading.frame.columns = clean_names(reading)
-    reading.commas = commas_in(reading)
     return reading
+
+
+def _of_parts(parts: list[Path], folder: Path, name: str) -> Reading:
+    said = [f"read {len(parts):,} part{'s' * (len(parts) > 1)}", *_in_names_only(parts, folder)]
+    frames = [_parsed(*_PARSERS[PARQUET], _content_of(path), str(path)) for path in parts]
+    return Reading(pd.concat(frames, ignore_index=True), name, first_line=0, said=said)
 
 
 def read_head(head: bytes, name: str, holds: Callable[[str], bool] = lambda name: False) -> Reading:
@@ -262,7 +269,7 @@ def _parquet(file: io.BytesIO) -> pd.DataFrame:
     return parquet.ParquetFile(file).read().to_pandas()  # pandas itself reads none with a name twice
 
 
-def _of_folders(parts: list[Path], folder: Path) -> list[str]:
+def _in_names_only(parts: list[Path], folder: Path) -> list[str]:
     """A remark on columns that stand in the names of folders only, year=2024, which `score` has none of, either."""
     inside = {name for path in parts for name in path.relative_to(folder).parent.parts}
     columns = sorted({name.partition("=")[0] for name in inside if "=" in name})

@@ -114,17 +114,18 @@ def load_table(
     said += _repeated_rows(frame)
     raw = reading.frame[known]
     groups = [c for c in described if tells_groups(raw[c.name], answers)]
-    named = sorted((c.name for c in groups if c.used_as == columns.DROPPED), key=lambda name: raw[name].nunique())
-    if named:
-        frame.index = pd.Index(raw[named[0]].to_numpy(), name=named[0])
-        said.append(f"rows of the same {named[0]} are all trained on or all tested on")
+    dropped = [c.name for c in groups if c.used_as == columns.DROPPED]
+    group = min(dropped, key=lambda name: raw[name].nunique(), default="")
+    if group:
+        frame.index = pd.Index(raw[group].to_numpy(), name=group)
+        said.append(f"rows of the same {group} are all trained on or all tested on")
     else:
         said += [_on_known_ones(c, label) for c in groups]
     at = list(reading.frame.columns).index(label)
     ordered = [*described[:at], column, *described[at:]]
     frame = frame[[c.name for c in ordered if c.kind != columns.LEFT_OUT]]
-    told = tuple(c.name for c in groups), *named[:1]
-    return Table(frame, label, positive, tuple(ordered), tuple(said), display_name, *told)
+    names = tuple(c.name for c in groups)
+    return Table(frame, label, positive, tuple(ordered), tuple(said), display_name, names, group)
 
 
 def split(df: pd.DataFrame, label: str = "label", seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -116,6 +116,11 @@ def not_run(card: dict, runs: Iterable[str], otherwise: str) -> str:
     return f"holds {', '.join(there)} alone{why}, and only {', '.join(runs)} run there: {todo}{otherwise}"
 
 
+def image_for(formats: Iterable[str]) -> str:
+    """The BACKEND that the service's image is built with for a model of these formats, which ONNX does not hold."""
+    return "litert" if "tflite" in formats else "keras"
+
+
 def write_card(folder: Path, card: dict) -> None:
     """Write `card` to the folder; `TypeError` where it holds what JSON cannot."""
     text = json.dumps(card, indent=2, default=_plain)

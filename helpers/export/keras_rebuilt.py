@@ -25,13 +25,16 @@ def copy_for_keras(contents: Contents, tree: dict | None, folder: Path, keep_tra
     if contents.container == "zip":
         copy = folder / "model.keras"
         with zipfile.ZipFile(contents.path) as source:
-            is_as_read = tree is None or tree == json.loads(source.read("config.json"))
-            if is_as_read and contents.is_modern and contents.path.suffix == copy.suffix:
+            if (
+                contents.is_modern
+                and contents.path.suffix == copy.suffix
+                and (tree is None or tree == json.loads(source.read("config.json")))
+            ):
                 return contents.path
-        with zipfile.ZipFile(contents.path) as source, zipfile.ZipFile(copy, "w") as target:
-            for name in source.namelist():
-                is_tree = name == "config.json" and tree is not None
-                target.writestr(name, json.dumps(tree) if is_tree else source.read(name))
+            with zipfile.ZipFile(copy, "w") as target:
+                for name in source.namelist():
+                    is_tree = name == "config.json" and tree is not None
+                    target.writestr(name, json.dumps(tree) if is_tree else source.read(name))
         return copy
     with h5py.File(contents.path, "r") as source:
         if is_new_layout(source):

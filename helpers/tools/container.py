@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from helpers.export import registry, served
-from helpers.export.card import not_run
+from helpers.export.card import image_for, not_run
 from helpers.export.errors import ArtifactError
 from helpers.export.folder import card_of
 from helpers.export.kept import CARD
@@ -64,7 +64,7 @@ def check_model(options: list[str]) -> list[str]:
         )
     here = runnable()
     card = {"formats": [*here], **(card_of(folder) or {})}
-    if sentence := not_run(card, here, _another_image(card["formats"])):
+    if sentence := not_run(card, here, f"build the image with --build-arg BACKEND={image_for(card['formats'])}"):
         option_parser.refuse("serve", f"{model} {sentence}")
     runs = next(here[name] for name in here if name in card["formats"])
     return [] if chosen.backend or runs == "onnx" else ["--backend", runs]
@@ -77,11 +77,6 @@ def runnable() -> dict[str, str]:
     return {
         name: backend for name, backend in BACKEND_OF.items() if find_spec(BACKENDS[backend].package.replace("-", "_"))
     }
-
-
-def _another_image(formats: list[str]) -> str:
-    """What to do with a model that holds these formats alone."""
-    return f"build the image with --build-arg BACKEND={'litert' if 'tflite' in formats else 'keras'}"
 
 
 def take_in(options: list[str]) -> int:
