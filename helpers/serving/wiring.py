@@ -16,8 +16,6 @@ from helpers.serving.lane import Lane
 from helpers.serving.model_slot import ModelSlot
 from helpers.serving.observability import Observed
 
-_WIRING, _PREDICTION = "wiring", "prediction"  # in an application's `extensions`
-
 
 @dataclass
 class Wiring:
@@ -48,13 +46,14 @@ class Prediction:
     inner: Callable
 
 
-def wire(app: Flask, wiring: Wiring | Prediction) -> None:
-    app.extensions[_WIRING if isinstance(wiring, Wiring) else _PREDICTION] = wiring
+def wire(app: Flask, part: Wiring | Prediction) -> None:
+    """Let the application carry it, among its `extensions` by the name of its class."""
+    app.extensions[type(part).__name__] = part
 
 
 def wiring_of(app: Callable) -> Wiring:
-    return getattr(app, "extensions", {}).get(_WIRING) or Wiring()
+    return getattr(app, "extensions", {}).get(Wiring.__name__) or Wiring()
 
 
 def prediction_of(app: Flask) -> Prediction:
-    return app.extensions[_PREDICTION]
+    return app.extensions[Prediction.__name__]
