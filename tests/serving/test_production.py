@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 import notebook_tools as tools
@@ -600,6 +601,20 @@ def test_new_artifacts_are_swapped_in_without_a_failed_request(model, other, fre
     assert set(seen) == legal
 
 
+@contextmanager
+def running(program: str, folder: Path = PROJECT):
+    """A program that supervises workers, in a folder; nothing of it is left, also where a test fails."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=PIPE, stderr=STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            for member in family(process):
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+
+
 WORKERS = """
 import os, socket, sys, time
 from helpers.serving import OF_ITSELF
@@ -623,11 +638,11 @@ sys.exit(Supervisor(listener, 3, work, lambda: os.write(1, b"ready\\n")).run()) 
 
 @posix_only
 def test_what_all_workers_say_is_said_once_and_what_some_say_with_their_numbers():
-    process = subprocess.Popen([sys.executable, "-c", WORKERS], cwd=PROJECT, stdout=PIPE, stderr=STDOUT, text=True)
-    at_once = {process.stdout.readline() for _ in range(3)}
-    assert at_once == {"ready\n", "what all of them say\n", "what worker 1 says of itself\n"}
-    process.terminate()
-    assert process.stdout.read() == "workers 0, 2: what worker 1 does not say\n" and process.wait() == 0
+    with running(WORKERS) as process:
+        at_once = {process.stdout.readline() for _ in range(3)}
+        assert at_once == {"ready\n", "what all of them say\n", "what worker 1 says of itself\n"}
+        process.terminate()
+        assert process.stdout.read() == "workers 0, 2: what worker 1 does not say\n" and process.wait() == 0
 
 
 LATE_WORKERS = """
@@ -658,12 +673,10 @@ sys.exit(Supervisor(listener, 3, work).run())
 
 @posix_only
 def test_a_line_waits_for_the_slowest_worker_and_for_none_that_has_ended(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-c", LATE_WORKERS]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=PIPE, stderr=STDOUT, text=True)
-    assert process.stdout.readline() == "what each says at its time\n"
-    process.terminate()
-    assert process.stdout.read() == "" and process.wait() == 0
+    with running(LATE_WORKERS, tmp_path) as process:
+        assert process.stdout.readline() == "what each says at its time\n"
+        process.terminate()
+        assert process.stdout.read() == "" and process.wait() == 0
 
 
 SILENT_WORKER = """
@@ -683,11 +696,10 @@ sys.exit(supervisor.Supervisor(listener, 1, work).run())
 
 @posix_only
 def test_a_silent_worker_is_replaced_and_named_once():
-    command = [sys.executable, "-c", SILENT_WORKER]
-    process = subprocess.Popen(command, cwd=PROJECT, stdout=PIPE, stderr=STDOUT, text=True)
-    said = [process.stdout.readline() for _ in range(3)]
-    process.terminate()
-    process.communicate()
+    with running(SILENT_WORKER) as process:
+        said = [process.stdout.readline() for _ in range(3)]
+        process.terminate()
+        process.communicate()
     assert said == ["started\n", "worker 0 has been silent for 1 seconds: replacing it\n", "started\n"]
 
 
