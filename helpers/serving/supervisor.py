@@ -89,6 +89,7 @@ class _Worker:
         self.pipe: Connection | None = None
         self.heard = 0.0
         self.ready = False
+        self.is_first = False  # of those with which the service began
         self.problem = ""
         self.pause = RETRY_SECONDS[0]
         self.start_at = 0.0
@@ -175,6 +176,7 @@ class Supervisor:
         if self._board is not None:
             self._board[worker.number] = _BUSY  # until it says what it holds
         worker.pipe, worker.heard, worker.ready, worker.problem = mine, time.monotonic(), False, ""
+        worker.is_first = not self.was_ready
 
     def _listen(self, seconds: float) -> None:
         """Wait for a worker's word or its end; kill one that is silent."""
@@ -205,9 +207,7 @@ class Supervisor:
     def _hear(self, worker: _Worker, word: bytes) -> None:
         kind, text = word[:1], word[1:].decode(errors="replace")
         if kind == SAYS:
-            # of a change speak those that serve; of what they find as they load, those that load
-            alike = [each.number for each in self.workers if each.process is not None and each.ready == worker.ready]
-            self._sayings.hear(text, worker.number, alike)
+            self._sayings.hear(text, worker.number, self._alike(worker))
             return
         if kind == FAILS:
             worker.problem = text
@@ -219,6 +219,16 @@ class Supervisor:
             self.was_ready = True
             if self.on_ready and not self._stop:
                 self.on_ready()
+
+    def _alike(self, worker: _Worker) -> list[int]:
+        """Who may say what this worker says.
+
+        Of a change those that serve; of what it finds as it loads those that load, and those that began together with
+        it and may have loaded sooner.
+        """
+        together = worker.is_first and not worker.ready
+        there = [each for each in self.workers if each.process is not None]
+        return [each.number for each in there if each.ready == worker.ready or (together and each.is_first)]
 
     def _hear_last(self, worker: _Worker) -> None:
         """Hear what a worker has said before it ended."""

@@ -624,6 +624,7 @@ from helpers.serving.supervisor import Supervisor
 def work(place):
     hand_on(place.say)
     if place.number != 1:
+        time.sleep(1)  # it is ready before them
         log.error("what worker 1 does not say")
     else:
         log.error("what worker 1 says of itself", extra=OF_ITSELF)
