@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.data import numerals
-from helpers.data.parameters import LARGEST, LONGEST_NUMBER
+from helpers.data.fields import LARGEST, LONGEST_NUMBER
 from helpers.data.raw_tables import DataError
 from helpers.data.signature import REAL, Signature
 

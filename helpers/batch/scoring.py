@@ -18,8 +18,8 @@ from helpers.batch.encoding import Encoder
 from helpers.batch.named_values import InputEncoder
 from helpers.data.inputs import Batch, name_empty
 from helpers.data.outputs import ARRAY, CLASSES, NUMBER, ONE_PROBABILITY, Output, as_arrays
-from helpers.data.parameters import InvalidRequest
 from helpers.data.raw_tables import DataError
+from helpers.data.refusals import InvalidRequest
 from helpers.data.signature import Signature
 
 TEXTS = VERSION, NOTES, ERROR = "model_version", "notes", "error"

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import wording
+from helpers.data.fields import LARGEST
 from helpers.data.header_lines import ROW_NUMBERS
 from helpers.data.numerals import MARKS, SIGNS, abbreviated, plain, with_unit
-from helpers.data.parameters import LARGEST
 from helpers.data.raw_tables import DataError, are_bytes, is_none, without_point
 from helpers.data.signature import own_and_pooled
 

@@ -13,8 +13,10 @@ import re
 
 import numpy as np
 
+from helpers.data.fields import LONGEST_NUMBER
 from helpers.data.inputs import InputReader
-from helpers.data.parameters import LONGEST_NUMBER, InvalidRequest, Named, Reader, Rows
+from helpers.data.parameters import Reader, Rows
+from helpers.data.refusals import InvalidRequest, Named
 
 # A column of numbers in plain decimals, each followed by a line's end; any other goes through the reader of requests.
 _PLAIN = re.compile(rf"(?:-?[0-9]{{1,{LONGEST_NUMBER // 4}}}(?:\.[0-9]{{1,{LONGEST_NUMBER // 4}}})?\n)*", re.ASCII)

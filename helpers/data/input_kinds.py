@@ -17,8 +17,10 @@ import numpy as np
 
 from helpers.data import images
 from helpers.data.decimals import rounded
-from helpers.data.parameters import LARGEST, NO, YES, What, choice, only_once, usual_in_words
+from helpers.data.fields import LARGEST, only_once, usual_in_words
+from helpers.data.refusals import What, choice
 from helpers.data.signature import as_tuples
+from helpers.data.words import NO, YES
 
 OPEN = 16  # the size that stands for an open one in samples and examples
 EXACT = 2**53  # from which on not every whole number is a float64

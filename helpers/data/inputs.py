@@ -15,9 +15,11 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from helpers.data import images
+from helpers.data.fields import only_once
 from helpers.data.input_kinds import KINDS, Array, BadValue, Image, Text, Texts, is_one_value
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import MOST_COUNTED, InvalidRequest, Named, Pairs, Rows, only_once
+from helpers.data.parameters import Pairs, Rows
+from helpers.data.refusals import MOST_COUNTED, InvalidRequest, Named
 from helpers.data.signature import Signature, outputs_from, outputs_to_dict, plain
 
 MOST_NUMBERS = 2**25  # of the rows of a request, 134 MB: a picture's file can be far smaller than what it becomes

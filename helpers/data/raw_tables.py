@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.numerals import MARKS, SIGNS, plain
-from helpers.data.parameters import DASHES, MISSING
+from helpers.data.words import DASHES, MISSING
 
 ROWS_TRIED = 1000  # rows of a column from which is told that it holds numbers
 MOSTLY = 2 / 3  # share of numbers in a column that holds some words beside them, as "k.A."

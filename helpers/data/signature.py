@@ -18,8 +18,11 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from helpers.data.fields import LARGEST, SOURCES
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, NO, OTHER_YES, SOURCES, YES, InvalidRequest, Reader
+from helpers.data.parameters import Reader
+from helpers.data.refusals import InvalidRequest
+from helpers.data.words import NO, OTHER_YES, YES
 
 __all__ = ["BINARY", "CATEGORY", "REAL", "Feature", "InvalidRequest", "Signature"]
 

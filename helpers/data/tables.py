@@ -21,10 +21,10 @@ from helpers.data import columns, numerals
 from helpers.data.columns import LABEL, Column
 from helpers.data.groups import places, tells_groups
 from helpers.data.header_lines import called_elsewhere
-from helpers.data.parameters import NO, YES
 from helpers.data.raw_tables import DataError, NoSuchLabel, Reading, are_bytes, without_point
 from helpers.data.reading import read_table
 from helpers.data.signature import Signature, in_order
+from helpers.data.words import NO, YES
 
 ENOUGH = 10  # rows of each label: two of them test, and validation and training each hold some
 FEW_TESTED = 30  # positives (or negatives) in the test rows below which an interval of the AUC says little

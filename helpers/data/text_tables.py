@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from helpers.data.header_lines import MOST_TITLES, ROW_NUMBERS, lines_skipped, title_lines
-from helpers.data.parameters import DASHES, MISSING
 from helpers.data.raw_tables import DataError, Reading, is_number, without_dashes
+from helpers.data.words import DASHES, MISSING
 
 DELIMITERS = ",;\t|"
 BLANK = " "  # a delimiter where no other is: R's write.table, tables whose columns stand below each other

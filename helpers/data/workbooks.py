@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.header_lines import MOST_TITLES, clean_names, lines_skipped, take_headers, title_lines
-from helpers.data.parameters import DASHES, MISSING
 from helpers.data.raw_tables import ROWS_TRIED, DataError, Reading, read_by, without_dashes, without_point
+from helpers.data.words import DASHES, MISSING
 from helpers.wording import listed
 
 

@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers import wording
+from helpers.data.fields import usual_in_words
 from helpers.data.inputs import InputSignature, signature_from
 from helpers.data.outputs import ARRAY, CLASSES, ONE_PROBABILITY, distinct
-from helpers.data.parameters import usual_in_words
 from helpers.data.signature import Signature
 from helpers.export import registry
 from helpers.export.answers import predicted

@@ -15,7 +15,8 @@ import numpy as np
 
 from helpers.data.inputs import name_empty, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, NOT_FINITE, ONE_PROBABILITY, as_arrays
-from helpers.data.parameters import InvalidRequest, Named, Rows
+from helpers.data.parameters import Rows
+from helpers.data.refusals import InvalidRequest, Named
 
 CHUNK_ROWS = 512  # rows computed and written at a time: between two chunks of a long list other requests get their turn
 # What ONNX Runtime, LiteRT, NumPy and TensorFlow say of a look-up beyond its list, and the number where they tell it.

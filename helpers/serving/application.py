@@ -16,7 +16,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, Unauthorized
 
-from helpers.data.parameters import InvalidRequest
+from helpers.data.refusals import InvalidRequest
 from helpers.serving import log
 from helpers.serving.answers import ModelFailure
 from helpers.serving.framing import too_large

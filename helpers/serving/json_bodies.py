@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from helpers.data.parameters import InvalidRequest, Named
+from helpers.data.refusals import InvalidRequest, Named
 
 
 class MalformedJSON(ValueError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from helpers.data.fields import LARGEST, SOURCES, shown, usual_in_words
 from helpers.data.images import NAMES
 from helpers.data.input_kinds import is_one_value
 from helpers.data.inputs import InputSignature, name_in_requests
 from helpers.data.outputs import ARRAY, CLASSES, MOST_LABELS, NUMBER, ONE_PROBABILITY, Output
-from helpers.data.parameters import LARGEST, SOURCES, shown, usual_in_words
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature
 from helpers.serving.callers import CALLER
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from flask import Response, render_template, request
 
+from helpers.data.fields import usual_in_words
 from helpers.data.input_kinds import is_one_value
 from helpers.data.outputs import ONE_PROBABILITY
-from helpers.data.parameters import usual_in_words
 from helpers.export.card import measured
 from helpers.serving.model_slot import ModelSlot
 

@@ -28,7 +28,8 @@ from werkzeug.exceptions import NotAcceptable, UnsupportedMediaType
 
 from helpers.data.delimited import read_csv
 from helpers.data.outputs import CLASSES, NUMBER, PROBABILITY, Output
-from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.parameters import Reader, Rows
+from helpers.data.refusals import InvalidRequest
 from helpers.serving.answers import answer
 from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.lane import PATH

@@ -9,7 +9,8 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.parameters import Reader, Rows
+from helpers.data.refusals import InvalidRequest
 from helpers.serving.json_bodies import decode
 from helpers.serving.media_types import FORM, JSON, MULTIPART
 

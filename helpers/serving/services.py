@@ -14,7 +14,8 @@ from typing import TextIO
 
 from flask import Flask, Response, jsonify, request
 
-from helpers.data.parameters import InvalidRequest, Reader, Rows
+from helpers.data.parameters import Reader, Rows
+from helpers.data.refusals import InvalidRequest
 from helpers.export.versions import other_question
 from helpers.serving import log
 from helpers.serving.answers import answer

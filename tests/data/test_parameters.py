@@ -17,17 +17,11 @@ from werkzeug.datastructures import MultiDict
 from helpers.data import images, numerals
 from helpers.data.columns import usable
 from helpers.data.delimited import read_csv
+from helpers.data.fields import LONGEST_NUMBER
 from helpers.data.input_kinds import Array, Image, Text
 from helpers.data.inputs import InputSignature
-from helpers.data.parameters import (
-    LONGEST_NUMBER,
-    MOST_COMPARED,
-    MOST_COUNTED,
-    MOST_NAMED,
-    InvalidRequest,
-    Named,
-    Pairs,
-)
+from helpers.data.parameters import Pairs
+from helpers.data.refusals import MOST_COMPARED, MOST_COUNTED, MOST_NAMED, InvalidRequest, Named
 from helpers.data.signature import BINARY, CATEGORY, REAL, Feature, Signature, in_order
 
 GAMES = Signature(tuple(Feature(f"g{i}") for i in range(1, 11)))

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from helpers.data import games, tables
-from helpers.data.parameters import InvalidRequest
 from helpers.data.raw_tables import DataError
+from helpers.data.refusals import InvalidRequest
 from helpers.data.signature import Signature
 from helpers.data.tables import features_and_label, load_table, remark_on_test, split
 from helpers.serving.gate import held_out_rows

@@ -11,7 +11,7 @@ from export_tools import brought
 from helpers.data.input_kinds import Array, Image
 from helpers.data.inputs import Batch, InputSignature, name_in_requests
 from helpers.data.outputs import ONE_PROBABILITY, Output
-from helpers.data.parameters import InvalidRequest
+from helpers.data.refusals import InvalidRequest
 from helpers.data.signature import UNBOUNDED, Feature, Signature
 from helpers.export.answers import outputs_of, predicted
 from helpers.export.detection import Wishes, signature_of

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from helpers.batch.scoring import Scorer
 from helpers.data.inputs import Batch
-from helpers.data.parameters import InvalidRequest
+from helpers.data.refusals import InvalidRequest
 from helpers.export.card import read_card
 from helpers.export.detection import Wishes, signature_of
 from helpers.export.errors import ArtifactError

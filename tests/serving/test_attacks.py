@@ -20,7 +20,7 @@ import requests
 from service_processes import family, gone, is_ready, serving, start, until, workers_at_work
 
 from helpers import PROJECT
-from helpers.data.parameters import MOST_NAMED, InvalidRequest
+from helpers.data.refusals import MOST_NAMED, InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError
 from helpers.export.predictors import load_predictor

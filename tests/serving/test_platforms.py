@@ -16,7 +16,7 @@ from helpers.data.delimited import read_csv
 from helpers.data.input_kinds import Array, Text
 from helpers.data.inputs import InputSignature
 from helpers.data.outputs import Output
-from helpers.data.parameters import InvalidRequest
+from helpers.data.refusals import InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.export.predictors import load_predictor
 from helpers.serving.notebook_server import serve

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.data.parameters import InvalidRequest
+from helpers.data.refusals import InvalidRequest
 from helpers.data.signature import Feature, Signature
 from helpers.serving.json_bodies import MalformedJSON, decode
 from helpers.serving.services import create_predict_app
