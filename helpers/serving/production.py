@@ -160,7 +160,7 @@ def supervise(
     """
     with starting(listener, callers or Callers(), access_log) as meanwhile:
         import helpers.export.predictors
-        import helpers.serving.protocol
+        import helpers.serving.accepting
         import helpers.serving.several  # noqa: F401  imported once, before the workers fork from this process
         from helpers.serving.observability import shared_counts
 
@@ -193,7 +193,7 @@ def _no_application(environ: dict, start_response: Callable):
 
 def _work(load: Callable[..., Callable], counts: Path | None, is_logged: bool, place: Place) -> None:
     """What one worker does, in its process, until SIGTERM."""
-    from helpers.serving import access_log, protocol
+    from helpers.serving import accepting, access_log
     from helpers.serving.asgi import Gateway
     from helpers.serving.observability import count_as
     from helpers.serving.sayings import hand_on
@@ -205,4 +205,4 @@ def _work(load: Callable[..., Callable], counts: Path | None, is_logged: bool, p
     with access_log.to_stdout(is_logged) as log:  # whose thread another process would not have
         app = load(access_log=log)
         gc.freeze()  # what is loaded lives as long as this process: a collection between two requests need not see it
-        protocol.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)
+        accepting.run(Gateway(app, app.config["MAX_CONTENT_LENGTH"]), place)

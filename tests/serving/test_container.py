@@ -126,7 +126,7 @@ def test_the_model_is_there_without_the_formats_that_nothing_here_reads(podman, 
 def test_each_module_that_serves_has_its_bytecode(podman, hardened):
     source = """
 import os, sys, onnxruntime
-import helpers.tools.container, helpers.serving.production, helpers.serving.services, helpers.serving.protocol
+import helpers.tools.container, helpers.serving.production, helpers.serving.services, helpers.serving.accepting
 specs = [module.__spec__ for module in sys.modules.values() if getattr(module, "__spec__", None)]
 cached = [spec.cached for spec in specs if spec.cached and "/opt/" in spec.origin]
 print(len(cached), *(path for path in cached if not os.path.exists(path)))
