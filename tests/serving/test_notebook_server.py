@@ -17,7 +17,7 @@ import requests
 from flask import Flask, request
 
 from helpers import PROJECT
-from helpers.serving import notebook_server
+from helpers.serving import waiting_room
 from helpers.serving.notebook_server import serve
 from helpers.serving.services import create_echo_app
 
@@ -95,7 +95,7 @@ def test_a_port_taken_by_another_program_is_not_an_error(capsys):
 
 
 def test_a_request_that_does_not_arrive_in_time_is_told_so(monkeypatch):
-    monkeypatch.setattr(notebook_server, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(waiting_room, "REQUEST_SECONDS", 0.2)
     with serve(create_echo_app(), port=0) as server, socket.create_connection(("127.0.0.1", server.port), 10) as client:
         client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         got = b"".join(iter(lambda: client.recv(65536), b""))
