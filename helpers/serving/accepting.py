@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 import time
@@ -126,4 +127,6 @@ def run(app: Gateway, place: Place) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=3,
     )
+    # uvicorn raises the signal again once it has ended: let this process end in order then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     Server(config, place).run()

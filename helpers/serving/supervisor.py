@@ -7,6 +7,7 @@ While there is none, at the start too, that process answers in their place: 503,
 
 from __future__ import annotations
 
+import atexit
 import mmap
 import multiprocessing
 import multiprocessing.connection
@@ -31,6 +32,7 @@ RETRY_SECONDS = (0.2, 5.0)  # the first and the longest pause before a worker th
 CANNOT_SERVE = 3  # exit code of a worker whose application could not be made
 ABSENT_SECONDS = 2  # without any worker where there was one, after which this process answers in their place
 LOOK_SECONDS = 0.1  # between two looks at the workers
+FORKS = sys.platform == "linux"  # a worker then shares what is imported already; elsewhere it is a new interpreter
 MOST_STARTS = 3  # of each worker, before any was ready
 
 LIVES, SAYS, FAILS = b".", b">", b"!"  # what a worker's word begins with
@@ -123,10 +125,8 @@ class Supervisor:
         self._instead = StandIn(listener, callers or Callers(), note)
         self._said = ""  # why a worker could not start, as it was last said
         self._sayings = Sayings()
-        # A forked worker shares what is imported already; elsewhere it is a new interpreter.
-        forks = sys.platform == "linux"
-        self._context = multiprocessing.get_context("fork" if forks else "spawn")
-        self._board = memoryview(mmap.mmap(-1, 4 * workers)).cast("i") if forks else None
+        self._context = multiprocessing.get_context("fork" if FORKS else "spawn")
+        self._board = memoryview(mmap.mmap(-1, 4 * workers)).cast("i") if FORKS else None
 
     def run(self) -> int:
         for number in _SIGNALS:
@@ -287,11 +287,16 @@ def _run(work: Callable[[Place], None], place: Place) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    if FORKS:
+        atexit._clear()  # what the process that started it is to do at its own end
     try:
         work(place)
     except CannotServe as error:
         place.fail(str(error))
         sys.exit(CANNOT_SERVE)
+    finally:
+        if FORKS:  # which Python 3.14 does, too: TensorFlow removes files that it has written for itself
+            atexit._run_exitfuncs()
 
 
 def _end_with_parent(parent: int) -> None:

@@ -680,6 +680,30 @@ def test_a_line_waits_for_the_slowest_worker_and_for_none_that_has_ended(tmp_pat
         assert process.stdout.read() == "" and process.wait() == 0
 
 
+TIDY_WORKER = """
+import atexit, signal, socket, sys, time
+from helpers.serving.supervisor import Supervisor
+
+def work(place):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    atexit.register(print, "what the worker leaves is removed", flush=True)
+    place.tell()
+    time.sleep(60)
+
+atexit.register(print, "and what the service leaves")
+listener = socket.create_server(("127.0.0.1", 0))
+sys.exit(Supervisor(listener, 1, work, lambda: print("ready", flush=True)).run())
+"""
+
+
+@posix_only
+def test_a_worker_removes_what_it_leaves_and_nothing_of_the_service_s():
+    with running(TIDY_WORKER) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.read() == "what the worker leaves is removed\nand what the service leaves\n"
+
+
 SILENT_WORKER = """
 import socket, sys, time
 from helpers.serving import supervisor
