@@ -43,6 +43,9 @@ class Service:
         command = [sys.executable, "-m", "helpers", "serve", "--port", "0", "--workers", "1", *options]
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self._process = subprocess.Popen(command, cwd=PROJECT, **output)
+        # a kernel that is shut down ends its processes first, and is killed itself while one that has ended is unseen
+        self._seen_off = threading.Thread(target=self._process.wait, name="service-watch", daemon=True)
+        self._seen_off.start()
         atexit.register(self.stop)
         said = ""
         while not (found := re.search(r"^Serving .* on (http://\S+) with", said, re.MULTILINE)):
@@ -57,7 +60,7 @@ class Service:
         """End it; requests that are under way are answered first. Safe to call twice."""
         atexit.unregister(self.stop)
         self._process.terminate()
-        self._process.wait()
+        self._seen_off.join()
         self._process.stdout.close()
 
 

@@ -50,9 +50,11 @@ def test_what_is_lost_is_counted(exported, traffic):
     service = Service("--model", str(exported))
     traffic.lead_to(service)
     traffic.next(5)
-    for process in [*psutil.Process(service._process.pid).children(recursive=True), service._process]:
-        process.kill()
+    process = psutil.Process(service._process.pid)
+    for each in [*process.children(recursive=True), process]:
+        each.kill()
     assert traffic.next(20)[-1][1:3] == (0, "")
+    assert not psutil.pid_exists(process.pid), "a kernel that is shut down would wait for it, and be killed itself"
 
 
 def test_who_waits_for_a_traffic_that_was_stopped_is_told_at_once(traffic):
