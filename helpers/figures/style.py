@@ -101,8 +101,9 @@ def shortened(name: str, most: int = 36) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text: 0.16 is "16 %"."""
-    return f"{100 * share:.0f} %"
+    """A share as text: 0.16 is "16 %"; what is neither none nor all is not rounded to it, 0.003 is "0.3 %"."""
+    digits = next((digits for digits in range(3) if 0 < float(f"{100 * share:.{digits}f}") < 100), 0)
+    return f"{100 * share:.{digits}f} %"
 
 
 def spread_apart(values: list[float], ratio: float) -> list[float]:

@@ -70,6 +70,7 @@ def learning_curves(history: dict[str, list[float]], epochs: int | None = None) 
                     axes.plot(x, history[key], color=color, marker="." if done == 1 else "")
                     ends.append((history[key][-1], text, color))
             axes.set(xlabel="epoch", xlim=(0, max(epochs or 0, done) + 0.5), title=title)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # there is no epoch 2.5
             fit_scale(axes, [history[key] for key in (name, f"val_{name}") if key in history])
             label_ends(axes, done, ends)
         panels[0].set_ylabel("loss (cross-entropy)")
@@ -210,29 +211,41 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
     with style():
         figure, axes = new_figure(size=(8.6, 4.2))
         axes.axhline(share, color=MUTED, linewidth=1, linestyle="dashed")
+        above = share < 0.1  # below it there are the words of the axis
         axes.annotate(
             f"guessing: {percent(share)}",
             (0.02, share),
-            xytext=(0, -4),
+            xytext=(0, 4 if above else -4),
             textcoords="offset points",
-            va="top",
+            va="bottom" if above else "top",
             color=MUTED,
         )
-        ends = []
+        ends, curves = [], []
         for name, score, color in _colored(scores):
             precision, recall, _ = evaluation.precision_recall_curve(y_true, score)
+            precision, recall = np.r_[precision[0], precision], np.r_[0.0, recall]  # one without a mistake is seen, too
             axes.plot(recall, precision, color=color, drawstyle="steps-pre")  # as average precision sums it
             ends.append((float(precision[np.searchsorted(recall, 0.5)]), name, color))
+            curves.append((recall, precision))
         axes.set(
             xlabel="recall: share of all positives that are found", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02)
         )
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        for (precision, name, color), above in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
-            up = above and precision < 0.9  # else it would stand on the title
-            shift = (8 if above else -8, 8 if up else -8)
-            anchor = {"ha": "left" if above else "right", "va": "bottom" if up else "top"}
-            label_line(axes, 0.5, precision, name, color, xytext=shift, **anchor)
+
+        def beside(left: float, right: float) -> np.ndarray:  # all precisions there, of which a name keeps clear
+            places = [(precision, np.searchsorted(recall, (left, right))) for recall, precision in curves]
+            return np.concatenate([precision[first : last + 1] for precision, (first, last) in places])
+
+        for (_, name, color), better in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
+            lines = {at: beside(at, at + 0.27) for at in np.linspace(0.5, 0.74, 9)} if better else {}
+            above = next((at for at, line in lines.items() if line.max() < 0.9), None)  # else it stands on the title
+            if above is not None:
+                label_line(axes, above, lines[above].max(), name, color, xytext=(8, 8), ha="left", va="bottom")
+            else:
+                low = beside(*((0.5, 0.77) if better else (0.23, 0.5))).min()
+                shift, side = (8, "left") if better else (-8, "right")
+                label_line(axes, 0.5, low, name, color, xytext=(shift, -8), ha=side, va="top")
         at_half, *_ = ends[0]
         axes.set_title(f"Where half of the positives are found, {percent(at_half)} of the alarms are right")
     return figure

@@ -96,6 +96,9 @@ def test_learning_curves_name_their_lines_and_mark_the_best_epoch(history):
     assert "Validation loss is lowest at epoch 3; after it only the training rows improve" in text
     still = history | {"loss": [0.9, 0.6, *[0.5] * 6]}
     assert "Validation loss is lowest at epoch 3" in words(figures.learning_curves(still)).splitlines()
+    figure = figures.learning_curves(history, epochs=15)
+    style.png(figure)  # lays it out
+    assert all(float(at).is_integer() for axes in figure.axes for at in axes.get_xticks())
 
 
 def test_the_best_epoch_is_named_where_no_curve_runs(history):
@@ -199,6 +202,28 @@ def test_a_curve_at_the_top_is_named_below_it_and_no_auc_above_1_is_marked(rows)
     assert len(boxes) == 2 and not boxes[0].overlaps(boxes[1])
     assert all(box.y1 <= axes.transData.transform((0, 1))[1] for box in boxes)
     assert max(figures.roc(y, scores).axes[1].get_xticks()) <= 1
+
+
+def test_guessing_at_rare_positives_is_named_within_the_axes_and_not_called_none():
+    y = np.repeat([0.0, 1.0], [997, 3])
+    axes = figures.precision_recall(y, {"network": np.linspace(0, 1, 1000)}).axes[0]
+    axes.figure.canvas.draw()
+    (label,) = (text for text in axes.texts if text.get_text() == "guessing: 0.3 %")
+    assert label.get_window_extent().y0 > axes.bbox.y0
+    assert [style.percent(share) for share in (0, 0.16, 0.997, 1)] == ["0 %", "16 %", "99.7 %", "100 %"]
+
+
+def test_curves_that_cross_are_named_beside_all_of_them(rows):
+    y, good, worse = rows
+    for share in (0.02, 0.2, 0.5, 1):
+        scores = {"network": good, "logistic regression": good + share * worse}
+        axes = figures.precision_recall(y, scores).axes[0]
+        style.png(axes.figure)  # lays it out
+        curves = [axes.transData.transform(line.get_xydata()) for line in axes.lines[1:]]
+        for box in (text.get_window_extent() for text in axes.texts if text.get_text() in scores):
+            for curve in curves:
+                within = curve[(box.x0 <= curve[:, 0]) & (curve[:, 0] <= box.x1), 1]
+                assert not np.any((box.y0 < within) & (within < box.y1))
 
 
 def test_the_shares_on_an_axis_are_written_as_they_are(rows):
