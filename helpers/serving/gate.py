@@ -221,8 +221,9 @@ def draft(predictor: Callable, rows: pd.DataFrame) -> list[Golden]:
     """
     names = list(predictor.signature.names)
     scores, knows = _scores(predictor, rows)
-    counted = rows[names].assign(score=scores.astype(float))[knows].groupby(names, dropna=False, as_index=False)
-    distinct = counted.agg(score=("score", "first"), count=("score", "size"))
+    known = rows[names].assign(score=scores.astype(float))[knows]
+    counts = known.groupby(names, dropna=False)["score"].transform("size")
+    distinct = known.assign(count=counts).drop_duplicates(names)
     lowest, highest = distinct["score"].min(), distinct["score"].max()
     step = (highest - lowest) / (DRAFTED - 1)
     if not step > 0:

@@ -4,12 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import notebook_tools as tools
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import as_requests, passengers, reexported
 
@@ -237,6 +239,18 @@ def test_a_few_rows_make_a_shorter_draft_and_rows_that_are_answered_alike_none(e
     assert failing(gate.ask(predictor, [low, high])) == [] and low.request != high.request
     with pytest.raises(CannotGate, match="answers every row of the table alike"):
         gate.draft(predictor, two.head(1))
+
+
+def test_a_table_of_many_columns_is_drafted_without_a_warning(tmp_path):
+    import keras
+
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 150)), columns=[f"gene {i}" for i in range(150)])
+    network = keras.Sequential([keras.Input((150,)), keras.layers.Dense(1, activation="sigmoid")])
+    export_model(network, tmp_path / "wide", signature=Signature.from_table(rows), formats=("npz",))
+    predictor = load_predictor(tmp_path / "wide")
+    with warnings.catch_warnings(action="error"):
+        drafted = gate.draft(predictor, pd.concat([rows, rows.head(1)]))
+    assert failing(gate.ask(predictor, drafted)) == []
 
 
 def test_a_version_that_answers_the_opposite_is_held_back_without_an_auc(exported, held_out):
