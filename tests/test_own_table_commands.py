@@ -108,6 +108,7 @@ def test_the_figures_are_one_page_that_loads_nothing(project, trained):
     page = (project.parent / "figures.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 5
     assert len(re.findall('<img alt="[^"]{6,}"', page)) == 5, "a figure says in words what it shows"
+    assert re.search(r"\. Only \d+ of the test rows have the rarer answer, so [^<]* bring more rows\.<", page)
     assert "The probability of staying" in page and not re.search(r"""(src|href)=["']https?:""", page)
 
 

@@ -390,7 +390,7 @@ def _described(values: pd.Series, kind: str, mark: str = ".") -> Column:
     missing = int(values.isna().sum())
     if kind == CATEGORY:
         own, pooled = own_and_pooled(values.dropna().value_counts().to_dict(), len(values))
-        used = f"a column of 0 and 1 for each of {len(own)} value{'s' * (len(own) != 1)}"
+        used = "a column of 0 and 1 for " + (f"each of {len(own)} values" if len(own) > 1 else "1 value")
         if pooled:
             used += ", and one for the " + (f"{len(pooled):,} rarer ones" if len(pooled) > 1 else "rarest")
     else:

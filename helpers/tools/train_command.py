@@ -195,8 +195,10 @@ def write_report(table: Table, trained, path: Path) -> None:
     low, high = trained.metrics["test_auc_interval"]
     summary = (
         f"{len(table.frame):,} rows, {len(test):,} of them to test on: test AUC {trained.metrics['test_auc']:.3f}, "
-        f"95 % interval {low:.3f} to {high:.3f}. {trained.metrics.get('remark', '')}"
+        f"95 % interval {low:.3f} to {high:.3f}."
     )
+    if remark := trained.metrics.get("remark"):
+        summary += f" {remark[0].upper()}{remark[1:]}."
     columns = table.report().to_html(index=False, border=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     page = PAGE.format(title=html.escape(title), summary=html.escape(summary), columns=columns, figures=shown)

@@ -127,6 +127,7 @@ def test_bytes_that_are_no_text_are_left_out_with_the_reason():
 def test_which_values_of_a_category_share_a_column_is_said():
     column, kept = become([*"abc" * 18, *"defghi"])
     assert column.used_as == "a column of 0 and 1 for each of 3 values, and one for the 6 rarer ones"
+    assert become([*"a" * 54, *"defghi"])[0].used_as == "a column of 0 and 1 for 1 value, and one for the 6 rarer ones"
     assert Signature.from_table(pd.DataFrame({"x": kept})).width == 4
 
 
