@@ -96,8 +96,7 @@ def test_learning_curves_name_their_lines_and_mark_the_best_epoch(history):
     assert "Validation loss is lowest at epoch 3; after it only the training rows improve" in text
     still = history | {"loss": [0.9, 0.6, *[0.5] * 6]}
     assert "Validation loss is lowest at epoch 3" in words(figures.learning_curves(still)).splitlines()
-    figure = figures.learning_curves(history, epochs=15)
-    style.png(figure)  # lays it out
+    figure = figures.learning_curves({name: values[:3] for name, values in history.items()})
     assert all(float(at).is_integer() for axes in figure.axes for at in axes.get_xticks())
 
 
