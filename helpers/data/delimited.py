@@ -47,7 +47,8 @@ def read_csv(reader: Reader | InputReader, text: str) -> Rows:
         i, line = next((i, line) for i, line in enumerate(lines) if len(line) != len(fields))
         names = ", ".join(field.name if field else "one that is not taken" for field in fields[:12])
         more = ", ..." if len(fields) > 12 else ""
-        other = next((mark for mark in ";\t|" if len(line) == 1 and mark in line[0]), "")
+        whole = ",".join(line)  # decimal commas cut a line of another mark, too, in fewer places
+        other = next((mark for mark in ";\t|" if whole.count(mark) >= len(line)), "")
         separate = f"; separate them by commas, not by {other!r}" if other else ""
         raise InvalidRequest(
             f"row {i} has {len(line)} values, where {len(fields)} are wanted: {names}{more}{separate}",

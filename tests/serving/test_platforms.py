@@ -124,6 +124,7 @@ def test_json_and_json_lines_are_read_as_predict_reads_them(url, rows, predicted
     [
         ("170,male,1st\n", "text/csv", 422, "row 0 has 3 values, where 5 are wanted: Größe, gender, class"),
         ("170;male;1st;1;2\n", "text/csv", 422, "separate them by commas, not by ';'"),
+        ("170,5;male;1st;1;2,0\n", "text/csv", 422, "separate them by commas, not by ';'"),
         ("170,male,1st,yes,0\n170,mal,1st,yes,0\n", "text/csv", 422, "[1].gender: must be one of"),
         ("170,male,1st,yes,many\n", "text/csv", 422, "[0].siblings: not a number"),
         ('170,male,1st,yes,"1\n2"\n', "text/csv", 422, "[0].siblings: not a number"),
