@@ -643,6 +643,8 @@ def test_names_do_not_break_inside_a_word(page, mixed):
             " const w = s.getBoundingClientRect().width; s.remove(); return w; }"
         )
         assert name.bounding_box()["width"] >= alone
+        ranges = page.locator(".feature.real .usual").evaluate_all("found => found.map((e) => e.offsetWidth)")
+        assert max(ranges) < 144  # no more than their words take: the rest of the line is the name's
 
 
 @pytest.mark.parametrize("size", [PHONE, LAPTOP], ids=["phone", "laptop"])
