@@ -68,6 +68,21 @@ def from_commas(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in words if word.strip())
 
 
+def put_together(words: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Words that were cut at commas, with those that are one of the words known put together again: 1 = no, 5 = yes.
+
+    Not where each of them is one of those by itself.
+    """
+    words, known = list(words), list(known)
+    folded = [word.casefold() for word in words]
+    for name in (each for each in known if "," in each):
+        parts = [part.casefold() for part in from_commas(name)]
+        at = next((at for at in range(len(folded)) if folded[at : at + len(parts)] == parts), None)
+        if at is not None and any(named(part, known) is None for part in parts):
+            words[at : at + len(parts)], folded[at : at + len(parts)] = [name], [name.casefold()]
+    return words
+
+
 def option(name: str, value: str) -> str:
     """An option with its value as it is typed in a terminal, where one that begins with - would be an option."""
     return f"{name}{'=' if value.startswith('-') else ' '}{quoted(value)}"

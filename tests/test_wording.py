@@ -8,7 +8,18 @@ import pytest
 from helpers.serving import golden
 from helpers.serving.serve_command import read_key
 from helpers.tools.option_values import names
-from helpers.wording import did_you_mean, line, listed, meant, named, no_file, option, text_in, with_commas
+from helpers.wording import (
+    did_you_mean,
+    line,
+    listed,
+    meant,
+    named,
+    no_file,
+    option,
+    put_together,
+    text_in,
+    with_commas,
+)
 
 
 def test_the_nearest_of_the_words_known_is_found_in_any_case():
@@ -44,6 +55,13 @@ def test_a_name_goes_back_into_the_option_as_it_is_shown():
         assert names(word.removeprefix("--drop=")) == (name,)
     assert option("--positive", "-1") == "--positive=-1"
     assert names("a, b,") == ("a", "b")
+
+
+def test_a_name_that_was_cut_at_its_commas_is_put_together_where_it_is_known():
+    known = ["age", "How was it? (1 = bad, 5 = good)", "a,b", "a", "b"]
+    assert put_together(names("age, how was it? (1 = bad, 5 = good)"), known) == known[:2]
+    assert put_together(names('"a,b",a,b,other'), known) == ["a,b", "a", "b", "other"]
+    assert put_together([], known) == []
 
 
 def test_a_file_that_is_not_there_is_told_by_those_beside_it_or_by_the_folder(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def usable(
     which the first row stands, 0 where it has none. Raises `DataError` for names that are not there, and for numbers
     that are none.
     """
-    drop, treat_as = list(drop), dict(treat_as or {})
+    drop, treat_as = wording.put_together(drop, map(str, frame.columns)), dict(treat_as or {})
     there = _named(frame, [*drop, *treat_as])
     drop, treat_as = {there[name] for name in drop}, {there[name]: kind for name, kind in treat_as.items()}
     for name, kind in treat_as.items():

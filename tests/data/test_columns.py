@@ -206,6 +206,7 @@ def test_columns_can_be_dropped_and_taken_for_another_kind():
     column, kept = become(zips, drop=["x"])
     assert (column.kind, column.used_as, kept) == ("left out", "you dropped it", None)
     assert become(zips, "Zip", drop=["zip"])[0].used_as == "you dropped it"  # in any case, as in requests
+    assert become(zips, "Zip, if known", drop=["zip", "if known"])[0].used_as == "you dropped it"  # cut at its comma
     assert become(zips, "Zip", treat_as={"ZIP": "category"})[0].kind == "category"
 
 
