@@ -214,6 +214,8 @@ class Watcher:
             if _may_pass(error):
                 self._due = time.monotonic() + self._again
             return
+        if swap.old == swap.new:  # written or touched again: what answers is what it was
+            return
         moved = swap.largest_change
         log.warning("%smodel %s replaced by %s, answers moved by at most %.3g", self._of, swap.old, swap.new, moved)
 

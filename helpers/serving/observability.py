@@ -28,11 +28,17 @@ from helpers.serving.access_log import own_id, write_line
 from helpers.serving.callers import body_for, json_refusal
 from helpers.serving.drift import Drift
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 ANY_NAME = "{name}"  # in a path that is counted, of a model that callers may call as they like
 _NAMED = re.compile(r"(?<=\A/v1/models/)[^/:]+")
 _FILES = ("counter", "histogram", "gauge_max")  # prometheus_client's, one of each for a process
+_FOLDER = "prediction-metrics."  # what the names of the folders of counts begin with
 _place: tuple[Path, int] | None = None  # the folder in which this process counts with others, and its number there
 _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can occur take a fraction of it
 
@@ -41,23 +47,50 @@ _FILE_BYTES = 1024 * 1024  # prometheus_client's own size; all labels that can o
 def shared_counts(processes: int) -> Iterator[Path | None]:
     """A folder in which `processes` processes count together, or None, said in the log, where there is no place for it.
 
-    Each of them calls `count_as` before it makes its `Metrics`.
+    Each of them calls `count_as` before it makes its `Metrics`. Those that services have left which were killed go.
     """
-    folder = None
+    folder = held = place = None
     try:
-        folder = Path(tempfile.mkdtemp(prefix="prediction-metrics-"))
+        folder = Path(tempfile.mkdtemp(prefix=f".{_FOLDER}"))
+        held = _hold(folder)
+        folder = folder.rename(folder.with_name(folder.name[1:]))  # held, it is not taken for one that was left
+        _remove_what_was_left(folder.parent)
         if shutil.disk_usage(folder).free < 2 * processes * len(_FILES) * _FILE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        place = folder
     except OSError as error:
         log.warning("no folder for shared metrics (%s): /metrics tells of one worker only", error.strerror or error)
+    try:
+        yield place
+    finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        yield None
-        return
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """Take the system's own lock on a folder, which ends with the process and those that it has forked, however.
+
+    Returns the open folder, None where another process holds it, or the system has no such lock (Windows).
+    """
+    if fcntl is None:
+        return None
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        return None
+    return opened
+
+
+def _remove_what_was_left(place: Path) -> None:
+    for folder in place.glob(f"{_FOLDER}*"):
+        with contextlib.suppress(OSError):  # another user's
+            if (held := _hold(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(held)
 
 
 def count_as(number: int, folder: Path | None) -> None:

@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 
 import hypothesis
@@ -27,6 +29,7 @@ from helpers.data.signature import Feature, Signature
 from helpers.export.errors import PredictorError
 from helpers.serving.model_slot import ModelRejected, ModelSlot, Watcher
 from helpers.serving.notebook_server import serve
+from helpers.serving.observability import shared_counts
 from helpers.serving.openapi import describe
 from helpers.serving.services import create_echo_app, create_predict_app
 
@@ -444,6 +447,19 @@ def test_requests_latency_errors_and_model_are_counted():
         assert "scanner" not in requests.get(f"{server.url}/metrics").text
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no lock on a folder")
+def test_the_counts_of_a_service_that_was_killed_go_and_those_of_another_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "prediction-metrics.left"
+    left.mkdir()
+    (left / "counter_0.db").write_bytes(bytes(8))
+    with shared_counts(1) as first:
+        assert [*tmp_path.iterdir()] == [first]
+        with shared_counts(1):
+            assert first.exists()
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_the_access_log_is_a_json_line_per_request():
     log = io.StringIO()
     with serve(create_echo_app(access_log=log), port=0) as server:
@@ -536,7 +552,12 @@ def test_the_watcher_swaps_in_what_was_written_and_survives_what_is_broken(tmp_p
     slot.on_swap.append(tell)
     watcher = Watcher(slot, tmp_path, load, seconds=0.02)
     try:
-        for content, want, version in (("7", "ok", "7"), ("broken", "rejected", "7"), ("31", "ok", "31")):
+        for content, want, version in (
+            ("7", "ok", "7"),
+            ("broken", "rejected", "7"),
+            ("31", "ok", "31"),
+            ("31", "ok", "31"),
+        ):
             file.write_text(content)
             with swapped:
                 assert swapped.wait_for(lambda want=want: results[-1:] == [want], timeout=10)
@@ -544,6 +565,8 @@ def test_the_watcher_swaps_in_what_was_written_and_survives_what_is_broken(tmp_p
             assert slot.version == version
     finally:
         watcher.stop()
+    said = [record.getMessage().partition(",")[0] for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ["model 0 replaced by 7", "model 7 replaced by 31"]  # nothing of what was written as it was
 
 
 def test_a_model_for_which_memory_was_wanting_is_tried_again_and_another_is_not(tmp_path, caplog):
