@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""From an echo service to a trained Keras model that answers over HTTP, in notebooks.
+# Assigned, as it is printed: what stands here by itself, PYTHONOPTIMIZE=2 leaves out.
+__doc__ = """From an echo service to a trained Keras model that answers over HTTP, in notebooks.
 
 usage: python3 tutorial.py COMMAND [options]
 
@@ -67,13 +68,20 @@ class SetUpError(Exception):
 
 def main(arguments: list) -> int:
     if not arguments or arguments[0] in ("help", "-h", "--help"):
-        print(__doc__.strip())
+        try:
+            print(__doc__.strip(), flush=True)
+        except OSError:  # who reads it has ended, as `head` does, or its disk is full; Python would try again
+            os._exit(1)
         return 0
     try:
         check_python()
         check_folder()
         check_options(arguments)
-        set_up()
+        try:
+            set_up()
+        except OSError as error:
+            where = "make the folder writable, or clone the project into one of your own"
+            raise SetUpError(f"{VENV} cannot be set up ({error}): {where}, then run this again.") from None
     except SetUpError as error:
         say(f"tutorial.py: {error}")
         return 2
@@ -138,10 +146,8 @@ def create_venv() -> None:
             "this Python has no venv module: install it (on Debian and Ubuntu `sudo apt install python3-venv`), "
             "then run this again."
         ) from None
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SetUpError(
-            f"{VENV} cannot be created ({error}): make the folder writable, then run this again."
-        ) from None
+    except subprocess.CalledProcessError as error:  # the pip in it
+        raise SetUpError(f"{VENV} cannot be created ({error}): mend that, then run this again.") from None
 
 
 def install(*what: str) -> None:
@@ -181,7 +187,6 @@ def say(text: str) -> None:
 def hand_over(command: list) -> int:
     """Become `command` where the system can, so that its signals and exit code are its own."""
     if os.name == "posix":
-        sys.stdout.flush()
         os.execv(command[0], command)
     try:
         return subprocess.call(command)

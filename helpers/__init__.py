@@ -6,7 +6,9 @@ command, a notebook or a test of this project runs imports this first, so what h
 
 import atexit
 import gc
+import io
 import os
+import sys
 from pathlib import Path
 
 #: Root of the repository: the folder that holds `notebooks/`, `data/` and `models/`.
@@ -20,6 +22,25 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # a thousand times while they are made and once more at the end: a third of what a command takes to start and to end.
 gc.set_threshold(10_000)
 atexit.register(gc.freeze)
+
+
+def _let_every_text_out() -> None:
+    """Whatever there is to say, no stream is a reason to end.
+
+    A stream that was closed before the start (`2>&-`) leads nowhere: the next file to be opened would take its number,
+    and get what libraries write to their standard error. And what the encoding of the output has no sign for, of a
+    table in another language or a file's name that is no UTF-8, is told by its escape, as on standard error.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Jupyter's is none
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+_let_every_text_out()
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")

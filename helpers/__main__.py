@@ -5,6 +5,7 @@ Each imports what it needs when it runs, so that `serve` starts without TensorFl
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -29,25 +30,27 @@ def main(arguments: list[str]) -> int:
     chosen = command_line.parse(arguments or ["--help"])
     try:
         code = COMMANDS[chosen.command](chosen) or 0
-        return _written(code)
+        print(end="", flush=True)
+        return code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # who reads the output has ended, as `head` does when it has its lines
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself would complain at its end
-        return 128 + 13
-
-
-def _written(code: int) -> int:
-    """The exit code of a command once its output is written; another one where there is no place for it."""
-    try:
-        print(end="", flush=True)
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        print(f"the output could not be written whole: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code or 1
-    return code
+        if error.errno is None:  # not of the system
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself would complain at its end
+        if isinstance(error, BrokenPipeError):  # who reads the output has ended, as `head` does when it has its lines
+            return 128 + 13
+        return failure(chosen.command, _of_the_system(error))
+
+
+def _of_the_system(error: OSError) -> str:
+    """What to do where the system refuses what a command is at: a stack trace would tell a person no more."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF):
+        return f"the output could not be written whole: {error.strerror}"
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if "temporary directory" in what:
+        what += ": name one that can be written to by the variable TMPDIR"
+    return what
 
 
 def run(chosen: Namespace) -> int:

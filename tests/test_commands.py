@@ -386,15 +386,36 @@ def test_what_cannot_be_meant_is_said_and_changes_nothing(project, here, taken, 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_output_that_nobody_reads_any_more_ends_a_command_without_a_stack_trace(here, unbuffered):
+@pytest.mark.parametrize(
+    ("command", "code"), [(["-m", "helpers", "models"], 128 + 13), ([PROJECT / "tutorial.py"], 1)], ids=["models", ""]
+)
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_stack_trace(here, command, code, unbuffered):
     reader, writer = os.pipe()
     os.close(reader)
     environment = tools.environment_in(PROJECT, PYTHONUNBUFFERED=unbuffered)
-    command = [sys.executable, "-m", "helpers", "models"]
     run = {"cwd": here, "env": environment, "stdout": writer, "stderr": subprocess.PIPE, "text": True}
-    done = subprocess.run(command, check=False, **run)
+    done = subprocess.run([sys.executable, *command], check=False, **run)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (128 + 13, "")
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no disk that is always full")
+def test_output_that_finds_the_disk_full_ends_a_command_with_a_sentence(here):
+    environment = tools.environment_in(PROJECT, PYTHONUNBUFFERED="1")
+    with open("/dev/full", "w") as full:
+        run = {"cwd": here, "env": environment, "stdout": full, "stderr": subprocess.PIPE, "text": True}
+        done = subprocess.run([sys.executable, "-m", "helpers", "models"], check=False, **run)
+    assert done.returncode == 1
+    assert re.fullmatch(r"models: the output could not be written whole: .*\n", done.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+def test_a_stream_that_is_closed_or_has_no_sign_for_a_letter_ends_nothing(here):
+    code = "import helpers, sys; print('Größe'); sys.stderr.isatty(); print(open('file', 'w').fileno() > 2)"
+    command = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", code]
+    environment = tools.environment_in(PROJECT, PYTHONIOENCODING="ascii")
+    done = subprocess.run(command, check=False, cwd=here, env=environment, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, "Gr\\xf6\\xdfe\nTrue\n")
 
 
 def test_who_has_the_port_is_said_and_where_the_service_is(project, here, taken, free_port):

@@ -61,7 +61,7 @@ def refusal(result) -> str:
 
 
 def test_alone_it_prints_help_and_sets_up_nothing(copy):
-    result = launch(copy)
+    result = launch(copy, PYTHONOPTIMIZE="2")  # which leaves docstrings out
     assert result.returncode == 0
     for command in command_line.COMMANDS:
         assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
@@ -152,6 +152,11 @@ def test_no_network_is_said_in_a_sentence_and_leaves_no_finished_environment(cop
     )
     assert "check the network" in refusal(result)
     assert not (copy / ".venv" / "installed.sha256").exists()
+
+
+def test_an_environment_that_cannot_be_written_to_is_said_in_a_sentence(copy):
+    (copy / ".venv").write_text("in its place, as the superuser, too, may write to every folder")
+    assert "make the folder writable" in refusal(launch(copy, "models"))
 
 
 def test_a_python_without_venv_is_told_what_to_install(copy, tmp_path):

@@ -67,7 +67,15 @@ def is_export(directory: Path) -> bool:
 
 
 def check_replaceable(directory: Path) -> None:
-    """Raise `ArtifactError` where `directory` holds anything that this project did not write."""
+    """Raise `ArtifactError` where an export cannot take the place of `directory`.
+
+    That is where it holds anything that this project did not write, and where there is no right to write beside it.
+    """
+    beside = next(folder for folder in directory.resolve().parents if folder.exists())
+    if not os.access(beside, os.W_OK):
+        raise ArtifactError(
+            f"the model cannot be written to {directory.name}/: make {beside}/ writable, or name another folder"
+        )
     if not directory.is_dir():
         if os.path.lexists(directory):
             raise ArtifactError(f"{directory.name} is a file: give the name of a folder")

@@ -7,7 +7,6 @@ of its own.
 
 import contextlib
 import io
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ def train_and_export(
     data: "sample", "article", or the path or address of a table; label, positive, drop, treat_as: as `load_table` takes
     them. formats: None for all of them. verbose: 1 shows progress.
     """
-    _check_writable(Path(directory))
+    check_replaceable(Path(directory))
     table = games.load_table(data, label, positive, drop, treat_as)
     return export_table(table, train(table, epochs, verbose), directory, Path(data).name, formats)
 
@@ -143,16 +142,6 @@ def ensure_export(directory: Path | str = registry.DEFAULT, formats: tuple[str, 
         columns=[Column(**column) for column in card.get("columns", ())],
         source=card.get("source"),
     )
-
-
-def _check_writable(directory: Path) -> None:
-    """Raise `ArtifactError` before the training rather than after it where nothing can be written."""
-    check_replaceable(directory)
-    parent = next(folder for folder in directory.absolute().parents if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise ArtifactError(
-            f"the model cannot be written to {directory.name}/: make {parent.name}/ writable, or name another folder"
-        )
 
 
 def main(directory: str) -> int:

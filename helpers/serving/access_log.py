@@ -47,7 +47,7 @@ def write_line(stream: TextIO, method: str, path: str, code: str, seconds: float
 @contextlib.contextmanager
 def to_stdout(is_wanted: bool) -> Iterator[BackgroundLog | None]:
     """A log on the standard output, or None; at the end what waits is written."""
-    log = BackgroundLog(sys.stdout.fileno()) if is_wanted and sys.stdout is not None else None  # None: it was closed
+    log = BackgroundLog(sys.stdout.fileno()) if is_wanted else None
     try:
         yield log
     finally:

@@ -15,7 +15,7 @@ from helpers.export.card import read_card
 from helpers.export.errors import ArtifactError
 from helpers.export.pipeline import ensure_export, train_and_export
 from helpers.export.predictors import load_predictor
-from helpers.tools import runner
+from helpers.tools import command_line, runner
 
 
 @pytest.mark.slow
@@ -96,10 +96,14 @@ def test_an_export_that_is_there_is_left_alone(exported):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path):
+def test_a_folder_that_cannot_be_written_is_said_before_the_training(tmp_path, capsys):
     (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(ArtifactError, match="make locked/ writable"):
-        train_and_export(tmp_path / "locked" / "games", data="there is no such table")
+    model = tmp_path / "locked" / "games"
+    with pytest.raises(ArtifactError, match="make .*/locked/ writable"):
+        train_and_export(model, data="there is no such table")
+    with pytest.raises(SystemExit):
+        command_line.parse(["train", "--data", "sample", "--model", str(model)])
+    assert "locked/ writable" in capsys.readouterr().err
 
 
 @pytest.mark.notebooks
