@@ -108,7 +108,7 @@ def for_table(data: str) -> Path:
     path = Path(urlsplit(data).path if "://" in data else data)
     if path.suffix.lower() in PACKED and Path(path.stem).suffix.lower() in TABLES:
         path = path.with_suffix("")
-    name = path.stem.removesuffix(".weights") or "table"
+    name = path.stem.removesuffix(".weights").lstrip("-.") or "table"  # no option, and nothing that is hidden
     return MODELS / (f"my-{name}" if name == DEFAULT.name else name)
 
 

@@ -107,6 +107,7 @@ def test_only_the_model_of_the_sample_need_not_be_there(here, tmp_path_factory):
         ("/tables/titanic.csv.gz", "titanic"),
         ("/tables/titanic.v2.zip", "titanic.v2"),
         ("https://example.org/tables/titanic.csv?raw=1", "titanic"),
+        ("/tables/-titanic.csv", "titanic"),  # which no option begins with
         ("/tables/games.csv", "my-games"),  # the sample's model is not replaced by another
     ],
 )
