@@ -135,8 +135,9 @@ class Supervisor:
         try:
             while not self._stop:
                 for worker in self.workers:
-                    if worker.process is None and time.monotonic() >= worker.start_at:
-                        self._start(worker)
+                    is_due = worker.process is None and time.monotonic() >= worker.start_at
+                    if is_due and not self._start(worker):
+                        return 2
                 self._listen(LOOK_SECONDS)
                 self._sayings.tell()
                 for worker in self.workers:
@@ -164,19 +165,26 @@ class Supervisor:
             reason = NOBODY
         self._instead.answer(reason)
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: _Worker) -> bool:
+        """Start a worker's process, or try later; False where the service cannot be started at all."""
         self.starts += 1
         self._instead.leave()  # a new process would hold its connections open
-        mine, theirs = self._context.Pipe(duplex=False)
-        place = Place(worker.number, self.listener, theirs, self._board)
-        worker.process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
-        with _signals_held():  # until the new process has handlers of its own
-            worker.process.start()
+        worker.heard, worker.ready, worker.problem = time.monotonic(), False, ""
+        worker.is_first = not self.was_ready
+        try:
+            worker.pipe, theirs = self._context.Pipe(duplex=False)
+            place = Place(worker.number, self.listener, theirs, self._board)
+            process = self._context.Process(target=_run, args=(self.work, place), name=f"worker-{worker.number}")
+            with _signals_held():  # until the new process has handlers of its own
+                process.start()
+        except OSError as error:  # no process, memory or descriptor is to be had at the moment
+            worker.problem = f"no worker can be started ({error.strerror})"
+            return self._try_again(worker)
         theirs.close()
+        worker.process = process
         if self._board is not None:
             self._board[worker.number] = _BUSY  # until it says what it holds
-        worker.pipe, worker.heard, worker.ready, worker.problem = mine, time.monotonic(), False, ""
-        worker.is_first = not self.was_ready
+        return True
 
     def _listen(self, seconds: float) -> None:
         """Wait for a worker's word or its end; kill one that is silent."""
@@ -245,10 +253,17 @@ class Supervisor:
         """Make room for a new process where one has ended; False where the service cannot be started at all."""
         worker.process.join()
         code, worker.process = worker.process.exitcode, None
-        self._hear_last(worker)
         self._sayings.expect_no_more(worker.number)
         if self._board is not None:
             self._board[worker.number] = _BUSY
+        return self._try_again(worker, code)
+
+    def _try_again(self, worker: _Worker, code: int | None = None) -> bool:
+        """Say why a worker has ended or could not start, and set the time of the next try; False for none.
+
+        code: the exit code of its process.
+        """
+        self._hear_last(worker)
         if worker.problem and worker.problem != self._said:  # it is tried again and again
             more = ", trying again; without any worker requests are answered with 503" if self.was_ready else ""
             log.error("serve: %s%s", worker.problem, more)

@@ -728,6 +728,36 @@ def test_a_silent_worker_is_replaced_and_named_once():
     assert said == ["started\n", "worker 0 has been silent for 1 seconds: replacing it\n", "started\n"]
 
 
+ONE_WORKER = """
+import socket, sys, time
+from helpers.serving.supervisor import Supervisor
+
+def work(place):
+    place.tell()
+    time.sleep(60)
+
+listener = socket.create_server(("127.0.0.1", 0))
+sys.exit(Supervisor(listener, 1, work, lambda: print("ready", flush=True)).run())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process sets the limits of another")
+def test_a_worker_for_which_the_system_has_no_room_is_tried_again():
+    from resource import RLIMIT_NOFILE, prlimit
+
+    with running(ONE_WORKER) as process:
+        assert process.stdout.readline() == "ready\n"
+        limits = prlimit(process.pid, RLIMIT_NOFILE)
+        prlimit(process.pid, RLIMIT_NOFILE, (3, limits[1]))
+        [worker] = family(process)[1:]
+        worker.kill()
+        assert process.stdout.readline().startswith("serve: no worker can be started (Too many open files), trying")
+        prlimit(process.pid, RLIMIT_NOFILE, limits)
+        until(lambda: family(process)[1:])
+        process.terminate()
+        assert process.wait() == 0
+
+
 def test_a_bad_artifact_leaves_the_old_model_serving_and_says_why(model, other, free_port):
     old = load_predictor(model)
     with serving(model, free_port, "--workers", "1") as (process, url):
