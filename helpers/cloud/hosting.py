@@ -45,8 +45,9 @@ class Hosts:
         with contextlib.ExitStack() as stack:
             for name, archive in self._archives.items():
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opt-ml-model-")))
-                with tarfile.open(archive.path) as files:
-                    files.extractall(folder, filter="data")
+                with tarfile.open(archive.path) as files:  # Python 3.11.3 knows no filter, 3.13 asks for one
+                    files.extraction_filter = getattr(tarfile, "data_filter", None)
+                    files.extractall(folder)
                 self.urls[name] = stack.enter_context(self._running(folder))
             self._stack = stack.pop_all()
         return self
