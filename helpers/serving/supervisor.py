@@ -203,6 +203,8 @@ class Supervisor:
                     self._hear(worker, word)
         now = time.monotonic()
         away = now - before - seconds  # this process was stopped itself, or had to wait for a busy machine
+        if away > 1:
+            self._present = min(now, self._present + away)
         for worker in self.workers:
             if away > 1:
                 worker.heard = min(now, worker.heard + away)  # begun anew each time, its silence might never end

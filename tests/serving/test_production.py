@@ -28,7 +28,7 @@ from helpers.serving.callers import Callers
 from helpers.serving.production import observed_beside
 from helpers.serving.serve_command import NOT_FOR_BROWSERS, free_port, listen
 from helpers.serving.stand_in import starting
-from helpers.serving.supervisor import STOP_SECONDS, CannotServe
+from helpers.serving.supervisor import ABSENT_SECONDS, LOOK_SECONDS, STOP_SECONDS, CannotServe
 
 pytestmark = pytest.mark.slow  # each starts processes, or a model of its own
 
@@ -742,11 +742,15 @@ sys.exit(Supervisor(listener, 1, work, lambda: print("ready", flush=True)).run()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process sets the limits of another")
-def test_a_worker_for_which_the_system_has_no_room_is_tried_again():
+def test_a_worker_for_which_the_system_has_no_room_is_tried_again_and_a_service_that_was_halted_says_nothing():
     from resource import RLIMIT_NOFILE, prlimit
 
     with running(ONE_WORKER) as process:
         assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(ABSENT_SECONDS + 0.5)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(5 * LOOK_SECONDS)
         limits = prlimit(process.pid, RLIMIT_NOFILE)
         prlimit(process.pid, RLIMIT_NOFILE, (3, limits[1]))
         [worker] = family(process)[1:]
