@@ -8,9 +8,11 @@ which data, and what each file must be.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -311,6 +313,8 @@ def _write(model, path: Path, name: str, signature: Signature | InputSignature) 
     except OSError:
         raise  # a full disk is not the format's fault
     except Exception as error:
+        if (full := os.strerror(errno.ENOSPC)) in str(error):  # as TensorFlow tells of it, by an error of its own
+            raise OSError(errno.ENOSPC, full) from error
         raise ArtifactError(_unusual_numbers(model, error) or first_line(error)) from error
 
 

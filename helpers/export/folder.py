@@ -145,7 +145,8 @@ def replacing(directory: Path, beside: bool = False) -> Iterator[Path]:
                 remove(scratch)
     except OSError as error:
         reason = f"the model cannot be written to {directory.name}/ ({error.strerror or error})"
-        raise ArtifactError(f"{reason}: make the folder writable, or name another") from error
+        todo = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make the folder writable"
+        raise ArtifactError(f"{reason}: {todo}, or name another") from error
 
 
 @contextlib.contextmanager

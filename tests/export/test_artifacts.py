@@ -419,3 +419,17 @@ def test_an_operation_that_a_format_does_not_have_is_named(tmp_path):
     takes = InputSignature((Array("x", (8, 8, 3)),), outputs=(Output("y", "number"),))
     with pytest.raises(ArtifactError, match="model.tflite: LiteRT has no operation ScaleAndTranslate$"):
         export_model(model, tmp_path / "m", takes, formats=("tflite",))
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root mounts a file system of its own")
+def test_a_format_for_which_the_disk_has_no_room_is_not_left_out(trained, exported, tmp_path):
+    signature = load_predictor(exported).signature
+    small = ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", tmp_path]
+    if subprocess.run(small, check=False, capture_output=True).returncode:
+        pytest.skip("this system does not let root mount a file system")
+    try:
+        with pytest.raises(ArtifactError, match="make room"):  # where the smaller one would fit
+            export_model(trained, tmp_path / "games", signature=signature, formats=("npz", "saved_model"))
+        assert [*tmp_path.iterdir()] == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
