@@ -94,14 +94,16 @@ def services(directory: Path) -> list[Service]:
     from filelock import FileLock, Timeout
 
     found = []
-    with contextlib.suppress(OSError):
-        for entry in sorted(_entries(directory).glob("*.json")):
+    for entry in sorted(_entries(directory).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             lock = FileLock(entry.with_suffix(".lock"))
             try:
                 lock.acquire(blocking=False)
             except Timeout:
-                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                    found.append(Service(**json.loads(entry.read_text())))
+                found.append(Service(**json.loads(entry.read_text())))
+            except OSError:  # another user's lock, which this one may not ask for: whether it lives its process tells
+                service = Service(**json.loads(entry.read_text()))
+                found += [service] if _is_there(service.pid) else []
             else:
                 _remove(entry)
                 lock.release()

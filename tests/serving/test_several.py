@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import signal
@@ -264,6 +265,21 @@ def test_a_service_that_was_killed_is_not_said_to_serve(games):
     process.communicate(timeout=10)
     until(lambda: served.services(games) == [])
     assert not (games.parent / ".games.served").exists()
+
+
+def test_a_service_whose_lock_cannot_be_asked_for_is_told_by_its_process_and_hides_no_other(tmp_path):
+    def entry_of(pid: int, port: int) -> None:
+        entry = tmp_path / ".games.served" / f"{pid}-{port}.json"
+        entry.write_text(json.dumps({"pid": pid, "host": "127.0.0.1", "port": port, "pinned": {f"v{port}": "model"}}))
+        entry.with_suffix(".lock").mkdir()  # it fails as another user's does, for the superuser, too
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    with served.recorded(tmp_path / "games", "127.0.0.1", 5001):
+        entry_of(os.getpid(), 5000)
+        entry_of(ended.pid, 5002)
+        assert [each.port for each in served.services(tmp_path / "games")] == [5000, 5001]
+        assert served.pinned(tmp_path / "games") == {"v5000"}
 
 
 # ---- a canary ----
