@@ -102,6 +102,8 @@ def check_folder() -> None:
         raise SetUpError(
             f"{ROOT} does not hold the rest of the project: clone all of it, and run the tutorial.py in it."
         )
+    if os.pathsep in str(ROOT):
+        raise SetUpError(f"no environment can be set up in {ROOT}: move it to a path without a {os.pathsep!r}.")
 
 
 def check_options(arguments: list) -> None:

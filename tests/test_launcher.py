@@ -184,6 +184,12 @@ def test_a_launcher_without_the_rest_of_the_project_says_so(copy):
     assert "does not hold the rest of the project: clone all of it" in refusal(launch(copy, "run"))
 
 
+@pytest.mark.skipif(not POSIX, reason="no path of Windows holds one")
+def test_a_path_that_no_environment_can_lie_in_is_said_in_a_sentence(copy):
+    parted = copy.rename(copy.with_name("a:b"))
+    assert "move it to a path without a ':'" in refusal(launch(parted, "models"))
+
+
 @pytest.mark.skipif(not POSIX or os.geteuid() != 0, reason="a file system of its own can be mounted by root only")
 def test_a_full_disk_is_said_in_a_sentence(copy, tmp_path):
     disk = tmp_path / "disk"
