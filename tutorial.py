@@ -174,7 +174,10 @@ def install(*what: str) -> None:
 
 def run(*command) -> subprocess.CompletedProcess:
     as_text = {"encoding": "utf-8", "errors": "replace"}  # as uv writes, whatever this system's encoding is
-    quietly = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **as_text}
+    # pip installs into .venv, wherever this account has it install otherwise
+    environment = {name: value for name, value in os.environ.items() if name not in ("PIP_TARGET", "PIP_PREFIX")}
+    environment["PIP_USER"] = "0"
+    quietly = {"cwd": ROOT, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **as_text}
     return subprocess.run([*map(str, command)], check=False, **quietly)
 
 

@@ -129,9 +129,10 @@ def test_it_finishes_an_interrupted_set_up_and_sets_up_again_only_when_the_lock_
 
 
 @pytest.mark.slow
-def test_pip_installs_where_uv_will_not(copy):
+def test_pip_installs_where_uv_will_not_and_where_it_shall(copy):
     write_lock(copy, "tqdm")
-    result = launch(copy, "setup", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"))
+    elsewhere = {"PIP_USER": "1", "PIP_TARGET": str(copy / "elsewhere")}
+    result = launch(copy, "setup", UV_PYTHON="none", UV_CONFIG_FILE=str(copy / "there-is-none.toml"), **elsewhere)
     assert "trying pip" in result.stderr
     assert result.returncode == 0, result.stderr
     assert list((copy / ".venv").rglob("tqdm/__init__.py"))
