@@ -37,20 +37,20 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno is None:  # not of the system
             raise
+        return _refused_by_the_system(chosen.command, error)
+
+
+def _refused_by_the_system(command: str, error: OSError) -> int:
+    """Say what the system refuses a command: a stack trace would tell a person no more. The exit code."""
+    if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python itself would complain at its end
-        if isinstance(error, BrokenPipeError):  # who reads the output has ended, as `head` does when it has its lines
+        if error.errno == errno.EPIPE:  # who reads the output has ended, as `head` does when it has its lines
             return 128 + 13
-        return failure(chosen.command, _of_the_system(error))
-
-
-def _of_the_system(error: OSError) -> str:
-    """What to do where the system refuses what a command is at: a stack trace would tell a person no more."""
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF):
-        return f"the output could not be written whole: {error.strerror}"
+        return failure(command, f"the output could not be written whole: {error.strerror}")
     what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if "temporary directory" in what:
         what += ": name one that can be written to by the variable TMPDIR"
-    return what
+    return failure(command, what)
 
 
 def run(chosen: Namespace) -> int:
