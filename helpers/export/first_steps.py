@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from helpers.data.input_kinds import OPEN
+from helpers.export.graphs import Tensor
 from helpers.export.layers import nested
 
 SCALING = ("Rescaling", "Normalization", "BatchNormalization")
@@ -15,17 +17,29 @@ LEVELS = (0.0, 1.0, 255.0)  # at which an input is asked, in any unit: what scal
 MOSTLY = 0.5  # of what becomes of numbers: of a column in which all were the same, a layer learned no scale
 
 
-def first_steps(model, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def first_steps(model, tensor, values: np.ndarray) -> dict[str, np.ndarray]:
     """What becomes of an input, step by step, by the names of what holds it.
 
-    known: by a tensor's name what it holds, the input's first, a row for each of `LEVELS` and any others behind them;
-    of an input beside it the same one each time. Of a class of one's own its first layer that scales is asked.
+    values: what the input holds, a row for each of `LEVELS` and any others behind them.
     """
-    if getattr(model, "first_steps", None):
-        kinds = {each.name: each.dtype for each in model.inputs}
-        found = model.first_steps({name: values.astype(kinds[name]) for name, values in known.items()})
-        return {name: values for name, values in found.items() if _is_line(values) and _is_scaled(values)}
-    graph = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})  # none of what is not Keras's
+    given = {tensor.name: values}
+    for each in model.inputs:  # the same one each time, and no texts
+        if each.name != tensor.name and each.dtype != "string":
+            given[each.name] = np.zeros((len(values), *(size or OPEN for size in each.shape[1:])), each.dtype)
+    if not isinstance(tensor, Tensor):
+        return _steps_of_layers(model, given)
+    if model.first_steps is None:
+        return {}
+    found = model.first_steps({**given, tensor.name: values.astype(tensor.dtype)})
+    return {name: values for name, values in found.items() if _is_line(values) and _is_scaled(values)}
+
+
+def _steps_of_layers(model, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same of a Keras model, of a class of one's own what its first layer that scales makes of it.
+
+    known: by a tensor's name what it holds.
+    """
+    graph = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", {})
     found = {}
     for node in [node for _, nodes in sorted(graph.items(), reverse=True) for node in nodes]:
         if node.is_input or any(each.name not in known for each in node.input_tensors):
@@ -36,7 +50,7 @@ def first_steps(model, known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             known |= {tensor.name: values for tensor, values in zip(node.output_tensors, made, strict=False)}
         elif getattr(operation, "inputs", None):
             inner = {each.name: one for each, one in zip(operation.inputs, given, strict=True)}
-            found |= first_steps(operation, inner)
+            found |= _steps_of_layers(operation, inner)
         elif len(given) == 1 and hasattr(operation, "layers"):
             first = next((each for each in nested(operation) if type(each).__name__ in SCALING), None)
             made = _handed_on(first, given) if first else []

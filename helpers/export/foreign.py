@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.export.errors import ArtifactError
-from helpers.export.graphs import Tensor
+from helpers.export.graphs import Asked, Tensor
 
 ITSELF = "it is the file that was given, run as it is: there is no Keras model to hold it against"
 OPENED = "ask whoever made it for one whose first dimension is open"
@@ -39,7 +39,7 @@ class ForeignModel:
     label = ""  # the same of what is predicted
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
     shifted: frozenset[str] = frozenset()  # what is made by adding last, as shares are, and not by taking a mean away
-    first_steps: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None  # as `first_steps` asks them
+    first_steps: Asked
 
     def __init__(self, path: Path):
         self.name, self.file = path.stem, path.name

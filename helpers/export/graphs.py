@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,13 +12,12 @@ DEFAULT = "serving_default"  # the function of several that is asked
 HANDS_ON = ("Identity", "Cast", "Squeeze", "Reshape", "Flatten", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST")
 MOVES = ("Transpose", "StridedSlice", "Slice", "ReverseV2", "TRANSPOSE", "STRIDED_SLICE", "REVERSE_V2")
 ASKS_SHAPE = ("Shape", "Size", "SHAPE")
-SCALES = (
-    dict.fromkeys(("Mul", "MUL"), np.multiply)
-    | dict.fromkeys(("Div", "RealDiv", "DIV"), np.divide)
-    | dict.fromkeys(("Sub", "SUB"), np.subtract)
-    | dict.fromkeys(("Add", "AddV2", "ADD"), np.add)
+SCALES = tuple("Add AddV2 ADD Div RealDiv DIV Mul MUL Scaler Sub SUB".split())
+# What parts numbers, or puts them together, before they are scaled
+PARTS = tuple(
+    "ArrayFeatureExtractor Concat ConcatV2 CONCATENATION ExpandDims EXPAND_DIMS FeatureVectorizer Gather GatherV2 "
+    "GATHER Imputer Pack PACK SLICE Split SplitV SPLIT SPLIT_V Unpack UNPACK Unsqueeze".split()
 )
-COMPUTES = SCALES | dict.fromkeys(("Sqrt", "SQRT"), np.sqrt) | dict.fromkeys(("Maximum", "Max", "MAXIMUM"), np.maximum)
 CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVMClassifier", "Normalizer")
 FLATTENS, ANY = ("Flatten", "Reshape", "RESHAPE"), -1
 # Operations that give a picture another size, and which of what they read is that size
@@ -41,12 +40,10 @@ class Tensor:
 
     activation: of an output, what makes it, a value of `SHARES` or "linear"; None where that is unknown. words: of an
     input, how many words the look-up knows that takes it. values: the only ones that it knows; known: those that it
-    tells apart from all others. scaled: what the graph makes of the pixels 0 and 1 before it weighs them, None where
-    that is unknown. line: the same of the numbers 0 and 1 at each place. is_resized: whether the graph gives a picture
-    its own size first. flat: how many numbers stand side by side once it is reshaped, `ANY` for all of a row, None
-    where it is not reshaped first. pixels: how those of a picture are scaled where no step tells it, "" if unknown.
-    ends: of an input, between which numbers lie that a file of whole ones tells apart. classes: of an output, what its
-    shares are of, where the file says so.
+    tells apart from all others. is_resized: whether the graph gives a picture its own size first. flat: how many
+    numbers stand side by side once it is reshaped, `ANY` for all of a row, None where it is not reshaped first. pixels:
+    how those of a picture are scaled where no step tells it, "" if unknown. ends: of an input, between which numbers
+    lie that a file of whole ones tells apart. classes: of an output, what its shares are of, where the file says so.
     """
 
     name: str
@@ -56,8 +53,6 @@ class Tensor:
     words: int | None = None
     values: tuple | None = None
     known: tuple | None = None
-    scaled: tuple[float, float] | None = None
-    line: tuple[np.ndarray, np.ndarray] | None = field(default=None, compare=False)
     is_resized: bool = False
     flat: int | None = None
     pixels: str = ""
@@ -119,32 +114,27 @@ class Graph:
         sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]
         return frozenset(filter(None, sizes))
 
-    def told_of(self, source: str, is_plain: bool = True) -> dict:
-        """What a `Tensor` says of an input. is_plain: whether its numbers stand for themselves."""
-        line, scaled = (self._scaled(source, past) if is_plain else None for past in (HANDS_ON, HANDS_ON + MOVES))
-        scaled = scaled and tuple(float(np.mean(numbers)) for numbers in scaled)
-        told = {"is_resized": self._is_resized(source), "flat": self._flat(source)}
-        return {"words": self.words(source), **self._looked_up(source), "line": line, "scaled": scaled, **told}
+    def told_of(self, source: str) -> dict:
+        """What a `Tensor` says of an input."""
+        told = {"words": self.words(source), "is_resized": self._is_resized(source), "flat": self._flat(source)}
+        return {**told, **self._looked_up(source)}
 
-    def _scaled(self, source: str, past: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-        """What becomes of the numbers 0 and 1 in the whole input `source` before it is weighed; None if unknown.
-
-        past: the kinds of operations that are passed; those that move numbers leave their mean.
-        """
-        low, high = np.zeros(()), np.ones(())
-        for taken, reader in self._chain(source):
-            if reader.kind in SCALES:
-                sides = [None if name == taken else self._constant(name) for name in reader.reads]
-                if sum(side is None for side in sides) > 1:
-                    return None
-                low, high = (
-                    SCALES[reader.kind](*(number if side is None else side for side in sides)) for number in (low, high)
-                )
-            elif reader.kind not in past:
-                break
-            elif reader.kind in MOVES:
-                low, high = low.mean(), high.mean()
-        return low, high
+    def first_steps(self, inputs: Iterable[str]) -> tuple[list[Operation], list[str]]:
+        """The operations that inputs pass before any of them weighs a number, and the names of what those scale."""
+        found, scaled, changing = [], [], set(inputs)
+        known = {"", "-1", *changing, *self.constants}  # what an operation may read and does not is called the former
+        past = {*HANDS_ON, *MOVES, *PARTS, *SCALES, *RESIZES}
+        for each in self.operations:
+            is_changed = not changing.isdisjoint(each.reads) and each.kind not in ASKS_SHAPE
+            is_looked_up = each.kind in LOOKS_UP and each.reads[0] not in changing
+            is_known = bool(each.reads) and known.issuperset(each.reads)
+            if not is_known or (is_changed and (each.kind not in past or is_looked_up)):
+                continue
+            found.append(each)
+            known.update(each.writes)
+            changing.update(each.writes if is_changed else ())
+            scaled += each.writes[:1] if is_changed and each.kind in SCALES else ()
+        return found, scaled
 
     def _is_resized(self, source: str) -> bool:
         """Whether a picture is given a size that is always the same before anything but its scaling is done with it."""
@@ -181,14 +171,9 @@ class Graph:
         return self.constants.get(self._first(name, ("Identity",)))
 
     def _constant(self, name: str) -> np.ndarray | None:
-        """What a constant holds, or what is computed from constants; None for all else."""
+        """What a constant holds; None for all else."""
         name = self._first(name, HANDS_ON)
-        if name in self.constants:
-            value = self._value(name)
-            return None if value is None else np.asarray(value, np.float64)
-        made = self.made_by.get(name)
-        parts = list(map(self._constant, made.reads)) if made and made.kind in COMPUTES else [None]
-        return None if any(part is None for part in parts) else COMPUTES[made.kind](*parts)
+        return self._value(name) if name in self.constants else None
 
     def _first(self, name: str, kinds: Iterable[str]) -> str:
         """What operations of these kinds have handed on as `name`."""
@@ -206,6 +191,27 @@ class Graph:
         return found
 
 
+# Asks a model for its first steps: rows of each input by their names go in, rows of what is scaled of them come out.
+Asked = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def row_by_row(scaled: list[str], run: Callable[[dict[str, np.ndarray]], list[np.ndarray]]) -> Asked:
+    """Asks for the first steps of a graph by a function of one row, which returns what holds the names `scaled`."""
+
+    def asked(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not scaled:
+            return {}
+        rows = len(next(iter(given.values())))
+        try:
+            found = [run({name: values[i : i + 1] for name, values in given.items()}) for i in range(rows)]
+            found = [np.concatenate(parts).astype(np.float32) for parts in zip(*found, strict=True)]
+        except Exception:  # as where open sizes do not fit each other: what is found here spares options
+            return {}
+        return {name: each for name, each in zip(scaled, found, strict=True) if len(each) == rows}
+
+    return asked
+
+
 @dataclass(frozen=True)
 class Ends:
     """What a model takes and answers, how it is asked, and the sizes of its look-ups, for `detection`."""
@@ -215,6 +221,7 @@ class Ends:
     outputs: list[Tensor]
     answer: Callable[..., np.ndarray | tuple[np.ndarray, ...]]
     tables: frozenset[int] = frozenset()
+    first_steps: Asked | None = None
     layers = ()
 
     @property

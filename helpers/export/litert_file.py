@@ -10,7 +10,7 @@ from helpers.data.decimals import rounded
 from helpers.data.images import PIXELS
 from helpers.export.errors import ArtifactError, first_line
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
-from helpers.export.graphs import DEFAULT, Graph, Operation, Tensor
+from helpers.export.graphs import DEFAULT, Asked, Graph, Operation, Tensor, row_by_row
 from helpers.export.run_litert import LiteRTFunction
 
 DIGITS = 3  # of how far the numbers of a quantized input spread: 8 bits tell no more apart
@@ -36,7 +36,8 @@ class LiteRTFile(ForeignModel):
                 f"{path.name} holds several functions ({', '.join(several)}), of which LiteRT runs the first: convert "
                 f"it anew with the one to ask, as signature_keys=[{(DEFAULT if DEFAULT in several else several[0])!r}]"
             )
-        plain, tensors, operations = _graph_in(self.content)
+        plain, operations = _graph_in(self.content)
+        tensors = {each["index"]: each for each in plain.get_tensor_details()}
         if lent := sorted({each.kind.removeprefix("Flex") for each in operations if each.kind.startswith("Flex")}):
             raise ArtifactError(
                 f"{path.name} cannot be run by LiteRT: it holds operations of TensorFlow that LiteRT does not have "
@@ -51,13 +52,13 @@ class LiteRTFile(ForeignModel):
         }
         self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
         graph = Graph(operations, constants, lambda name: plain.get_tensor(int(name)) if name.isdigit() else None)
-        self.tables = graph.tables()
+        self.tables, self.first_steps = graph.tables(), _first_steps(plain, graph, run.inputs)
         self.inputs = tuple(
             Tensor(
                 name,
                 rows_first(path, name, each["shape_signature"]),
                 _dtype_of(each),
-                **graph.told_of(str(each["index"]), is_plain=not each["quantization"][0]),
+                **graph.told_of(str(each["index"])),
                 pixels=_quantized_pixels(each),
                 ends=_ends(each),
             )
@@ -75,16 +76,34 @@ class LiteRTFile(ForeignModel):
 
 
 def _graph_in(content: bytes):
-    """An interpreter, LiteRT's details of all tensors by their numbers, and the operations as they are in the file."""
+    """An interpreter that keeps what each operation makes, and the operations as they are in the file."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate puts one operation of its own for many
-    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
+    interpreter = Interpreter(
+        model_content=content, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True
+    )
     operations = [
         Operation(each["op_name"], tuple(map(str, each["inputs"])), tuple(map(str, each["outputs"])))
         for each in interpreter._get_ops_details()
     ]
-    return interpreter, {each["index"]: each for each in interpreter.get_tensor_details()}, operations
+    return interpreter, operations
+
+
+def _first_steps(interpreter, graph: Graph, inputs: dict[str, dict]) -> Asked:
+    """What a file makes of numbers before it weighs them, asked in the whole of it."""
+    _, scaled = graph.first_steps(str(each["index"]) for each in inputs.values())
+
+    def run(rows: dict[str, np.ndarray]) -> list[np.ndarray]:
+        for name, detail in inputs.items():
+            interpreter.resize_tensor_input(detail["index"], rows[name].shape)
+        interpreter.allocate_tensors()
+        for name, detail in inputs.items():
+            interpreter.set_tensor(detail["index"], rows[name])
+        interpreter.invoke()
+        return [interpreter.get_tensor(int(index)) for index in scaled]
+
+    return row_by_row(scaled, run)
 
 
 def _dtype_of(detail: dict) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,16 +12,11 @@ import numpy as np
 
 from helpers.export.errors import ArtifactError
 from helpers.export.foreign import ForeignModel, open_shape, rows_first
-from helpers.export.graphs import CLASSIFIES, LOOKS_UP, Graph, Operation, Tensor
+from helpers.export.graphs import CLASSIFIES, Asked, Graph, Operation, Tensor, row_by_row
 from helpers.export.run_onnx import onnx_function, onnx_session
 
 CAPTURED = re.compile(r"(.+/)+[xy]:0")  # TensorFlow's name of what a function found outside of it
 LOOKED_UP = ("cats_", "keys_strings", "keys_int64s")  # what an encoder knows
-COMPUTES = ("Add", "Div", "Mul", "Scaler", "Sub")  # with each number
-FIRST = frozenset(  # and what gives it another place
-    "ArrayFeatureExtractor Cast Concat Constant FeatureVectorizer Flatten Gather Identity Imputer Reshape Slice Split "
-    "Sqrt Squeeze Transpose Unsqueeze".split()
-).union(COMPUTES)
 
 
 class OnnxFile(ForeignModel):
@@ -39,9 +33,7 @@ class OnnxFile(ForeignModel):
         made = self._model.graph
         self.maker = " ".join([self._model.producer_name, *self._model.producer_version.split()[:1]])
         self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
-        constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in made.initializer}
-        constants |= {each.output[0]: None for each in made.node if each.op_type == "Constant"}
-        graph = Graph(map(_operation, made.node), constants, functools.partial(_value_in, made))
+        graph = _graph_of(made)
         if not (session.get_inputs() and session.get_outputs()):
             raise ArtifactError(f"{path.name} has no input or no output: convert it anew, with both")
         if lost := [each.name for each in session.get_inputs() if CAPTURED.fullmatch(each.name)]:
@@ -70,8 +62,9 @@ class OnnxFile(ForeignModel):
             for each in session.get_outputs()
         )
         self.tables, self.answer = graph.tables(), onnx_function(session)
-        self.first_steps = _first_steps(self._model)
-        self.shifted = frozenset(each.output[0] for each in made.node if each.op_type == "Add")
+        self.first_steps = _first_steps(self._model, graph)
+        if self._model.producer_name == "skl2onnx":  # of a MinMaxScaler; others add less a mean, too
+            self.shifted = frozenset(each.output[0] for each in made.node if each.op_type == "Add")
 
     def _pixels(self, source) -> str:
         is_rgb = len(source.shape) == 4 and source.shape[1] == 3
@@ -111,6 +104,12 @@ class OnnxFile(ForeignModel):
         return self._model.SerializeToString(deterministic=True)
 
 
+def _graph_of(graph) -> Graph:
+    constants: dict[str, int | None] = {each.name: each.dims[0] if each.dims else None for each in graph.initializer}
+    constants |= {each.output[0]: None for each in graph.node if each.op_type == "Constant"}
+    return Graph(map(_operation, graph.node), constants, functools.partial(_value_in, graph))
+
+
 def _operation(node) -> Operation:
     """A node of an ONNX graph, with what it looks up where it is one of scikit-learn's encoders."""
     from onnx import helper
@@ -122,40 +121,21 @@ def _operation(node) -> Operation:
     return Operation(node.op_type, tuple(node.input), tuple(node.output), **known)
 
 
-def _first_steps(model) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    """What a graph makes of numbers before it weighs them: arrays by inputs go in, by names of what holds them out."""
+def _first_steps(model, graph: Graph) -> Asked:
+    """What a graph makes of numbers before it weighs them, as `graphs.Asked`."""
     import onnx
 
-    graph = model.graph
-    inputs = {each.name: each for each in graph.input if not _is_text(each)}
-    constants = {each.name: each for each in graph.initializer}
-    known, from_inputs, nodes = {"", *inputs, *constants}, {*inputs} - {*constants}, []
-    for node in graph.node:
-        looks_up = node.op_type in LOOKS_UP and node.input[0] not in from_inputs
-        if node.op_type in FIRST and known.issuperset(node.input) and not looks_up:
-            nodes.append(node)
-            known |= set(node.output)
-            from_inputs |= set(node.output) if from_inputs.intersection(node.input) else set()
-    made = [node.output[0] for node in nodes if node.op_type in COMPUTES and node.output[0] in from_inputs]
-    if not made:
-        return lambda given: {}
-    read = {name for node in nodes for name in node.input}
-    ends = [[inputs[name] for name in inputs if name in read], [onnx.ValueInfoProto(name=name) for name in made]]
-    part = onnx.helper.make_graph(nodes, "first", *ends, [constants[name] for name in constants if name in read])
+    held, given = model.graph.initializer, {each.name: each for each in model.graph.input if not _is_text(each)}
+    operations, scaled = graph.first_steps(given.keys() - {each.name for each in held})
+    wanted = {name for each in operations for name in each.reads}
+    made = {name for each in operations for name in each.writes} | wanted
+    nodes = [each for each in model.graph.node if made.issuperset(each.output)]
+    taken = [name for name in given if name in wanted]
+    ends = [[given[name] for name in taken], [onnx.ValueInfoProto(name=name) for name in scaled]]
+    part = onnx.helper.make_graph(nodes, "first", *ends, [each for each in held if each.name in wanted])
     part = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
-    taken = [each.name for each in ends[0]]
     session = functools.cache(lambda: onnx_session(part.SerializeToString()))
-
-    def steps(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        rows = len(next(iter(given.values())))
-        try:
-            found = [session().run(made, {name: given[name][i : i + 1] for name in taken}) for i in range(rows)]
-            found = map(np.concatenate, zip(*found, strict=True))
-        except Exception:  # as where open sizes do not fit each other: what is found here spares options
-            return {}
-        return {name: np.float32(each) for name, each in zip(made, found, strict=True) if len(each) == rows}
-
-    return steps
+    return row_by_row(scaled, lambda rows: session().run(scaled, {name: rows[name] for name in taken}))
 
 
 def _value_in(graph, name: str) -> np.ndarray | None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from helpers.data.input_kinds import OPEN
 from helpers.export.first_steps import LEVELS, first_steps
-from helpers.export.graphs import Tensor
 
 WHOLE_PIXELS = ("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64")  # which 0 to 255 go into
 RANGES = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}  # of pixels that a model may have been trained on
@@ -27,8 +26,8 @@ def pixel_scale(model, tensor) -> str:
     """How pixels are scaled: so that what the model begins with makes usual numbers of them, else as its name tells."""
     if tensor.dtype in WHOLE_PIXELS:
         return "0..255"
-    scaled = tensor.scaled if isinstance(tensor, Tensor) else _scaled_by_layers(model, tensor)
-    if scaled is not None and not np.allclose(scaled, LEVELS[:2], atol=1e-3):
+    scaled = _scaled(model, tensor)
+    if not np.allclose(scaled, LEVELS[:2], atol=1e-3):
         return min(RANGES, key=lambda pixels: _strangeness(*scaled, *RANGES[pixels]))
     if getattr(tensor, "pixels", ""):
         return tensor.pixels
@@ -39,11 +38,11 @@ def pixel_scale(model, tensor) -> str:
     return "0..1"
 
 
-def _scaled_by_layers(model, tensor) -> tuple[float, float]:
-    """What a Keras model makes of the pixels 0 and 1 in the whole input before it weighs them."""
+def _scaled(model, tensor) -> tuple[float, float]:
+    """What a model makes of the pixels 0 and 1 in the whole input before it weighs them."""
     size = [each or OPEN for each in tensor.shape[1:]]
     values = np.stack([np.full(size, level, np.float32) for level in LEVELS])
-    *_, last = [values, *first_steps(model, {tensor.name: values}).values()]
+    *_, last = [values, *first_steps(model, tensor, values).values()]
     return float(last[0].mean()), float(last[1].mean())
 
 

@@ -7,6 +7,7 @@ program, which can read and write files: it is as trustworthy as whoever made it
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 import keras
 
 from helpers.export.errors import ArtifactError, Remark, first_line
-from helpers.export.graphs import DEFAULT, Ends, Graph, Operation, Tensor
+from helpers.export.graphs import DEFAULT, Asked, Ends, Graph, Operation, Tensor, row_by_row
 from helpers.export.run_keras import compiled
 from helpers.quiet import quiet
 
@@ -94,8 +95,7 @@ def read_saved_model(folder: Path) -> tuple[keras.Model, Ends]:
     model = keras.Model(inputs, outputs if len(outputs) > 1 else next(iter(outputs.values())), name=name)
     model.parameters = _parameters(function)
     model.kind, model.digest = "SavedModel", digest_of(folder)
-    inputs, outputs, tables = _ends(function, layer)
-    return model, Ends(folder.name, inputs, outputs, compiled(model), tables)
+    return model, _ends(function, layer, compiled(model))
 
 
 def digest_of(folder: Path) -> str:
@@ -141,18 +141,19 @@ def _shape(spec) -> list[int | None]:
     return spec.shape.as_list()
 
 
-def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
-    """What the graph makes of its inputs and outputs, and its tables; unknown where it holds a look-up of texts."""
+def _ends(function, layer, answer) -> Ends:
+    """What the graph makes of its inputs and outputs, as far as TensorFlow puts it into one without variables."""
     from tensorflow import make_ndarray
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     inputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.takes]
     outputs = [Tensor(name, tuple(shape), dtype) for name, shape, dtype in layer.answers]
+    ends = Ends(Path(layer.folder).name, inputs, outputs, answer)
     try:
         with quiet():
             frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     except Exception:  # what is found here spares options, and is not needed
-        return inputs, outputs, frozenset()
+        return ends
     operations = frozen.graph.get_operations()
     if any(op.type in PARSES for op in operations):
         raise ArtifactError(
@@ -172,6 +173,17 @@ def _ends(function, layer) -> tuple[list[Tensor], list[Tensor], frozenset[int]]:
         if place:
             inputs[i] = replace(each, **graph.told_of(place))
     if len(outputs) == len(frozen.outputs):  # both by their names
-        ends = zip(outputs, frozen.outputs, strict=True)
-        outputs = [replace(each, activation=graph.activation(end.name)) for each, end in ends]
-    return inputs, outputs, graph.tables()
+        made_last = zip(outputs, frozen.outputs, strict=True)
+        outputs = [replace(each, activation=graph.activation(last.name)) for each, last in made_last]
+    first = _first_steps(frozen, graph, {each.name: places[each.name] for each in inputs if each.name in places})
+    return replace(ends, inputs=inputs, outputs=outputs, tables=graph.tables(), first_steps=first)
+
+
+def _first_steps(frozen, graph: Graph, places: dict[str, str]) -> Asked:
+    """What a graph makes of numbers before it weighs them. places: the names of tensors, by those of inputs."""
+    import tensorflow as tf
+
+    _, scaled = graph.first_steps(places.values())
+    taken = list(map(frozen.graph.get_tensor_by_name, places.values()))
+    part = functools.cache(lambda: frozen.prune(taken, list(map(frozen.graph.get_tensor_by_name, scaled))))
+    return row_by_row(scaled, lambda rows: part()(*(tf.constant(rows[name]) for name in places)))

@@ -22,7 +22,7 @@ from helpers.export.layers import takers
 
 SPREADS = 2  # on either side of a mean
 ROUNDS = 4  # of asking, each from nearer: of 1.7e9 with a spread of 1e3 float32 tells little from afar
-AFAR, HALF = 2.0**14, 2.0**7  # the unit of the first one, and where half precision holds no more than 65,504
+UNITS = (2.0**14, 2.0**7)  # of the first one, from afar, and where half precision holds no more than 65,504
 STANDARD = (-2.0, 2.0)  # are the ends of numbers that stay as they are, beside others
 NEARLY = 0.01
 EQUAL = 1e-4  # as mean and variance of 0 and 1 are in float32
@@ -62,12 +62,11 @@ def _usual(model, tensor) -> tuple[np.ndarray, np.ndarray]:
     size = [each or OPEN for each in tensor.shape[1:]]
     low, high = np.full(size, np.nan), np.full(size, np.nan)
     are_standard = np.zeros(size, bool)
-    is_read = isinstance(tensor, Tensor) and not getattr(model, "first_steps", None)
-    lines = _lines_of_graph(tensor, size) if is_read else _lines(model, tensor, size)
-    for name, at, middle, spread in lines:
+    for name, at, middle, spread in _lines(model, tensor, size):
         is_shifted = name in getattr(model, "shifted", ())
         stay = (np.isclose(middle, 0, atol=NEARLY) | is_shifted) & np.isclose(spread, 1, atol=NEARLY)
-        is_new = np.isnan(low.flat[at]) & ~stay  # and told by no later step
+        # and told by no later step; what is only shifted is not told how far it spreads
+        is_new = np.isnan(low.flat[at]) & ~stay & ~np.isclose(spread, 1, atol=EQUAL)
         are_standard.flat[at[stay]] = True
         if is_new.any():
             ends = _ends(middle, spread, is_shifted)
@@ -88,29 +87,29 @@ Line = tuple[str, np.ndarray, np.ndarray, np.ndarray]
 
 def _lines(model, tensor, size: list[int]) -> Iterator[Line]:
     """Of each step, the last one first, what it makes of those numbers that it keeps apart from all others."""
-    beside = [each for each in model.inputs if each.name != tensor.name and each.dtype != "string"]
 
     def steps(rows: np.ndarray) -> dict[str, np.ndarray]:
         """What becomes of rows of numbers, (k, n) each."""
-        known = {tensor.name: np.float32(rows).reshape(-1, *size)}
-        known |= {e.name: np.zeros((len(rows), *(part or OPEN for part in e.shape[1:])), e.dtype) for e in beside}
-        return {name: values.reshape(len(rows), -1) for name, values in first_steps(model, known).items()}
+        found = first_steps(model, tensor, np.float32(rows).reshape(-1, *size))
+        return {name: values.reshape(len(rows), -1) for name, values in found.items()}
 
-    count, afar = math.prod(size), HALF if any(each.compute_dtype == "float16" for each in model.layers) else AFAR
+    count = math.prod(size)
     levels = np.outer(LEVELS, np.ones(count))
     bits = [np.arange(count) >> bit & 1 for bit in range((count - 1).bit_length())]  # of the number of each place
-    found = steps(afar * np.vstack([levels, *(LEVELS[2] * each for each in bits)]))
+    rows = np.vstack([levels, *(LEVELS[2] * each for each in bits)])
+    asked = ((unit, steps(unit * rows)) for unit in UNITS)
+    unit, found = next((each for each in asked if each[1]), (0, {}))
     for name, (at_0, _, far, *by_bit) in reversed(found.items()):
         varied = at_0 != far
         at = np.zeros(varied.sum(), int)  # the place on which each number depends, where it is one
         for bit, values in enumerate(by_bit):
             at |= (values != at_0)[varied].astype(int) << bit
-        yield _line_of_step(steps, name, varied, at, levels, afar)
+        yield _line_of_step(steps, name, varied, at, levels, unit)
 
 
-def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: np.ndarray, afar: float) -> Line:
+def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: np.ndarray, unit: float) -> Line:
     """The line of one step. varied: which of its numbers depend on the input; at: on which place."""
-    middle, spread = np.zeros(levels.shape[1]), np.full(levels.shape[1], afar)
+    middle, spread = np.zeros(levels.shape[1]), np.full(levels.shape[1], unit)
     parts = np.random.default_rng(0).uniform(-1, 1, middle.shape)
     with np.errstate(all="ignore"):  # what comes of numbers that tell nothing is left out at the end
         for i in range(ROUNDS + 1):
@@ -123,19 +122,6 @@ def _line_of_step(steps, name: str, varied: np.ndarray, at: np.ndarray, levels: 
         is_so = np.isfinite(middle[at] * spread[at]) & np.isclose(np.abs(became), np.abs(parts[at]), atol=0.1)
     at = at[is_so]
     return name, at, middle[at], spread[at]
-
-
-def _lines_of_graph(tensor: Tensor, size: list[int]) -> list[Line]:
-    """The same of a model whose steps cannot be asked."""
-    if tensor.line is None:
-        return []
-    try:
-        at_0, at_1 = (np.broadcast_to(each, (1, *size)).reshape(-1) for each in tensor.line)
-    except ValueError:  # as a row's numbers become several
-        return []
-    slope = at_1 - at_0
-    at = np.flatnonzero(slope)
-    return [("", at, -at_0[at] / slope[at], 1 / np.abs(slope[at]))]
 
 
 def _ends(middle: np.ndarray, spread: np.ndarray, is_shifted: bool) -> tuple[np.ndarray, np.ndarray]:

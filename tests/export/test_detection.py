@@ -615,6 +615,7 @@ def of_numbers(takes: str):
         "in half precision": lambda: (row, half(row)),
         "one": lambda: (one, keras.ops.expand_dims(alone(one), -1)),
         "as it is": lambda: (row, layers.BatchNormalization()(row)),
+        "shifted": lambda: (row, row - mean),
     }[takes]()
     return keras.Model(ends, layers.Dense(1)(made))
 
@@ -639,6 +640,7 @@ ROW = ((20, 1990, 1.68e9), (60, 2010, 1.72e9))
         ("in half precision", ((20, 100, 3), (60, 900, 11))),
         ("one", [(20, 60)]),
         ("as it is", None),
+        ("shifted", None),  # which does not tell how far they spread
     ],
 )
 def test_the_first_steps_of_a_model_tell_which_numbers_are_usual(takes, usual):

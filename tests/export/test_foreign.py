@@ -273,7 +273,7 @@ def of_a_column_transformer(path: Path, is_strict: bool) -> None:
     known = [numpy_helper.from_array(np.array(numbers), name) for name, numbers in known.items()]
     graph = helper.make_graph(nodes, "g", takes, answers, known)
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
-    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), path)
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8, producer_name="skl2onnx"), path)
 
 
 @pytest.mark.parametrize("is_strict", [False, True])
@@ -572,13 +572,15 @@ def test_the_ids_of_a_mixed_row_are_found_in_files_that_are_not_keras_s(tmp_path
     np.testing.assert_allclose(predictor(rows), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["net", "net.tflite", "scaler.onnx", "divided.onnx", "columns.onnx"])
+@pytest.mark.parametrize("name", ["net", "net.tflite", "scaler.onnx", "divided.onnx", "batches.onnx", "columns.onnx"])
 def test_the_first_steps_of_a_graph_tell_which_numbers_are_usual(tmp_path, name):
     if name.endswith(".onnx"):
         scaling = {"offset": [40.0, 500.0], "scale": [0.1, 0.005], "domain": "ai.onnx.ml"}  # a StandardScaler
         nodes = [helper.make_node("Scaler", ["x"], ["y"], **scaling)]
         if name == "divided.onnx":
             nodes = [helper.make_node("Sub", ["x", "mean"], ["z"]), helper.make_node("Div", ["z", "spread"], ["y"])]
+        if name == "batches.onnx":  # Keras's BatchNormalization
+            nodes = [helper.make_node("Mul", ["x", "by"], ["z"]), helper.make_node("Add", ["z", "more"], ["y"])]
         if name == "columns.onnx":  # of a ColumnTransformer
             one, other = ({part: numbers[i : i + 1] for part, numbers in scaling.items()} for i in (0, 1))
             of = {"domain": "ai.onnx.ml"}
@@ -590,6 +592,7 @@ def test_the_first_steps_of_a_graph_tell_which_numbers_are_usual(tmp_path, name)
                 helper.make_node("Concat", ["d", "c"], ["y"], axis=1),
             ]
         known = {"mean": np.float32([40, 500]), "spread": np.float32([10, 200]), "at_0": [0], "at_1": [1]}
+        known |= {"by": np.float32([0.1, 0.005]), "more": np.float32([-4, -2.5])}
         known = [numpy_helper.from_array(np.array(numbers), part) for part, numbers in known.items()]
         ends = [[helper.make_tensor_value_info(end, TensorProto.FLOAT, ["n", 2])] for end in "xy"]
         versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
@@ -598,17 +601,44 @@ def test_the_first_steps_of_a_graph_tell_which_numbers_are_usual(tmp_path, name)
     else:
         with quiet():
             kind = "litert" if name.endswith(".tflite") else "tf_saved_model"
-            of_normal_numbers().export(tmp_path / name, format=kind, verbose=False)
+            of_normal_numbers(in_parts=True).export(tmp_path / name, format=kind, verbose=False)
     _, predictor = brought(tmp_path / name, tmp_path / "m")
     assert [each.usual for each in predictor.signature.features] == [(20, 60), (100, 900)]
 
 
-def of_normal_numbers():
+def test_pixels_that_a_graph_scales_once_it_has_given_them_its_size_are_those_of_a_file(tmp_path):
+    sizes = {
+        "none": np.float32([]),
+        "size": np.int64([1, 3, 4, 4]),
+        "by": np.float32(1 / 255),
+        "axes": np.int64([2, 3]),
+    }
+    nodes = [
+        helper.make_node("Resize", ["x", "", "none", "size"], ["small"]),
+        helper.make_node("Mul", ["small", "by"], ["scaled"]),
+        helper.make_node("ReduceSum", ["scaled", "axes"], ["y"], keepdims=0),
+    ]
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 9, 9])]
+    ends = [ends, [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]]
+    graph = helper.make_graph(nodes, "g", *ends, [numpy_helper.from_array(v, k) for k, v in sizes.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "n.onnx")
+    _, predictor = brought(tmp_path / "n.onnx", tmp_path / "m")
+    assert predictor.signature.inputs[0].pixels == "0..255"
+
+
+def of_normal_numbers(in_parts: bool = False):
+    """A model of two numbers. in_parts: whether each is standardized by itself, the second one first."""
     import keras
 
-    normal = keras.layers.Normalization()
+    layers, x = keras.layers, keras.Input((2,))
+    normal = layers.Normalization()
     normal.adapt(np.float32([[30, 300], [50, 700]]))
-    model = keras.Sequential([keras.Input((2,)), normal, keras.layers.Dense(1)])
+    made = normal(x)
+    if in_parts:
+        ends = {"mean": (500, 40), "variance": (40000, 100)}
+        age, pay = (layers.Normalization(**{k: [float(v[i])] for k, v in ends.items()}) for i in (1, 0))
+        made = layers.Concatenate()([pay(x[:, 1:]), age(x[:, :1])])
+    model = keras.Model(x, layers.Dense(1)(made))
     model(np.zeros((1, 2), np.float32))
     return model
 
