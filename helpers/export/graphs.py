@@ -109,6 +109,24 @@ class Graph:
             known = tuple(dict.fromkeys(value for each in readers for value in each.known)) or None
         return {"values": values, "known": known}
 
+    def columns(self, source: str) -> list[dict[str, tuple | None]]:
+        """`values` and `known` of each column of a matrix, up to the last one that is looked up by itself."""
+        found = {}
+        for at, each in self._picked(source):
+            if each.values or each.known:
+                found |= dict.fromkeys(at or (), {"values": each.values, "known": each.known})
+        return [found.get(column, {}) for column in range(max(found, default=-1) + 1)]
+
+    def _picked(self, source: str, at: list[int] | None = None) -> Iterator[tuple[list[int] | None, Operation]]:
+        """Which columns of an input operations read as `source`, and the operations. at: those in it; None: all."""
+        for each in self._readers(source):
+            picks = self._constant(each.reads[1]) if each.kind in PICKS and each.reads[0] == source else None
+            if picks is None:
+                yield at, each
+            else:
+                picked = np.ravel(picks).tolist()
+                yield from self._picked(each.writes[0], picked if at is None else [at[i] for i in picked])
+
     def tables(self) -> frozenset[int]:
         """How many rows the tables have in which anything is looked up."""
         sizes = [self._rows(each.reads[0]) for each in self.operations if each.kind in LOOKS_UP]

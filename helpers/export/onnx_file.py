@@ -46,7 +46,7 @@ class OnnxFile(ForeignModel):
                 each.name,
                 rows_first(path, each.name, _told_shape(path, self._model, each)),
                 _dtype_of(path, each),
-                **graph.told_of(each.name),
+                **{**graph.told_of(each.name), **self._told_of_columns.get(each.name, {})},
                 pixels=self._pixels(each),
             )
             for each in session.get_inputs()
@@ -83,13 +83,14 @@ class OnnxFile(ForeignModel):
         if told.keys() >= {"features", "label"}:
             with suppress(ValueError):  # what is no JSON was not left by `formats.write_onnx`
                 self.features, self.label = tuple(json.loads(told["features"])), told["label"]
+        self._told_of_columns = _in_columns(self._model.graph)
         self._classes = _named_classes(self._model.graph)
         texts = _in_numbers(self._model.graph, is_classifier=bool(self._classes))
         if self._model.graph.output and all(map(_is_text, self._model.graph.output)):
             names = ", ".join(each.name for each in self._model.graph.output)
             raise ArtifactError(f"{path.name} answers with texts only ({names}): convert it anew with its numbers, too")
         self.texts = texts or ()
-        if not outside and texts is None:
+        if not outside and texts is None and not self._told_of_columns:
             return content
         if not outside:
             return self._model.SerializeToString(deterministic=True)
@@ -149,6 +150,29 @@ def _value_in(graph, name: str) -> np.ndarray | None:
     value = helper.get_attribute_value(made.attribute[0])
     value = numpy_helper.to_array(value) if hasattr(value, "dims") else np.asarray(value)
     return value if value.dtype.kind in "iuf" else None
+
+
+def _in_columns(graph) -> dict[str, dict]:
+    """Let a graph take each column of a matrix by itself, where some hold no other values than those of their own.
+
+    Returns what is told of those columns, by their names.
+    """
+    from onnx import helper
+
+    told, read = {}, _graph_of(graph)
+    for i, source in reversed(list(enumerate(graph.input))):
+        kind, columns = source.type.tensor_type, read.columns(source.name)
+        columns += [{}] * (kind.shape.dim[-1].dim_value - len(columns) if kind.shape.dim else 0)
+        are_alike = all(each == columns[0] for each in columns)
+        if len(kind.shape.dim) != 2 or are_alike or not any(each.get("values") for each in columns):
+            continue
+        names = [f"{source.name}_{at + 1}" for at in range(len(columns))]
+        told |= dict(zip(names, columns, strict=True))
+        graph.node.insert(0, helper.make_node("Concat", names, [source.name], axis=1))
+        del graph.input[i]
+        for name in reversed(names):
+            graph.input.insert(i, helper.make_tensor_value_info(name, kind.elem_type, [None, 1]))
+    return told
 
 
 def _named_classes(graph) -> dict[str, tuple[str, ...]]:

@@ -296,6 +296,41 @@ def test_what_the_columns_of_a_pipeline_of_scikit_learn_hold_is_told_and_propose
     assert answer.status_code == (422 if is_strict else 200) and "did you mean male?" in answer.text
 
 
+def test_each_column_of_a_matrix_is_asked_for_by_itself_where_some_hold_values_of_their_own_only(tmp_path):
+    ml = {"domain": "ai.onnx.ml"}
+    nodes = [
+        helper.make_node("Gather", ["x", "0"], ["town"], axis=1),
+        helper.make_node("Gather", ["x", "1"], ["color"], axis=1),
+        helper.make_node("OneHotEncoder", ["town"], ["a"], cats_strings=["Oslo", "Rome"], zeros=0, **ml),
+        helper.make_node("OneHotEncoder", ["color"], ["b"], cats_strings=["blue", "red"], zeros=1, **ml),
+        helper.make_node("ArrayFeatureExtractor", ["n", "2 and 1"], ["last"], **ml),
+        helper.make_node("ArrayFeatureExtractor", ["last", "0"], ["floor"], **ml),
+        helper.make_node("Cast", ["floor"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("OneHotEncoder", ["whole"], ["c"], cats_int64s=[7, 9], zeros=0, **ml),
+        helper.make_node("Gather", ["n", "0"], ["age"], axis=1),
+        helper.make_node("Scaler", ["age"], ["scaled"], offset=[40.0], scale=[0.1], **ml),
+        *[helper.make_node("Reshape", [each, "by two"], [f"flat {each}"]) for each in "abc"],
+        helper.make_node("Concat", ["flat a", "flat b", "flat c", "scaled"], ["y"], axis=1),
+    ]
+    known = {"0": [0], "1": [1], "2 and 1": [2, 1], "by two": [-1, 2]}
+    takes = [helper.make_tensor_value_info("x", TensorProto.STRING, ["n", 2])]
+    takes += [helper.make_tensor_value_info("n", TensorProto.FLOAT, ["n", 3])]
+    known = [numpy_helper.from_array(np.array(numbers), name) for name, numbers in known.items()]
+    answers = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 7])]
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    graph = helper.make_graph(nodes, "g", takes, answers, known)
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "net.onnx")
+    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
+    texts = "one of 2 texts (x_1): Oslo, Rome; a text (x_2): blue, red or any other"
+    numbers = "a number (n_1), usually 20 to 60; a number (n_2); a number (n_3), of 7, 9"
+    assert takes_in_words(predictor.signature) == f"{texts}; {numbers}"
+    client = create_predict_app(predictor).test_client()
+    answer = client.get("/predict?x_1=rome&x_2=blue&n_1=50&n_2=0.5&n_3=9")
+    assert answer.json["prediction"] == [0, 1, 1, 0, 0, 1, 1]
+    answer = client.get("/predict?x_1=red&x_2=green&n_1=50&n_2=0.5&n_3=8")
+    assert answer.json["fields"] == {"x_1": "must be one of Oslo, Rome", "n_3": "must be one of 7, 9"}
+
+
 def test_answers_that_are_texts_only_are_refused_with_what_to_do(tmp_path):
     classifier_of_sklearn(tmp_path / "net.onnx", ["a", "b", "c"], zipped=False)
     model = onnx.load(tmp_path / "net.onnx")
