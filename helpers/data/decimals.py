@@ -53,6 +53,12 @@ def rounded(numbers: np.ndarray, spread, digits: int = 2) -> np.ndarray:
     return shortest(np.float32(np.round(numbers / step) * step)) + 0.0  # of -0.0 nothing is left
 
 
+def proposed(low, high) -> np.ndarray:
+    """One of the numbers between such ends: the middle, but 0 of 0 to 1, which no and yes have as shares do."""
+    low, high = np.asarray(low), np.asarray(high)
+    return np.where((low == 0) & (high == 1), 0, rounded((low + high) / 2, high - low))
+
+
 def _times_power(numbers: np.ndarray, power: np.ndarray) -> np.ndarray:
     """Numbers times a power of ten, rounded once: divided by it where it is below one."""
     by = _POWERS[np.abs(power)]

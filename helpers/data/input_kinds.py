@@ -16,7 +16,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from helpers.data import images
-from helpers.data.decimals import rounded
+from helpers.data.decimals import proposed, rounded
 from helpers.data.fields import LARGEST, only_once, usual_in_words
 from helpers.data.refusals import What, choice
 from helpers.data.signature import as_tuples
@@ -217,7 +217,7 @@ class Array(_Shaped):
         row = replace(self, values=self.values or self.known).sample(1, np.random.default_rng(0))[0]
         if self.usual:
             low, high = np.array(self.usual)
-            row = rounded((low + high) / 2, high - low) if self.is_one_number else rounded(row, high - low, 3)
+            row = proposed(low, high) if self.is_one_number else rounded(row, high - low, 3)
         elif not self.is_whole:
             row = row.astype(float).round(2)
         row = row.astype(int) if not self.is_bool and (self.is_whole or np.all(row == np.rint(row))) else row

@@ -124,7 +124,7 @@ def _is_counted(name: str, tensor) -> bool:
     """Whether nobody chose the name of an output: it is that of the class of its layer, or "output", and a number."""
     history = getattr(tensor, "_keras_history", None)
     kind = type(history.operation).__name__ if history else ""
-    kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<!^)(?=[A-Z][a-z])", "_", kind).lower()  # as Keras counts them
     return bool(re.fullmatch(rf"(output|{kind or 'output'})(_?\d+)?|(Identity|StatefulPartitionedCall)\S*", name))
 
 

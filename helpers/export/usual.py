@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from helpers.data.decimals import rounded
+from helpers.data.decimals import proposed, rounded
 from helpers.data.input_kinds import OPEN
 from helpers.data.signature import Feature, Signature
 from helpers.export.first_steps import LEVELS, first_steps
@@ -47,7 +47,7 @@ def with_usual(model, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
     if not any(each.is_unbounded for each in features):
         return features
     low, high = (ends.reshape(-1) for ends in _usual(model, model.inputs[0]))
-    middles = rounded((low + high) / 2, high - low).tolist()
+    middles = proposed(low, high).tolist()
     usual = list(zip(low.tolist(), high.tolist(), strict=True))
     is_told = [ends[1] > ends[0] and ends != STANDARD for ends in usual]
     starts = [place.start for place in Signature(features).slices]

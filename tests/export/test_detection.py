@@ -557,6 +557,7 @@ def test_the_only_answer_is_called_as_somebody_named_it(named, as_dict, told):
     assert predicted(model) == told
     if not as_dict:  # which a chain of layers cannot answer with
         assert predicted(keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name=named)])) == told
+    assert predicted(keras.Sequential([keras.Input((4, 1)), keras.layers.UpSampling1D()])) == ""
 
 
 def of_one_answer(named: str | None, as_dict: bool):
@@ -688,6 +689,7 @@ def test_columns_of_a_normalization_are_told_each_by_itself():
     features = signature_of(keras.Model(row, y), Wishes(), "y").features
     told = [each.usual for each in features]
     assert told[:3] == [(0, 1), (0, 1), None] and told[6] is None and features[6].high == 8
+    assert [each.default for each in features[:2]] == [0, 0]  # half of yes is none
     np.testing.assert_allclose(told[3:6], [(-60, 60), (-5.5, 6.5), (-0.08, 1.08)], atol=1)
 
 
