@@ -98,7 +98,7 @@ def export_model(
     # calls the model once, which Keras wants before it exports a freshly loaded one
     answer = on_rows(_compiled(model), shape)
     signature = answerable(answer, signature, sample_size(signature, _parameters(model)))
-    inputs, described = inputs_of(signature, _parameters(model))
+    inputs, described = inputs_of(signature, _parameters(model), answer)
     _check_answers(model, answer, signature)
     expected = answered(model, functools.partial(blockwise, answer), inputs, signature)
     if not np.isfinite(expected).all():

@@ -37,6 +37,7 @@ MOST = 1e-4  # a limit above this would let a wrong file pass: of how far answer
 SAMPLE = 10_000  # rows compared where not every input can be listed
 SAMPLE_WORK = 1_000_000_000  # weights times rows at most: each weight takes part in a row at least once
 SAMPLE_NUMBERS = 4_000_000  # numbers in them at most: a row of a large picture holds 150,000
+SAMPLE_SECONDS = 10  # that it takes to ask for them all, where the function to ask is there
 FEWEST = 32  # rows all the same
 ALONE = 32  # one row in so many is also asked by itself
 
@@ -80,15 +81,20 @@ def parity(directory: str | Path):
     return pd.DataFrame(rows)
 
 
-def inputs_of(signature: Signature | InputSignature, parameters: int = 0) -> tuple[np.ndarray | Batch, str]:
+def inputs_of(
+    signature: Signature | InputSignature, parameters: int = 0, answer: Callable | None = None
+) -> tuple[np.ndarray | Batch, str]:
     """The rows on which formats are compared, (k, m) float32 or a `Batch`, and what to call them.
 
-    parameters: how many weights the model has; a large one is asked fewer rows.
+    parameters: how many weights the model has; a large one is asked fewer rows, and so is a slow one, where `answer`,
+    the function of such rows, is given.
     """
     every = signature.every_input()
     if every is not None:
         return every, f"all {len(every):,} inputs"
     rows = sample_size(signature, parameters)
+    if answer and isinstance(signature, InputSignature):  # a row of features is answered at once
+        rows = min(rows, _asked_in_time(answer, signature))
     return signature.sample(rows), f"a sample of {rows:,} inputs"
 
 
@@ -108,6 +114,19 @@ def sample_size(signature: Signature | InputSignature, parameters: int) -> int:
     """How many random rows are compared: fewer where a row or the model is large."""
     size = signature.size if isinstance(signature, InputSignature) else signature.width
     return min(SAMPLE, max(FEWEST, min(SAMPLE_NUMBERS // size, SAMPLE_WORK // max(parameters, 1))))
+
+
+def _asked_in_time(answer: Callable, signature: InputSignature) -> int:
+    """How many rows are answered in `SAMPLE_SECONDS` at the fastest of a few calls: of many steps attention is slow."""
+    rows, took = signature.sample(FEWEST), []
+    for _ in range(3):
+        start = time.perf_counter()
+        try:
+            blockwise(answer, rows)
+        except Exception:  # which `answers.answered` tells
+            return FEWEST
+        took.append(time.perf_counter() - start)
+    return max(FEWEST, int(FEWEST * SAMPLE_SECONDS / min(took)))
 
 
 def not_evaluated(name: str) -> str:

@@ -1,6 +1,7 @@
 """What a Keras model takes and answers is found from its layers, and overruled by what its owner says."""
 
 import json
+import time
 import warnings
 from dataclasses import replace
 
@@ -531,11 +532,13 @@ def with_channels_first(layer):
     return type(layer).from_config({**layer.get_config(), "data_format": "channels_first"})
 
 
-def test_a_large_model_is_compared_on_fewer_rows(tmp_path):
+def test_a_large_model_and_a_slow_one_are_compared_on_fewer_rows():
     from helpers.export.parity import FEWEST, inputs_of
 
     words = InputSignature((Array("words", (128,), "int32", 0, 30_000),))
     assert [len(inputs_of(words, count)[0]) for count in (50_000, 1_000_000, 110_000_000)] == [10_000, 1000, FEWEST]
+    slow = inputs_of(words, 50_000, lambda ids: time.sleep(0.1) or ids)[0]  # 3,200 rows in 10 seconds
+    assert FEWEST <= len(slow) <= 3200
 
 
 @pytest.mark.parametrize(
