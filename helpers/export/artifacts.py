@@ -105,7 +105,7 @@ def export_model(
         raise ArtifactError(_not_finite(signature))
     limit = limit_of(answer, signature, inputs, expected, exact=_in_half_precision(model))
     nothing = proves_nothing(limit, expected)
-    if nothing:
+    if nothing and not is_foreign(model):
         warnings.warn(f"that the files answer like the model is not proved: {nothing}", Remark, stacklevel=2)
 
     with replacing(directory, beside) as scratch:

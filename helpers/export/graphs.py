@@ -22,6 +22,7 @@ CLASSIFIES = ("TreeEnsembleClassifier", "TreeEnsemble", "LinearClassifier", "SVM
 FLATTENS, ANY = ("Flatten", "Reshape", "RESHAPE"), -1
 # Operations that give a picture another size, and which of what they read is that size
 RESIZES = {"Resize": 3, "RESIZE_BILINEAR": 1, "ResizeBilinear": 1, "ResizeBicubic": 1, "ResizeNearestNeighbor": 1}
+WEIGHS = ("CONV_2D", "FULLY_CONNECTED")  # what it reads by the outputs first
 LOOKS_UP = ("Gather", "GatherV2", "ResourceGather", "GATHER")
 PICKS = ("Gather", "ArrayFeatureExtractor")  # columns, where it is no list that they take from
 SHARES = {
@@ -153,6 +154,13 @@ class Graph:
             changing.update(each.writes if is_changed else ())
             scaled += each.writes[:1] if is_changed and each.kind in SCALES else ()
         return found, scaled
+
+    def gain(self, source: str) -> float | None:
+        """How far the first weights spread numbers of a spread of 1, the median of their outputs; None if unknown."""
+        past = {*HANDS_ON, *MOVES, *SCALES, *RESIZES, "PAD"}
+        first = next((each for _, each in self._chain(source) if each.kind not in past), None)
+        weights = self._constant(first.reads[1]) if first and first.kind in WEIGHS else None
+        return None if weights is None else float(np.median(np.linalg.norm(weights.reshape(len(weights), -1), axis=1)))
 
     def _is_resized(self, source: str) -> bool:
         """Whether a picture is given a size that is always the same before anything but its scaling is done with it."""

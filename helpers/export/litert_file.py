@@ -13,6 +13,7 @@ from helpers.export.foreign import ForeignModel, open_shape, rows_first
 from helpers.export.graphs import DEFAULT, Asked, Graph, Operation, Tensor, row_by_row
 from helpers.export.run_litert import LiteRTFunction
 
+FAINT = 1 / 16  # is the gain of weights that take bytes: of pixels from 0 to 1 they would make next to nothing
 DIGITS = 3  # of how far the numbers of a quantized input spread: 8 bits tell no more apart
 
 
@@ -51,7 +52,7 @@ class LiteRTFile(ForeignModel):
             if str(index) not in written | given
         }
         self.parameters = sum(int(np.prod(tensors[int(name)]["shape"])) for name in constants if name.isdigit())
-        graph = Graph(operations, constants, lambda name: plain.get_tensor(int(name)) if name.isdigit() else None)
+        graph = Graph(operations, constants, lambda name: _value_of(plain, tensors.get(int(name))))
         self.tables, self.first_steps = graph.tables(), _first_steps(plain, graph, run.inputs)
         self.inputs = tuple(
             Tensor(
@@ -59,7 +60,7 @@ class LiteRTFile(ForeignModel):
                 rows_first(path, name, each["shape_signature"]),
                 _dtype_of(each),
                 **graph.told_of(str(each["index"])),
-                pixels=_quantized_pixels(each),
+                pixels=_quantized_pixels(each) or _folded_pixels(graph.gain(str(each["index"]))),
                 ends=_ends(each),
             )
             for name, each in run.inputs.items()
@@ -106,6 +107,18 @@ def _first_steps(interpreter, graph: Graph, inputs: dict[str, dict]) -> Asked:
     return row_by_row(scaled, run)
 
 
+def _value_of(interpreter, detail: dict | None) -> np.ndarray | None:
+    """What a constant holds, real numbers where whole ones stand for those; None where there is no such tensor."""
+    if detail is None:
+        return None
+    value, told = interpreter.get_tensor(detail["index"]), detail["quantization_parameters"]
+    if not len(told["scales"]):
+        return value
+    shape = [-1 if i == told["quantized_dimension"] else 1 for i in range(value.ndim)]
+    scales, zeros = (told[part].reshape(shape) for part in ("scales", "zero_points"))
+    return (value.astype(np.float32) - zeros) * scales
+
+
 def _dtype_of(detail: dict) -> str:
     is_scaled = detail["quantization"][0] and np.dtype(detail["dtype"]).kind in "iu"
     return "float32" if is_scaled else np.dtype(detail["dtype"]).name
@@ -128,3 +141,8 @@ def _quantized_pixels(detail: dict) -> str:
         return ""
     known = {"0..255": (0, 255), "0..1": (0, 1), "-1..1": (-1, 1)}
     return next((name for name in PIXELS if name in known and np.allclose(ends, known[name], rtol=0.02)), "")
+
+
+def _folded_pixels(gain: float | None) -> str:
+    """The same where the converter has put a scaling by 1/255 into the weights, as it does before a convolution."""
+    return "0..255" if gain is not None and gain < FAINT else ""
