@@ -32,7 +32,7 @@ class OnnxFile(ForeignModel):
             raise ArtifactError(f"{path.name} cannot be run by ONNX Runtime: {_reason_of(error)}") from error
         made = self._model.graph
         self.maker = " ".join([self._model.producer_name, *self._model.producer_version.split()[:1]])
-        self.parameters = sum(int(np.prod(tensor.dims)) for tensor in made.initializer)
+        self.parameters = _parameters(made)
         graph = _graph_of(made)
         if not (session.get_inputs() and session.get_outputs()):
             raise ArtifactError(f"{path.name} has no input or no output: convert it anew, with both")
@@ -103,6 +103,14 @@ class OnnxFile(ForeignModel):
                 f"{path.name} keeps its weights in {beside}, which must lie beside it, whole"
             ) from error
         return self._model.SerializeToString(deterministic=True)
+
+
+def _parameters(graph) -> int:
+    """How many numbers a graph learned, in operations as those of scikit-learn, too, but no sizes and places."""
+    from onnx import TensorProto
+
+    held = sum(int(np.prod(each.dims)) for each in graph.initializer if each.data_type != TensorProto.INT64)
+    return held + sum(len(each.floats) for node in graph.node for each in node.attribute)
 
 
 def _graph_of(graph) -> Graph:

@@ -320,7 +320,8 @@ def test_each_column_of_a_matrix_is_asked_for_by_itself_where_some_hold_values_o
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
     graph = helper.make_graph(nodes, "g", takes, answers, known)
     onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=8), tmp_path / "net.onnx")
-    _, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
+    card, predictor = brought(tmp_path / "net.onnx", tmp_path / "m")
+    assert card["model"]["parameters"] == 2  # of the scaling; the rest are places and sizes
     texts = "one of 2 texts (x_1): Oslo, Rome; a text (x_2): blue, red or any other"
     numbers = "a number (n_1), usually 20 to 60; a number (n_2); a number (n_3), of 7, 9"
     assert takes_in_words(predictor.signature) == f"{texts}; {numbers}"
