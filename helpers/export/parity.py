@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -117,7 +118,10 @@ def sample_size(signature: Signature | InputSignature, parameters: int) -> int:
 
 
 def _asked_in_time(answer: Callable, signature: InputSignature) -> int:
-    """How many rows are answered in `SAMPLE_SECONDS` at the fastest of a few calls: of many steps attention is slow."""
+    """About how many rows are answered in `SAMPLE_SECONDS`, by the fastest of a few calls.
+
+    Attention to many steps is slow. In steps of two, so that it is mostly as many each time.
+    """
     rows, took = signature.sample(FEWEST), []
     for _ in range(3):
         start = time.perf_counter()
@@ -126,7 +130,7 @@ def _asked_in_time(answer: Callable, signature: InputSignature) -> int:
         except Exception:  # which `answers.answered` tells
             return FEWEST
         took.append(time.perf_counter() - start)
-    return max(FEWEST, int(FEWEST * SAMPLE_SECONDS / min(took)))
+    return FEWEST * 2 ** max(0, int(math.log2(SAMPLE_SECONDS / min(took))))
 
 
 def not_evaluated(name: str) -> str:
