@@ -104,8 +104,8 @@ class Graph:
     def _looked_up(self, source: str) -> dict[str, tuple | None]:
         """`values` and `known` of an input, as `lookups` tells them of a Keras model, of all columns alike."""
         readers = self._readers(source, (*HANDS_ON, *PICKS))
-        [values] = only if len(only := {each.values for each in readers}) == 1 else [None]
-        known = None
+        found = {each.values for each in readers}
+        values, known = (found.pop() if len(found) == 1 else None), None
         if all(each.known for each in readers):
             known = tuple(dict.fromkeys(value for each in readers for value in each.known)) or None
         return {"values": values, "known": known}
