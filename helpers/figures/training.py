@@ -211,13 +211,13 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
     with style():
         figure, axes = new_figure(size=(8.6, 4.2))
         axes.axhline(share, color=MUTED, linewidth=1, linestyle="dashed")
-        above = share < 0.1  # below it there are the words of the axis
+        is_low = share < 0.1  # below it there are the words of the axis
         axes.annotate(
             f"guessing: {percent(share)}",
             (0.02, share),
-            xytext=(0, 4 if above else -4),
+            xytext=(0, 4 if is_low else -4),
             textcoords="offset points",
-            va="bottom" if above else "top",
+            va="bottom" if is_low else "top",
             color=MUTED,
         )
         ends, curves = [], []
@@ -232,23 +232,31 @@ def precision_recall(y_true, scores: dict[str, np.ndarray]) -> Figure:
         )
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-
-        def beside(left: float, right: float) -> np.ndarray:  # all precisions there, of which a name keeps clear
-            places = [(precision, np.searchsorted(recall, (left, right))) for recall, precision in curves]
-            return np.concatenate([precision[first : last + 1] for precision, (first, last) in places])
-
-        for (_, name, color), better in zip(sorted(ends, reverse=True), (True, False, False), strict=False):
-            lines = {at: beside(at, at + 0.27) for at in np.linspace(0.5, 0.74, 9)} if better else {}
-            above = next((at for at, line in lines.items() if line.max() < 0.9), None)  # else it stands on the title
-            if above is not None:
-                label_line(axes, above, lines[above].max(), name, color, xytext=(8, 8), ha="left", va="bottom")
-            else:
-                low = beside(*((0.5, 0.77) if better else (0.23, 0.5))).min()
-                shift, side = (8, "left") if better else (-8, "right")
-                label_line(axes, 0.5, low, name, color, xytext=(shift, -8), ha=side, va="top")
+        _name_beside(axes, curves, sorted(ends, reverse=True))
         at_half, *_ = ends[0]
         axes.set_title(f"Where half of the positives are found, {percent(at_half)} of the alarms are right")
     return figure
+
+
+def _name_beside(axes, curves: list[tuple[np.ndarray, np.ndarray]], ends: list[tuple[float, str, str]]) -> None:
+    """Name the first three curves of precision by recall beside all of them: the best one above, the others below.
+
+    curves: recall and precision of each, (k,). ends: (precision at half of the recall, name, color), the best first.
+    """
+
+    def between(left: float, right: float) -> np.ndarray:  # all precisions there, of which a name keeps clear
+        places = [(precision, np.searchsorted(recall, (left, right))) for recall, precision in curves]
+        return np.concatenate([precision[first : last + 1] for precision, (first, last) in places])
+
+    for (_, name, color), is_best in zip(ends, (True, False, False), strict=False):
+        lines = {at: between(at, at + 0.27) for at in np.linspace(0.5, 0.74, 9)} if is_best else {}
+        free = next((at for at, line in lines.items() if line.max() < 0.9), None)  # else it stands on the title
+        if free is not None:
+            label_line(axes, free, lines[free].max(), name, color, xytext=(8, 8), ha="left", va="bottom")
+        else:
+            low = between(*((0.5, 0.77) if is_best else (0.23, 0.5))).min()
+            shift, side = (8, "left") if is_best else (-8, "right")
+            label_line(axes, 0.5, low, name, color, xytext=(shift, -8), ha=side, va="top")
 
 
 def calibration(y_true, y_prob, bins: int = 10, positives: str = "positives") -> Figure:

@@ -41,6 +41,10 @@ class _Saying:
     expected: set[int]
     who: set[int] = field(default_factory=set)
 
+    @property
+    def is_of_all(self) -> bool:
+        return self.who >= self.expected
+
 
 class Sayings:
     """Lines that workers have said and that are not written yet."""
@@ -63,12 +67,12 @@ class Sayings:
         """Write what all have said, and what has waited for so many seconds."""
         now = time.monotonic()
         for line, saying in list(self._said.items()):
-            if saying.who >= saying.expected or now - saying.since >= wait:
+            if saying.is_of_all or now - saying.since >= wait:
                 self._write(line)
 
     def _write(self, line: str) -> None:
         saying = self._said.pop(line)
-        if saying.who >= saying.expected:
+        if saying.is_of_all:
             log.warning("%s", line)
         else:
             log.warning("worker%s %s: %s", "s" * (len(saying.who) > 1), ", ".join(map(str, sorted(saying.who))), line)
