@@ -121,7 +121,7 @@ class Supervisor:
         self.workers = [_Worker(number) for number in range(workers)]
         self.was_ready = False
         self._stop = False
-        self._present = time.monotonic()  # when a worker was last there to answer
+        self._looked = self._present = time.monotonic()  # when this process last looked, and a worker was there then
         self._instead = StandIn(listener, callers or Callers(), note)
         self._said = ""  # why a worker could not start, as it was last said
         self._sayings = Sayings()
@@ -153,7 +153,7 @@ class Supervisor:
 
     def _stand_in(self) -> None:
         """Answer where no worker does: at the start, and once none has been there for a while."""
-        now, reason = time.monotonic(), None
+        now, reason = self._looked, None  # what has passed since, halted perhaps, the next look counts
         was_absent = self._present < now - ABSENT_SECONDS
         if not self.was_ready:
             self._present, reason = now, STARTING
@@ -188,7 +188,6 @@ class Supervisor:
 
     def _listen(self, seconds: float) -> None:
         """Wait for a worker's word or its end; kill one that is silent."""
-        before = time.monotonic()
         pipes = {worker.pipe: worker for worker in self.workers if worker.pipe is not None}
         ends = [worker.process.sentinel for worker in self.workers if worker.process is not None]
         for heard in multiprocessing.connection.wait([*pipes, *ends], seconds):
@@ -201,8 +200,8 @@ class Supervisor:
                     worker.pipe = None
                 else:
                     self._hear(worker, word)
-        now = time.monotonic()
-        away = now - before - seconds  # this process was stopped itself, or had to wait for a busy machine
+        now, before = time.monotonic(), self._looked
+        self._looked, away = now, now - before - seconds  # this process was halted, or had to wait for a busy machine
         if away > 1:
             self._present = min(now, self._present + away)
         for worker in self.workers:
